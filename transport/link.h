@@ -1,0 +1,82 @@
+// A worker's end of one connection to a node, whatever carries it: a unix socket with the arena mapped, UCX to another
+// host, or a call within the process.
+//
+// Thread   Call, Allocate: any. Completions run on the link's own thread and must not block.
+// Errors   A completion always runs, once, by the call's deadline: Unavailable (peer gone), DeadlineExceeded, DataLoss
+//          (payload checksum), ResourceExhausted (too many calls in flight), or the node's own error.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "transport/slice.h"
+#include "transport/wire/messages.h"
+
+namespace cistern::transport {
+
+// Memory that payloads may lie in: shared with the node, registered with the network, or plain, as the link needs it.
+class Buffer {
+ public:
+  virtual ~Buffer() = default;
+  virtual MutableSlice bytes() = 0;
+};
+
+struct CallOptions {
+  absl::Duration deadline = absl::Seconds(5);
+  std::vector<Slice> send;            // payload of the request; lies in Buffers of this link until completion
+  std::vector<MutableSlice> receive;  // where the reply's payload goes; likewise. Its size must be what the reply brings
+};
+
+using Completion = absl::AnyInvocable<void(absl::StatusOr<Reply>)>;
+
+class Link {
+ public:
+  virtual ~Link() = default;  // fails what is in flight with Cancelled, then stops the link's thread
+
+  virtual void Call(Request request, CallOptions options, Completion done) = 0;
+
+  virtual absl::StatusOr<std::unique_ptr<Buffer>> Allocate(size_t bytes) = 0;
+
+  // The node's arena, mapped read-only; nullptr when bytes come by Read.
+  virtual const std::byte* arena() const = 0;
+
+  virtual const HelloReply& node() const = 0;
+
+  // False once the connection has failed; every call fails at once with Unavailable. A link never reconnects itself.
+  virtual bool alive() const = 0;
+};
+
+struct LinkOptions {
+  std::string client_name = "client";
+  absl::Duration connect_timeout = absl::Seconds(5);
+  bool want_mapping = true;
+  uint32_t max_in_flight = 1024;  // calls; one more fails with ResourceExhausted
+};
+
+// "unix:/run/cistern/node.sock" (same host) or "host:port" (UCX chooses the transport). InvalidArgument for anything
+// else, Unavailable when nobody answers within connect_timeout, FailedPrecondition when the versions do not fit.
+absl::StatusOr<std::unique_ptr<Link>> Connect(absl::string_view address, const LinkOptions& options);
+
+// Waits for the reply and takes it as `ReplyType`; a reply of another type is Internal.
+absl::StatusOr<Reply> CallAndWait(Link& link, Request request, CallOptions options = {});
+
+template <typename ReplyType>
+absl::StatusOr<ReplyType> CallFor(Link& link, Request request, CallOptions options = {}) {
+  absl::StatusOr<Reply> reply = CallAndWait(link, std::move(request), std::move(options));
+  if (!reply.ok()) return std::move(reply).status();
+  if (auto* typed = std::get_if<ReplyType>(&*reply)) return std::move(*typed);
+  if (auto* error = std::get_if<ErrorReply>(&*reply)) return error->ToStatus();
+  return absl::InternalError("the node answered with a reply of another kind");
+}
+
+}  // namespace cistern::transport
