@@ -1,0 +1,219 @@
+// The heart of a node: which objects there are, where their blocks lie, and which go when room is needed.
+//
+//   Reserve ─► blocks to write ─► Commit | Abort          invisible until committed
+//   Find ─► what there is          Lease ─► blocks to read, which neither move nor vanish until Release
+//   TakeDemotions ─► (somebody writes to disk) ─► FinishDemotion
+//   BeginStage ─► blocks to read into ─► FinishStage
+//
+// Deterministic: no I/O, no clock, no randomness, no allocation proportional to payloads. The same calls in the same
+// order give the same answers, handles and victims. Time is a parameter.
+//
+// Thread   one at a time; the node keeps it behind one mutex
+// Errors   InvalidArgument: this call is wrong. NotFound: no such id now. FailedPrecondition: a stale id or a protocol
+//          step out of order. ResourceExhausted: no room, after eviction did what it could
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/arena_layout.h"
+#include "base/key.h"
+#include "base/model_spec.h"
+#include "base/object.h"
+
+namespace cistern::storage {
+
+class Arena;
+
+using ObjectId = uint64_t;
+using LeaseId = uint64_t;
+using ReservationId = uint64_t;
+using SessionId = uint64_t;
+
+enum class Where : uint8_t { kMiss = 0, kMemory = 1, kDisk = 2 };
+enum class Match : uint8_t { kExact = 0, kContent = 1 };
+
+struct StoreOptions {
+  uint32_t variants_per_content = 4;    // objects that share a content key; the cheapest goes first
+  uint32_t links_per_object = 16;       // other contexts that an object serves approximately; the oldest goes first
+  uint32_t neighbours_per_gap = 4;      // candidates described beside a chunk that was not found
+  bool has_disk = false;                // eviction demotes before it drops
+  uint64_t blob_block_bytes = 64 << 10; // block size of the opaque pool
+  double high_watermark = 0.90;         // of arena bytes: demotion starts above it ...
+  double low_watermark = 0.80;          // ... and aims below it
+};
+
+// One described object. Pointers are valid until the next non-const call.
+struct ObjectView {
+  ObjectId id = 0;
+  const base::ObjectHeader* header = nullptr;
+  Where where = Where::kMiss;
+};
+
+struct FindQuery {
+  base::Key content;
+  base::Key context;
+  bool accept_content = false;  // an object in another context will do
+  bool lossless = false;        // take no approximate lineage
+};
+struct Found {
+  ObjectView object;            // where == kMiss: nothing
+  Match match = Match::kExact;
+  base::Lineage lineage = base::Lineage::kExact;  // of this hit: approximate when it came by a link
+};
+
+struct Reservation {
+  enum class Outcome : uint8_t { kReserved, kAlreadyHave, kNoRoom, kTooLarge };
+  Outcome outcome = Outcome::kNoRoom;
+  ReservationId id = 0;
+  std::vector<base::BlockRef> blocks;  // in page order
+};
+
+struct Lease {
+  LeaseId id = 0;
+  std::vector<base::BlockRef> blocks;
+};
+
+// A dirty object that should go to disk: read its leased blocks, write the record, then FinishDemotion.
+struct Demotion {
+  ObjectId id = 0;
+  base::ObjectHeader header;
+  uint64_t payload_bytes = 0;
+  std::vector<base::BlockRef> blocks;
+};
+
+// An object on disk whose blocks have been reserved: read the record into them, then FinishStage.
+struct Staging {
+  enum class Outcome : uint8_t { kBegun, kInMemory, kInProgress, kNoRoom, kGone };
+  Outcome outcome = Outcome::kGone;
+  base::ObjectHeader header;
+  std::vector<base::BlockRef> blocks;
+};
+
+// One disk record's identity: an object is its content in its context.
+struct RecordKey {
+  base::Key content;
+  base::Key context;
+  friend bool operator==(const RecordKey&, const RecordKey&) = default;
+};
+
+// Which objects an administrator means; unset fields do not restrict.
+struct Selector {
+  base::Key key;         // content or context
+  base::Key model;
+  uint64_t tenant = 0;
+  bool has_tenant = false;
+  bool all = false;
+};
+
+struct PoolStats {
+  uint64_t block_bytes = 0;
+  uint64_t slabs = 0;
+  uint64_t blocks_used = 0;
+  uint64_t blocks_free = 0;
+};
+
+struct StoreStats {
+  uint64_t arena_bytes = 0;
+  uint64_t used_bytes = 0;        // blocks in use
+  uint64_t remainder_bytes = 0;   // of slabs, that no block fits
+  uint64_t objects_memory = 0;    // committed, with blocks in memory (some also on disk)
+  uint64_t objects_disk = 0;      // with a record on disk (some also in memory)
+  uint64_t dirty_bytes = 0;       // committed, not on disk
+  uint64_t leases = 0;
+  uint64_t reservations = 0;
+  uint64_t finds = 0, exact_hits = 0, content_hits = 0, misses = 0;
+  uint64_t commits = 0, aborts = 0, already_have = 0;
+  uint64_t evicted_objects = 0, evicted_bytes = 0;    // dropped from memory (on disk or not)
+  uint64_t dropped_objects = 0;                       // gone altogether
+  uint64_t demoted_objects = 0, demoted_bytes = 0, demotion_failures = 0;
+  uint64_t staged_objects = 0, staged_bytes = 0, corrupt_records = 0;
+  uint64_t links = 0;
+  uint64_t no_room = 0;
+  std::vector<PoolStats> pools;
+};
+
+class Store {
+ public:
+  // `arena` outlives the store.
+  Store(const StoreOptions& options, Arena* arena);
+  ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  // ---- Models. A segment of an unknown model is FailedPrecondition.
+  absl::Status RegisterModel(const base::ModelSpec& spec);
+  const base::ModelSpec* FindModel(const base::Key& fingerprint) const;
+  std::vector<const base::ModelSpec*> Models() const;
+
+  // ---- Writing
+  absl::StatusOr<Reservation> Reserve(SessionId session, const base::ObjectHeader& header, absl::Time now);
+  // The blocks of a reservation of this session, and its header.
+  absl::StatusOr<std::vector<base::BlockRef>> ReservedBlocks(SessionId session, ReservationId id) const;
+  absl::StatusOr<const base::ObjectHeader*> ReservedHeader(SessionId session, ReservationId id) const;
+  // Marks layers as written; Commit wants all of them (a blob counts as one layer).
+  absl::Status MarkWritten(SessionId session, ReservationId id, uint32_t layer_begin, uint32_t layer_end);
+  absl::StatusOr<ObjectId> Commit(SessionId session, ReservationId id, absl::Time now);
+  absl::Status Abort(SessionId session, ReservationId id);
+
+  // `object` also serves `context`, approximately.
+  absl::Status Link(ObjectId object, const base::Key& context, const base::Key& parent_context);
+
+  // ---- Reading
+  // Neither refreshes nor pins. Exact first; otherwise, if accepted, the best other variant of the content.
+  Found Find(const FindQuery& query);
+  // Segments whose parent context is `context` (links included), newest first: what may continue it.
+  std::vector<Found> Children(const base::Key& context, bool lossless) const;
+  // The segment whose context (own or linked) is `context`.
+  Found ByContext(const base::Key& context, bool lossless) const;
+
+  // Pins a memory-resident object and refreshes it. NotFound when it is gone, FailedPrecondition when it is on disk only.
+  absl::StatusOr<Lease> Acquire(SessionId session, ObjectId id, absl::Time now);
+  absl::Status Release(SessionId session, LeaseId lease);
+  // The blocks and header behind a lease of this session.
+  absl::StatusOr<const base::ObjectHeader*> LeasedHeader(SessionId session, LeaseId lease) const;
+  absl::StatusOr<std::vector<base::BlockRef>> LeasedBlocks(SessionId session, LeaseId lease) const;
+
+  // Aborts its reservations and releases its leases. A session that is unknown is no error.
+  void CloseSession(SessionId session);
+  // Releases leases older than `max_age` whoever holds them (a stopped worker); generations keep its reads safe.
+  uint64_t ExpireLeases(absl::Time now, absl::Duration max_age);
+
+  // ---- The disk tier (has_disk)
+  // Dirty objects to write, cheapest first, at most `max_bytes` of payload (one at least). With `only_above_watermark`, only as many as bring
+  // memory below the low watermark once it is above the high one. Each is pinned until FinishDemotion.
+  std::vector<Demotion> TakeDemotions(uint64_t max_bytes, bool only_above_watermark);
+  // OK: the object is on disk, its memory may now be evicted. An error: it stays dirty and is tried again later;
+  // ResourceExhausted (disk full): it may be dropped from memory like any object without a disk.
+  void FinishDemotion(ObjectId id, const absl::Status& written);
+  Staging BeginStage(ObjectId id, absl::Time now);
+  // OK: readable from memory. DataLoss: the record was corrupt and the object is dropped. Any other error: it stays on disk.
+  void FinishStage(ObjectId id, const absl::Status& read);
+  // A record found on disk at start.
+  absl::Status AddDiskRecord(const base::ObjectHeader& header, absl::Time now);
+  // Records to delete, because their objects were dropped. Cleared by the call.
+  std::vector<RecordKey> TakeRecordDrops();
+
+  // ---- Administration
+  uint64_t Evict(const Selector& selector);              // how many objects went; leased ones stay
+  uint64_t SetPinned(const Selector& selector, bool pinned);  // pinned objects are never evicted
+  // In id order from `cursor`, at most `limit`; the id to go on from, or 0.
+  ObjectId List(const Selector& selector, ObjectId cursor, uint32_t limit,
+                absl::FunctionRef<void(const ObjectView&, bool pinned, uint32_t leases, double value)> each) const;
+  StoreStats Stats() const;
+
+  // Every invariant that can be checked; Internal names the first that is broken. For tests and `verify`.
+  absl::Status CheckInvariants() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace cistern::storage
