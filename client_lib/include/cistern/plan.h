@@ -1,0 +1,62 @@
+// What the client will do for a prompt: spans in order, without gaps, each reused or computed.
+//
+// A plan holds leases on what lies in memory at the node. Fetch uses them up; a plan that is dropped gives them back.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/object.h"
+
+namespace cistern {
+
+enum class SpanKind : uint8_t {
+  kExact = 0,    // rows computed behind the same tokens
+  kContent = 1,  // the same text from elsewhere, moved
+  kCompute = 2,  // nothing usable: the worker computes it
+};
+
+struct Span {
+  uint32_t begin = 0;  // token positions in the prompt, [begin, end)
+  uint32_t end = 0;
+  SpanKind kind = SpanKind::kCompute;
+  // Exact rows may still carry an approximate past (a reused-by-content span before them); `lossless` says that they do not.
+  bool lossless = true;
+  bool on_disk = false;            // the node must stage it first
+  uint32_t object = 0;             // index into the plan's objects
+  uint32_t first_token = 0;        // of the object, at `begin`: not 0 when part of a segment is reused
+};
+
+struct PlanStats {
+  uint64_t exact_tokens = 0;
+  uint64_t lossless_tokens = 0;    // of exact_tokens
+  uint64_t content_tokens = 0;
+  uint64_t compute_tokens = 0;
+  uint64_t chunks = 0;
+  uint64_t token_mismatches = 0;   // a key with other tokens behind it: a miss
+  uint64_t left_out_tokens = 0;    // found, but faster to compute
+};
+
+class PlanImpl;
+
+class Plan {
+ public:
+  Plan();
+  ~Plan();
+  Plan(Plan&&) noexcept;
+  Plan& operator=(Plan&&) noexcept;
+
+  const std::vector<Span>& spans() const;
+  const PlanStats& stats() const;
+  uint32_t num_tokens() const;
+
+  PlanImpl* impl() const { return impl_.get(); }  // for the library itself
+
+ private:
+  friend class PlanImpl;
+  explicit Plan(std::unique_ptr<PlanImpl> impl);
+  std::unique_ptr<PlanImpl> impl_;
+};
+
+}  // namespace cistern
