@@ -1,5 +1,7 @@
 #include "kernels/rows.h"
 
+#include <algorithm>
+
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
@@ -9,7 +11,10 @@
 namespace cistern::kernels {
 namespace {
 
-constexpr uint64_t kMaxStride = uint64_t{1} << 40;  // with kMaxLayers or 2^24 rows no product overflows
+// With these no product of an index and a stride overflows 64 bits.
+constexpr uint64_t kMaxLayerStride = uint64_t{1} << 48;
+constexpr uint64_t kMaxRowStride = uint64_t{1} << 32;
+constexpr uint32_t kMaxLayers = 1u << 15;
 constexpr uint32_t kMaxPageRows = 1u << 24;
 
 template <typename... Parts>
@@ -32,7 +37,8 @@ absl::Status ValidateShape(const BasicSegmentRows<Byte>& rows) {
   if (rows.page_rows == 0 || rows.page_rows > kMaxPageRows) {
     return Invalid("page_rows is ", rows.page_rows, "; it must be 1 to ", kMaxPageRows);
   }
-  if (rows.layer_stride > kMaxStride ||
+  if (rows.num_layers > kMaxLayers) return Invalid("segment has ", rows.num_layers, " layers; at most ", kMaxLayers);
+  if (rows.layer_stride > kMaxLayerStride ||
       (rows.num_layers > 1 && rows.layer_stride < uint64_t{rows.page_rows} * rows.row_bytes)) {
     return Invalid("layer_stride is ", rows.layer_stride, "; it must hold page_rows * row_bytes");
   }
@@ -49,7 +55,7 @@ absl::Status ValidateSegment(const BasicSegmentRows<Byte>& rows, const RowRange&
                    rows.first_layer, ", +", rows.num_layers, ")");
   }
   const uint64_t end = uint64_t{range.first_token} + range.num_tokens;
-  if (end > uint64_t{rows.num_pages} * rows.page_rows) {
+  if (end > std::min<uint64_t>(uint64_t{rows.num_pages} * rows.page_rows, UINT32_MAX)) {
     return Invalid("tokens [", range.first_token, ", +", range.num_tokens, ") are outside the segment's ",
                    rows.num_pages, " pages of ", rows.page_rows);
   }
@@ -66,7 +72,7 @@ absl::Status ValidateShape(const BasicPagedCache<Byte>& cache, uint32_t row_byte
   if (cache.block_size == 0 || cache.block_size > kMaxPageRows) {
     return Invalid("block_size is ", cache.block_size, "; it must be 1 to ", kMaxPageRows);
   }
-  if (cache.row_stride < row_bytes || cache.row_stride > kMaxStride) {
+  if (cache.row_stride < row_bytes || cache.row_stride > kMaxRowStride) {
     return Invalid("row_stride is ", cache.row_stride, "; a row has ", row_bytes, " bytes");
   }
   const uint64_t block_bytes = uint64_t{cache.block_size - 1} * cache.row_stride + row_bytes;
@@ -93,7 +99,7 @@ absl::Status ValidatePaged(const BasicPagedCache<Byte>& cache, const RowRange& r
     if (cache.layers[layer] == nullptr) return Invalid("cache layer ", layer, " is null");
   }
   const uint64_t end = uint64_t{range.cache_token} + range.num_tokens;
-  if (end > uint64_t{cache.table_blocks} * cache.block_size) {
+  if (end > std::min<uint64_t>(uint64_t{cache.table_blocks} * cache.block_size, UINT32_MAX)) {
     return Invalid("cache tokens [", range.cache_token, ", +", range.num_tokens, ") are outside the block table's ",
                    cache.table_blocks, " blocks of ", cache.block_size);
   }

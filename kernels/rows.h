@@ -69,6 +69,11 @@ struct RowRange {
 enum class StoreHint : uint8_t { kAuto = 0, kCached = 1, kStream = 2 };
 inline constexpr uint64_t kStreamBytes = 1 << 20;
 
+inline bool UseStream(StoreHint hint, const RowRange& range, uint32_t row_bytes) {
+  if (hint != StoreHint::kAuto) return hint == StoreHint::kStream;
+  return uint64_t{range.num_layers} * range.num_tokens * row_bytes >= kStreamBytes;
+}
+
 // InvalidArgument, naming the field: a null pointer, an empty range, a range outside the segment or the cache, a block
 // id outside [0, num_blocks), a stride smaller than what it steps over, sizes whose product overflows. Cost: O(layers +
 // pages + blocks) of the range.

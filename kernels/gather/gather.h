@@ -11,6 +11,7 @@
 //          row. Nothing is written then. Rows of the last page past the range are left as they are
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "absl/status/status.h"
@@ -29,6 +30,10 @@ struct RotarySource {
   uint64_t layer_stride = 0;
   uint64_t token_stride = 0;
   uint32_t bytes = 128;             // of one k_r
+
+  const std::byte* Row(uint32_t layer, uint32_t token) const {
+    return rows + (layer - first_layer) * layer_stride + (token - first_token) * token_stride;
+  }
 };
 
 struct GatherParams {

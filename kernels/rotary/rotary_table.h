@@ -36,9 +36,10 @@ absl::string_view ToString(RotaryArithmetic arithmetic);
 class RotaryTable {
  public:
   static constexpr uint32_t kPagePositions = 1024;
+  static constexpr uint32_t kMaxDim = 1024;
   static constexpr uint32_t kMaxPositions = 1u << 25;
 
-  // InvalidArgument: an odd dim or one above 1024, a max_positions of zero or above kMaxPositions, a theta or factor
+  // InvalidArgument: an odd dim or one above kMaxDim, a max_positions of zero or above kMaxPositions, a theta or factor
   // that gives frequencies that are not finite. A NoPE spec makes a table without entries (see identity()).
   static absl::StatusOr<std::unique_ptr<RotaryTable>> Create(const base::RotarySpec& spec,
                                                              RotaryArithmetic arithmetic,

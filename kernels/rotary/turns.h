@@ -62,6 +62,9 @@ class Turns {
   const float* At(uint32_t token) const { return entries_[step_ * size_t{token}]; }
 
  private:
+  static Turns OwnedTurns(const base::RotarySpec& spec, uint32_t num_tokens);
+  float* Owned(uint32_t token) { return &owned_[size_t{token} * dim_]; }
+
   base::RotaryStyle style_ = base::RotaryStyle::kNone;
   uint32_t dim_ = 0;
   bool bf16_per_op_ = false;

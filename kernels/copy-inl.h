@@ -1,0 +1,64 @@
+// Copies inside rows, compiled once per Highway target. Include after foreach_target.h.
+//
+// kCached  through the caches
+// kStream  non-temporal stores: a destination that will not be read soon is not loaded first and evicts nothing. The
+//          caller ends with hwy::FlushStream() before anybody else may read.
+#if defined(CISTERN_KERNELS_COPY_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CISTERN_KERNELS_COPY_INL_H_
+#undef CISTERN_KERNELS_COPY_INL_H_
+#else
+#define CISTERN_KERNELS_COPY_INL_H_
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "hwy/cache_control.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace cistern::kernels::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Streams whole vectors of D while they fit; `to` is aligned to them. Returns the bytes copied.
+template <class D>
+HWY_INLINE size_t StreamVectors(D d, const uint8_t* from, uint8_t* to, size_t bytes) {
+  const size_t n = hn::Lanes(d);
+  size_t i = 0;
+  for (; i + 4 * n <= bytes; i += 4 * n) {
+    const auto v0 = hn::LoadU(d, from + i);
+    const auto v1 = hn::LoadU(d, from + i + n);
+    const auto v2 = hn::LoadU(d, from + i + 2 * n);
+    const auto v3 = hn::LoadU(d, from + i + 3 * n);
+    hn::Stream(v0, d, to + i);
+    hn::Stream(v1, d, to + i + n);
+    hn::Stream(v2, d, to + i + 2 * n);
+    hn::Stream(v3, d, to + i + 3 * n);
+  }
+  for (; i + n <= bytes; i += n) hn::Stream(hn::LoadU(d, from + i), d, to + i);
+  return i;
+}
+
+template <bool kStream>
+HWY_INLINE void CopyBytes(const std::byte* from_bytes, std::byte* to_bytes, size_t bytes) {
+  if constexpr (!kStream) {
+    std::memcpy(to_bytes, from_bytes, bytes);
+    return;
+  }
+  const auto* from = reinterpret_cast<const uint8_t*>(from_bytes);
+  auto* to = reinterpret_cast<uint8_t*>(to_bytes);
+  const hn::ScalableTag<uint8_t> wide;
+  const hn::CappedTag<uint8_t, 16> narrow;
+  size_t done = 0;
+  if (reinterpret_cast<uintptr_t>(to) % hn::Lanes(wide) == 0) done = StreamVectors(wide, from, to, bytes);
+  if (reinterpret_cast<uintptr_t>(to) % hn::Lanes(narrow) == 0) {
+    done += StreamVectors(narrow, from + done, to + done, bytes - done);
+  }
+  if (done < bytes) std::memcpy(to + done, from + done, bytes - done);
+}
+
+}  // namespace cistern::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // CISTERN_KERNELS_COPY_INL_H_
