@@ -63,6 +63,10 @@ struct FetchOptions {
   absl::Duration deadline = absl::Seconds(30);
   // Called once per layer, in order, when every span of the plan has its rows of that layer; from the client's thread.
   std::function<void(uint32_t layer)> on_layer;
+  // Where k_r before RoPE goes as well, for rows that are stored unrotated; the shape of RowSource::pre_rope. With it a
+  // chunk of which only a part came from the cache can be published whole. Empty: not delivered.
+  std::vector<std::byte*> pre_rope;        // [num_layers]
+  uint64_t pre_rope_stride = 0;
 };
 
 // Rows that are in the cache now, and what is not.

@@ -26,6 +26,9 @@ struct Span {
   bool on_disk = false;            // the node must stage it first
   uint32_t object = 0;             // index into the plan's objects
   uint32_t first_token = 0;        // of the object, at `begin`: not 0 when part of a segment is reused
+  uint64_t object_id = 0;          // the node's name for it
+  uint32_t source_position = 0;    // where the row that goes to `begin` was computed
+  base::RotaryEncoding encoding = base::RotaryEncoding::kUnrotated;  // of the stored rows
 };
 
 struct PlanStats {
