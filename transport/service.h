@@ -14,6 +14,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "transport/slice.h"
 #include "transport/wire/messages.h"
 
@@ -80,6 +81,7 @@ struct ServerOptions {
   uint64_t arena_bytes = 0;
   const std::byte* arena = nullptr;  // for links within the process
   bool allow_mapping = true; // false: every session is served by copy
+  absl::Duration hello_timeout = absl::Seconds(5);  // a connection that has not said hello by then is closed
 };
 
 class Server {

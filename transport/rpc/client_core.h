@@ -1,0 +1,81 @@
+// What every link does, whatever carries its messages: numbers and encodes calls, keeps their deadlines, decodes replies,
+// checks payloads, and completes each call exactly once on the link's lane.
+//
+//   Begin ─► (the carrier sends the message) ─► OnReply | a deadline | OnDeath
+//
+// Threads  Begin, Abandon, OnDeath, alive: any. OnReply, Complete: the lane's. Completions run on the lane's thread
+// Errors   of calls: Unavailable (dead), DeadlineExceeded, ResourceExhausted (too many), InvalidArgument (too large),
+//          DataLoss (payload checksum), Internal (a reply that cannot be read: the link dies of it)
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "transport/link.h"
+#include "transport/rpc/lane.h"
+#include "transport/rpc/pending_calls.h"
+#include "transport/wire/codec.h"
+
+namespace cistern::transport {
+
+class ClientCore : public std::enable_shared_from_this<ClientCore> {
+ public:
+  // Told, on the lane's thread, that a call's deadline has passed, before its completion runs. True: complete it.
+  // False: the carrier has kept it, because its payload is coming in just now, and completes it soon.
+  using OnExpired = absl::AnyInvocable<bool(PendingCall& call)>;
+
+  // `lane` outlives the core's use: stop calling before stopping the lane.
+  ClientCore(Lane* lane, uint32_t max_in_flight) : lane_(lane), pending_(max_in_flight) {}
+
+  void SetOnExpired(OnExpired on_expired) { on_expired_ = std::move(on_expired); }  // before the first call
+
+  struct Begun {
+    uint64_t call_id = 0;
+    std::string message;  // to be sent
+  };
+  // Registers and encodes a call. When it cannot be, its completion runs (on the lane's thread) and nothing is returned.
+  // After this the carrier sends; if that fails it says Abandon. `carrier_data` is kept in the PendingCall.
+  std::optional<Begun> Begin(const Request& request, CallOptions options, Completion done,
+                             uint64_t carrier_data = 0);
+
+  // The call could not be sent: completes it with `status`, unless something else has.
+  void Abandon(uint64_t call_id, absl::Status status);
+
+  // A whole reply has come, its payload lying in the receive slices already (carriers that write in place).
+  // An error means that the peer talks nonsense: the carrier should close the connection and say OnDeath.
+  absl::Status OnReply(std::span<const std::byte> message);
+
+  // For carriers that bring the payload after the message: take the call, receive into call.receive, then Complete it.
+  // Take returns nothing when nobody waits for it any more.
+  std::optional<PendingCall> Take(uint64_t call_id) { return pending_.Take(call_id); }
+  // Checks sizes and checksum of what came, then runs the completion.
+  void Complete(PendingCall call, ReplyEnvelope envelope);
+  void Fail(PendingCall call, absl::Status status);
+
+  // The connection is gone: completes all that wait with `status`, refuses what comes. Idempotent.
+  void OnDeath(absl::Status status);
+  bool alive() const { return alive_.load(std::memory_order_acquire); }
+
+ private:
+  void RunOnLane(Completion done, absl::Status status);
+  void ArmTimer(MonoTime deadline);   // lane thread
+  void RunExpired();                  // lane thread
+
+  Lane* const lane_;
+  PendingCalls pending_;
+  OnExpired on_expired_;
+  std::atomic<bool> alive_{true};
+  std::atomic<MonoTime::rep> armed_{kNever.time_since_epoch().count()};  // when the lane looks for deadlines next
+};
+
+// The checks on a reply's payload that every carrier shares. DataLoss when a Read's checksum does not match.
+absl::Status CheckReplyPayload(const ReplyEnvelope& envelope, const std::vector<MutableSlice>& receive);
+
+}  // namespace cistern::transport

@@ -1,0 +1,74 @@
+// The calls of one link that wait for their reply: call id -> completion, with deadlines.
+//
+// Who takes a call out completes it, and only one can: the reply (Take), its deadline (TakeExpired) or the connection's
+// death (Close). Completions never run inside this class, so never under its lock.
+//
+// A carrier that needs time to bring the reply's payload in takes the call first and then owns its fate: it must run
+// `done` itself, by `deadline`, whatever the peer does.
+//
+// Thread   any
+// Errors   Add: ResourceExhausted when max_in_flight calls wait; after Close, the status that it was given
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/mutex.h"
+#include "transport/link.h"
+#include "transport/rpc/mono_time.h"
+
+namespace cistern::transport {
+
+struct PendingCall {
+  uint64_t call_id = 0;
+  MonoTime deadline = kNever;
+  std::vector<Slice> send;            // kept for the carrier: the caller's buffers, borrowed until `done`
+  std::vector<MutableSlice> receive;
+  uint64_t carrier_data = 0;          // the carrier's own
+  Completion done;
+};
+
+class PendingCalls {
+ public:
+  explicit PendingCalls(uint32_t max_in_flight) : max_in_flight_(max_in_flight) {}
+  ~PendingCalls();  // completes what is left with Cancelled
+  PendingCalls(const PendingCalls&) = delete;
+  PendingCalls& operator=(const PendingCalls&) = delete;
+
+  // Registers the call and gives it an id (1, 2, ...). On an error `call` is untouched: the caller completes it.
+  absl::StatusOr<uint64_t> Add(PendingCall& call);
+
+  // Nothing when nobody waits for it (any more).
+  std::optional<PendingCall> Take(uint64_t call_id);
+
+  // Those whose deadline is at or before `now`.
+  std::vector<PendingCall> TakeExpired(MonoTime now);
+
+  // Refuses all further calls with `status` and hands out those that wait. The first status stays.
+  std::vector<PendingCall> Close(absl::Status status);
+
+  // When the next deadline is, kNever if none. An upper bound is not: it may be that of a call that is gone.
+  MonoTime NextDeadline();
+
+  size_t size();
+
+ private:
+  using Due = std::pair<MonoTime, uint64_t>;  // deadline, call id
+
+  void ForgetTakenDeadlines() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const uint32_t max_in_flight_;
+  base::Mutex mutex_;
+  uint64_t next_id_ ABSL_GUARDED_BY(mutex_) = 1;
+  absl::Status closed_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<uint64_t, PendingCall> calls_ ABSL_GUARDED_BY(mutex_);
+  // A heap of deadlines; those of calls that have been taken are dropped when they come up, or when they are the most.
+  std::vector<Due> due_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace cistern::transport

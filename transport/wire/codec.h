@@ -1,0 +1,56 @@
+// Messages to bytes and back. The only door to Cap'n Proto: nothing else includes it, and its exceptions end here.
+//
+// Shape    one Cap'n Proto message in the standard stream framing (segment table, then segments), see cistern.capnp
+// Bounds   kMaxMessageBytes per message, kMaxItems per list, ObjectHeader::Validate on every header, enum values known,
+//          nesting and traversal limited: decoding takes memory in proportion to the input, whatever it holds
+// Needs    nothing of the input's alignment (aligned to 8 it is read in place, otherwise copied first)
+// Thread   any
+// Errors   InvalidArgument with what is wrong and where; FailedPrecondition for a hello of another version
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "transport/wire/messages.h"
+
+namespace cistern::transport {
+
+// What travels in front of every request. Deadlines are durations: clocks of two hosts are strangers.
+struct RequestHead {
+  uint64_t call_id = 0;             // the client's, not zero
+  absl::Duration deadline;          // rounded to microseconds; at most kMaxDeadline
+  uint64_t send_bytes = 0;          // of the request's payload
+  uint64_t receive_bytes = 0;       // of the payload that the caller has room for: exactly this, or an error, comes back
+};
+inline constexpr absl::Duration kMaxDeadline = absl::Hours(1);  // a longer one is cut to it
+
+struct RequestEnvelope {
+  RequestHead head;
+  Request request;
+};
+
+struct ReplyHead {
+  uint64_t call_id = 0;
+  uint64_t payload_bytes = 0;
+};
+struct ReplyEnvelope {
+  ReplyHead head;
+  Reply reply;
+};
+
+// Encoding does not check bounds: the sender compares the size with kMaxMessageBytes, the receiver checks the rest.
+std::string EncodeRequest(const RequestHead& head, const Request& request);
+std::string EncodeReply(const ReplyHead& head, const Reply& reply);
+
+// `call_id`, if given, is set as soon as it is known (else 0): a request that cannot be read can still be answered.
+absl::StatusOr<RequestEnvelope> DecodeRequest(std::span<const std::byte> message, uint64_t* call_id = nullptr);
+absl::StatusOr<ReplyEnvelope> DecodeReply(std::span<const std::byte> message, uint64_t* call_id = nullptr);
+
+// InvalidArgument when a message would be refused for its counts: what a sender can know before it sends.
+absl::Status CheckBounds(const Request& request);
+
+}  // namespace cistern::transport
