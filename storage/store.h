@@ -47,6 +47,8 @@ struct StoreOptions {
   uint64_t blob_block_bytes = 64 << 10; // block size of the opaque pool
   double high_watermark = 0.90;         // of arena bytes: demotion starts above it ...
   double low_watermark = 0.80;          // ... and aims below it
+  uint32_t max_models = 256;
+  uint32_t max_leases = 1 << 20;        // of all sessions
 };
 
 // One described object. Pointers are valid until the next non-const call.
@@ -122,7 +124,8 @@ struct PoolStats {
 struct StoreStats {
   uint64_t arena_bytes = 0;
   uint64_t used_bytes = 0;        // blocks in use
-  uint64_t remainder_bytes = 0;   // of slabs, that no block fits
+  uint64_t free_bytes = 0;        // blocks not in use, and what no slab has taken
+  uint64_t remainder_bytes = 0;   // of slabs, that no block fits: used + free + remainder = arena
   uint64_t objects_memory = 0;    // committed, with blocks in memory (some also on disk)
   uint64_t objects_disk = 0;      // with a record on disk (some also in memory)
   uint64_t dirty_bytes = 0;       // committed, not on disk
@@ -157,6 +160,10 @@ class Store {
   // The blocks of a reservation of this session, and its header.
   absl::StatusOr<std::vector<base::BlockRef>> ReservedBlocks(SessionId session, ReservationId id) const;
   absl::StatusOr<const base::ObjectHeader*> ReservedHeader(SessionId session, ReservationId id) const;
+  // Bytes that arrive by themselves (a payload on its way) hold the blocks: from BeginWrite until EndWrite an Abort or a
+  // CloseSession frees nothing, and Commit answers FailedPrecondition. Every BeginWrite has one EndWrite, whoever died.
+  absl::StatusOr<std::vector<base::BlockRef>> BeginWrite(SessionId session, ReservationId id);
+  void EndWrite(ReservationId id);
   // Marks layers as written; Commit wants all of them (a blob counts as one layer).
   absl::Status MarkWritten(SessionId session, ReservationId id, uint32_t layer_begin, uint32_t layer_end);
   absl::StatusOr<ObjectId> Commit(SessionId session, ReservationId id, absl::Time now);
@@ -197,7 +204,8 @@ class Store {
   void FinishStage(ObjectId id, const absl::Status& read);
   // A record found on disk at start.
   absl::Status AddDiskRecord(const base::ObjectHeader& header, absl::Time now);
-  // Records to delete, because their objects were dropped. Cleared by the call.
+  // Records to delete, because their objects were dropped. Cleared by the call. Order: delete these before writing any
+  // demotion that was taken later (an object may have come back under the same key).
   std::vector<RecordKey> TakeRecordDrops();
 
   // ---- Administration
