@@ -1,0 +1,43 @@
+// cistern-bench: whole workloads against a node. One subcommand, one file.
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "absl/flags/usage_config.h"
+#include "absl/strings/match.h"
+
+#include "tools/bench/replay_command.h"
+
+namespace {
+
+constexpr char kUsage[] = R"(cistern-bench: measure a Cistern node with whole workloads
+
+  cistern-bench replay --workload repo
+      An agent session over a source tree, served by a node of its own. Needs no data.
+  cistern-bench replay --trace sessions/history.jsonl --layers 2 --json
+      A recorded trace (pieces.jsonl beside it), the model's first two layers, one JSON object as the result.
+  cistern-bench replay --workload repo --address unix:/run/cistern/node.sock
+      The same against a node that runs already.
+
+Commands
+  replay    plan, fetch, verify every row, compute the rest, publish; for every call of a trace
+
+`cistern-bench --help` lists every flag. Exit code: 0 all is well; 1 bad flags or no node; 2 rows did not match.)";
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  absl::SetProgramUsageMessage(kUsage);
+  absl::FlagsUsageConfig config;
+  config.contains_help_flags = [](absl::string_view file) {
+    return absl::StrContains(file, "tools/bench/");
+  };
+  absl::SetFlagsUsageConfig(config);
+  std::vector<char*> words = absl::ParseCommandLine(argc, argv);
+  if (words.size() == 2 && std::string(words[1]) == "replay")
+    return cistern::tools::RunReplayCommand();
+  std::fprintf(stderr, "%s\n", kUsage);
+  return 1;
+}
