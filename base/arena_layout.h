@@ -4,10 +4,11 @@
 //   table_offset    uint32_t generation[num_handles], little endian, written by the node only
 //   slabs_offset    the slabs
 //
-// A block reference carries (handle, generation, offset). A reader maps the arena read-only, copies the
-// bytes out, issues an acquire fence and then checks that `incarnation` and generation[handle] are still
-// what its reference says. The node raises a block's generation before it reuses its bytes, so a reader
-// that was too slow sees another number and drops what it copied. storage/FORMAT.md is the law.
+// A block reference carries (handle, generation, offset). A reader maps the arena read-only, copies
+// the bytes out, issues an acquire fence and then checks that `incarnation` and generation[handle]
+// are still what its reference says. The node raises a block's generation before it reuses its
+// bytes, so a reader that was too slow sees another number and drops what it copied.
+// storage/FORMAT.md is the law.
 #pragma once
 
 #include <atomic>
@@ -22,8 +23,8 @@ struct ArenaHeader {
   uint64_t magic;
   uint32_t version;
   uint32_t num_handles;
-  uint64_t incarnation;   // of the node's process; another start, another number
-  uint64_t arena_bytes;   // the whole mapping
+  uint64_t incarnation;  // of the node's process; another start, another number
+  uint64_t arena_bytes;  // the whole mapping
   uint64_t table_offset;
   uint64_t slabs_offset;
 };
@@ -40,7 +41,8 @@ struct BlockRef {
 // The generation of `handle` now. `arena` is the mapping's first byte; call after an acquire fence.
 inline uint32_t ReadGeneration(const void* arena, uint32_t handle) {
   const auto* header = static_cast<const ArenaHeader*>(arena);
-  const auto* table = reinterpret_cast<const uint32_t*>(static_cast<const char*>(arena) + header->table_offset);
+  const auto* table =
+      reinterpret_cast<const uint32_t*>(static_cast<const char*>(arena) + header->table_offset);
   return __atomic_load_n(&table[handle], __ATOMIC_ACQUIRE);
 }
 

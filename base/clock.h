@@ -1,4 +1,5 @@
-// Time is a parameter. Whatever depends on time takes a Clock; tests bring one that they turn by hand.
+// Time is a parameter. Whatever depends on time takes a Clock; tests bring one that they turn by
+// hand.
 #pragma once
 
 #include <atomic>

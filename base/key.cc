@@ -42,9 +42,10 @@ std::string Key::ToHex() const { return absl::StrFormat("%016x%016x", hi, lo); }
 
 absl::StatusOr<Key> Key::FromHex(absl::string_view hex) {
   Key key;
-  if (hex.size() != 32 || !ParseHex(hex.substr(0, 16), &key.hi) || !ParseHex(hex.substr(16), &key.lo)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("'", hex, "' is not a key: a key is 32 hex digits, as 'cistern ls' prints them"));
+  if (hex.size() != 32 || !ParseHex(hex.substr(0, 16), &key.hi) ||
+      !ParseHex(hex.substr(16), &key.lo)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "'", hex, "' is not a key: a key is 32 hex digits, as 'cistern ls' prints them"));
   }
   return key;
 }
@@ -55,7 +56,8 @@ KeySpace::KeySpace(const Key& model_fingerprint, absl::string_view salt)
       tenant_(TenantOf(salt)) {}
 
 Key KeySpace::Content(std::span<const TokenId> tokens) const {
-  // Seeding by a 64-bit seed alone would throw half of the seed away: the second half goes in by xor.
+  // Seeding by a 64-bit seed alone would throw half of the seed away: the second half goes in by
+  // xor.
   Key key = FromXxh(XXH3_128bits_withSeed(tokens.data(), tokens.size_bytes(), content_seed_.lo));
   key.hi ^= content_seed_.hi;
   return key;
@@ -70,7 +72,9 @@ uint64_t TenantOf(absl::string_view salt) {
   return salt.empty() ? 0 : HashBytes(absl::StrCat("tenant:", salt)).lo;
 }
 
-Key HashBytes(std::span<const std::byte> bytes) { return FromXxh(XXH3_128bits(bytes.data(), bytes.size())); }
+Key HashBytes(std::span<const std::byte> bytes) {
+  return FromXxh(XXH3_128bits(bytes.data(), bytes.size()));
+}
 Key HashBytes(absl::string_view bytes) { return FromXxh(XXH3_128bits(bytes.data(), bytes.size())); }
 
 }  // namespace cistern::base

@@ -3,9 +3,9 @@
 //   content   = H(model, salt, tokens)             same text, any position, any context
 //   context_i = H(context_{i-1}, content_i)        same text, same past; seeded by (model, salt)
 //
-// H is XXH3-128 over little-endian bytes, so a key is the same in every process and on every machine.
-// A hash is never trusted alone: whoever uses the bytes behind a key compares the token ids first.
-// The salt isolates tenants: without it nobody can ask for another tenant's text.
+// H is XXH3-128 over little-endian bytes, so a key is the same in every process and on every
+// machine. A hash is never trusted alone: whoever uses the bytes behind a key compares the token
+// ids first. The salt isolates tenants: without it nobody can ask for another tenant's text.
 #pragma once
 
 #include <compare>
@@ -40,7 +40,8 @@ struct Key {
   }
 };
 
-// What a tenant's keys are seeded with: the model's fingerprint and the tenant's salt (may be empty).
+// What a tenant's keys are seeded with: the model's fingerprint and the tenant's salt (may be
+// empty).
 class KeySpace {
  public:
   KeySpace(const Key& model_fingerprint, absl::string_view salt);

@@ -1,19 +1,21 @@
-// A bounded queue from any thread to one owner thread, with a wake-up that an event loop can wait on.
+// A bounded queue from any thread to one owner thread, with a wake-up that an event loop can wait
+// on.
 //
 //   owner:  loop { epoll on fd(); Drain(&batch); handle each }
 //   others: if (!mailbox.Push(std::move(item))) back off
 //
 // Thread   Push and Close from any; Drain and fd from the owner
-// Errors   Push returns false when `capacity` items wait or the mailbox is closed; nothing is dropped silently
+// Errors   Push returns false when `capacity` items wait or the mailbox is closed; nothing is
+// dropped silently
 #pragma once
-
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <utility>
 #include <vector>
+
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "base/mutex.h"
 
@@ -22,7 +24,8 @@ namespace cistern::base {
 template <typename T>
 class Mailbox {
  public:
-  explicit Mailbox(size_t capacity) : capacity_(capacity), fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {}
+  explicit Mailbox(size_t capacity)
+      : capacity_(capacity), fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {}
   ~Mailbox() {
     if (fd_ >= 0) close(fd_);
   }

@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <numbers>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+
 #include "base/status_macros.h"
+#include <nlohmann/json.hpp>
 
 namespace cistern::base {
 namespace {
@@ -65,10 +66,12 @@ absl::Status ValidateRotary(const RotarySpec& r) {
   if (!PositiveFinite(r.theta) || r.theta <= 1.0) {
     return absl::InvalidArgumentError("model spec: rotary.theta must be a number above 1");
   }
-  if (!PositiveFinite(r.factor) || !PositiveFinite(r.original_max_position) || !PositiveFinite(r.beta_fast) ||
-      !PositiveFinite(r.beta_slow) || !PositiveFinite(r.attention_factor) || !std::isfinite(r.mscale) ||
+  if (!PositiveFinite(r.factor) || !PositiveFinite(r.original_max_position) ||
+      !PositiveFinite(r.beta_fast) || !PositiveFinite(r.beta_slow) ||
+      !PositiveFinite(r.attention_factor) || !std::isfinite(r.mscale) ||
       !std::isfinite(r.mscale_all_dim)) {
-    return absl::InvalidArgumentError("model spec: rotary scaling parameters must be positive finite numbers");
+    return absl::InvalidArgumentError(
+        "model spec: rotary scaling parameters must be positive finite numbers");
   }
   return absl::OkStatus();
 }
@@ -90,8 +93,10 @@ Json RotaryToJson(const RotarySpec& r) {
 // Throws nlohmann's exceptions; FromJson is the edge that translates them.
 absl::StatusOr<RotarySpec> RotaryFromJson(const Json& j) {
   RotarySpec r;
-  CISTERN_ASSIGN_OR_RETURN(r.style, ValueIn(kStyles, "rotary style", j.at("style").get<std::string>()));
-  CISTERN_ASSIGN_OR_RETURN(r.scaling, ValueIn(kScalings, "rotary scaling", j.at("scaling").get<std::string>()));
+  CISTERN_ASSIGN_OR_RETURN(r.style,
+                           ValueIn(kStyles, "rotary style", j.at("style").get<std::string>()));
+  CISTERN_ASSIGN_OR_RETURN(
+      r.scaling, ValueIn(kScalings, "rotary scaling", j.at("scaling").get<std::string>()));
   r.dim = j.at("dim").get<uint32_t>();
   r.theta = j.at("theta").get<double>();
   r.factor = j.at("factor").get<double>();
@@ -133,9 +138,12 @@ absl::StatusOr<ModelSpec> SpecFromJson(const Json& j) {
 
 uint32_t RowBytes(RowLayout layout) {
   switch (layout) {
-    case RowLayout::kBf16_576: return 1152;
-    case RowLayout::kFp8DsMla656: return 656;
-    case RowLayout::kOpaque: return 0;
+    case RowLayout::kBf16_576:
+      return 1152;
+    case RowLayout::kFp8DsMla656:
+      return 656;
+    case RowLayout::kOpaque:
+      return 0;
   }
   return 0;
 }
@@ -144,7 +152,9 @@ absl::string_view ToString(RowLayout layout) { return NameIn(kLayouts, layout); 
 absl::string_view ToString(RotaryStyle style) { return NameIn(kStyles, style); }
 absl::string_view ToString(RotaryScaling scaling) { return NameIn(kScalings, scaling); }
 
-absl::StatusOr<RowLayout> ParseRowLayout(absl::string_view text) { return ValueIn(kLayouts, "row layout", text); }
+absl::StatusOr<RowLayout> ParseRowLayout(absl::string_view text) {
+  return ValueIn(kLayouts, "row layout", text);
+}
 
 std::vector<double> RotarySpec::InverseFrequencies() const {
   const uint32_t pairs = dim / 2;
@@ -178,16 +188,16 @@ absl::Status ModelSpec::Validate() const {
   }
   const uint32_t expected = RowBytes(layout);
   if (expected != 0 && row_bytes != expected) {
-    return absl::InvalidArgumentError(absl::StrCat("model spec: row_bytes is ", row_bytes, "; layout ",
-                                                   ToString(layout), " has ", expected));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "model spec: row_bytes is ", row_bytes, "; layout ", ToString(layout), " has ", expected));
   }
   if (row_bytes == 0 || row_bytes > kMaxRowBytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("model spec: row_bytes is ", row_bytes, "; it must be 1 to ", kMaxRowBytes));
   }
   if (layout != RowLayout::kOpaque && (rotary.dim != 64)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("model spec: rotary.dim is ", rotary.dim, "; layout ", ToString(layout), " has 64"));
+    return absl::InvalidArgumentError(absl::StrCat("model spec: rotary.dim is ", rotary.dim,
+                                                   "; layout ", ToString(layout), " has 64"));
   }
   return ValidateRotary(rotary);
 }
@@ -209,8 +219,9 @@ absl::StatusOr<ModelSpec> ModelSpec::FromJson(absl::string_view json) {
 }
 
 Key ModelSpec::Fingerprint() const {
-  return HashBytes(absl::StrCat("cistern model 1\n", IdentityToJson(*this).dump(-1, ' ', false,
-                                                                                Json::error_handler_t::replace)));
+  return HashBytes(
+      absl::StrCat("cistern model 1\n",
+                   IdentityToJson(*this).dump(-1, ' ', false, Json::error_handler_t::replace)));
 }
 
 }  // namespace cistern::base

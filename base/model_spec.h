@@ -2,7 +2,8 @@
 //
 // A row is what one token leaves in one MLA layer: the latent c_KV and the small rotary key k_r.
 // The spec says how many layers there are, how a row is laid out and how its rotary part turns with
-// position. Its fingerprint seeds every key: another model, revision, layout or rotary setting, other keys.
+// position. Its fingerprint seeds every key: another model, revision, layout or rotary setting,
+// other keys.
 //
 // Source of the layouts: vLLM concat_and_cache_mla (bf16_576), FlashMLA README (fp8_ds_mla_656).
 #pragma once
@@ -14,14 +15,15 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+
 #include "base/key.h"
 
 namespace cistern::base {
 
 enum class RowLayout : uint8_t {
-  kBf16_576 = 0,      // [c_KV 512 x bf16 | k_r 64 x bf16], 1152 bytes
-  kFp8DsMla656 = 1,   // [c_KV 512 x e4m3 | 4 x fp32 scale, powers of two | k_r 64 x bf16], 656 bytes
-  kOpaque = 2,        // row_bytes bytes that nobody looks into; reused only exactly, never rotated
+  kBf16_576 = 0,     // [c_KV 512 x bf16 | k_r 64 x bf16], 1152 bytes
+  kFp8DsMla656 = 1,  // [c_KV 512 x e4m3 | 4 x fp32 scale, powers of two | k_r 64 x bf16], 656 bytes
+  kOpaque = 2,       // row_bytes bytes that nobody looks into; reused only exactly, never rotated
 };
 
 enum class RotaryStyle : uint8_t {
@@ -32,15 +34,16 @@ enum class RotaryStyle : uint8_t {
 
 enum class RotaryScaling : uint8_t { kNone = 0, kLinear = 1, kYarn = 2 };
 
-// How k_r turns with position: pair i turns by position * inv_freq[i]; the table is multiplied by mscale.
+// How k_r turns with position: pair i turns by position * inv_freq[i]; the table is multiplied by
+// mscale.
 struct RotarySpec {
   RotaryStyle style = RotaryStyle::kInterleaved;
-  uint32_t dim = 64;            // elements; pairs = dim / 2
+  uint32_t dim = 64;  // elements; pairs = dim / 2
   double theta = 10000.0;
   RotaryScaling scaling = RotaryScaling::kNone;
-  double factor = 1.0;          // linear and YaRN
+  double factor = 1.0;  // linear and YaRN
   double original_max_position = 4096;
-  double beta_fast = 32;        // YaRN
+  double beta_fast = 32;  // YaRN
   double beta_slow = 1;
   double mscale = 1.0;
   double mscale_all_dim = 1.0;
@@ -48,26 +51,29 @@ struct RotarySpec {
 
   // Per pair, in double; YaRN-blended. Source: DeepSeek-V3 inference/model.py precompute_freqs_cis.
   std::vector<double> InverseFrequencies() const;
-  // What cos and sin are multiplied by: yarn_get_mscale(factor, mscale) / yarn_get_mscale(factor, mscale_all_dim).
+  // What cos and sin are multiplied by: yarn_get_mscale(factor, mscale) / yarn_get_mscale(factor,
+  // mscale_all_dim).
   double TableScale() const;
 
   friend bool operator==(const RotarySpec&, const RotarySpec&) = default;
 };
 
 struct ModelSpec {
-  static constexpr uint32_t kPageTokens = 16;   // tokens of one KV page
+  static constexpr uint32_t kPageTokens = 16;  // tokens of one KV page
   static constexpr uint32_t kMaxLayers = 1024;
   static constexpr uint32_t kMaxRowBytes = 1 << 16;
 
-  std::string name;                 // as people call it, e.g. "deepseek-ai/DeepSeek-V2-Lite"
-  std::string revision;             // of the weights; other weights, other rows
-  uint32_t num_layers = 0;          // MLA layers
+  std::string name;         // as people call it, e.g. "deepseek-ai/DeepSeek-V2-Lite"
+  std::string revision;     // of the weights; other weights, other rows
+  uint32_t num_layers = 0;  // MLA layers
   RowLayout layout = RowLayout::kBf16_576;
   uint32_t row_bytes = 1152;
   RotarySpec rotary;
-  std::vector<TokenId> boundary_tokens;  // role and turn markers: the chunker cuts before each; not in the fingerprint
-  uint64_t flops_per_token = 0;     // dense prefill cost of one token at depth 0; 0 = unknown
-  uint64_t flops_per_token_pair = 0;  // attention cost of one (query, key) pair over all layers; 0 = unknown
+  std::vector<TokenId> boundary_tokens;  // role and turn markers: the chunker cuts before each; not
+                                         // in the fingerprint
+  uint64_t flops_per_token = 0;          // dense prefill cost of one token at depth 0; 0 = unknown
+  uint64_t flops_per_token_pair =
+      0;  // attention cost of one (query, key) pair over all layers; 0 = unknown
 
   // Where k_r lies in a row; a NoPE or opaque row has no rotary part.
   uint32_t rotary_offset() const { return row_bytes - rotary_bytes(); }
@@ -77,11 +83,12 @@ struct ModelSpec {
   uint64_t token_bytes() const { return uint64_t{num_layers} * row_bytes; }
   uint64_t page_bytes() const { return kPageTokens * token_bytes(); }
 
-  // InvalidArgument, naming the field: no name, zero or too many layers, a row size that is not the layout's,
-  // an odd or oversized rotary dim, a theta or factor that is not positive.
+  // InvalidArgument, naming the field: no name, zero or too many layers, a row size that is not the
+  // layout's, an odd or oversized rotary dim, a theta or factor that is not positive.
   absl::Status Validate() const;
 
-  // Canonical JSON text: the form that travels and that is stored. FromJson(ToJson()) is the same spec.
+  // Canonical JSON text: the form that travels and that is stored. FromJson(ToJson()) is the same
+  // spec.
   std::string ToJson() const;
   static absl::StatusOr<ModelSpec> FromJson(absl::string_view json);
 

@@ -1,5 +1,5 @@
-// A std::mutex that Clang's thread-safety analysis understands. ThreadSanitizer sees std::mutex, but not the
-// locks inside packaged Abseil, which is why absl::Mutex is not used.
+// A std::mutex that Clang's thread-safety analysis understands. ThreadSanitizer sees std::mutex,
+// but not the locks inside packaged Abseil, which is why absl::Mutex is not used.
 #pragma once
 
 #include <condition_variable>
@@ -16,8 +16,12 @@ class ABSL_LOCKABLE Mutex {
   void AssertHeld() const ABSL_ASSERT_EXCLUSIVE_LOCK() {}
 
   // For std::condition_variable_any and std::unique_lock.
-  void lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() { mutex_.lock(); }  // NOLINT(readability-identifier-naming)
-  void unlock() ABSL_UNLOCK_FUNCTION() { mutex_.unlock(); }      // NOLINT(readability-identifier-naming)
+  void lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() {
+    mutex_.lock();
+  }  // NOLINT(readability-identifier-naming)
+  void unlock() ABSL_UNLOCK_FUNCTION() {
+    mutex_.unlock();
+  }  // NOLINT(readability-identifier-naming)
 
  private:
   std::mutex mutex_;
@@ -25,7 +29,9 @@ class ABSL_LOCKABLE Mutex {
 
 class ABSL_SCOPED_LOCKABLE MutexLock {
  public:
-  explicit MutexLock(Mutex* mutex) ABSL_EXCLUSIVE_LOCK_FUNCTION(mutex) : mutex_(mutex) { mutex_->Lock(); }
+  explicit MutexLock(Mutex* mutex) ABSL_EXCLUSIVE_LOCK_FUNCTION(mutex) : mutex_(mutex) {
+    mutex_->Lock();
+  }
   ~MutexLock() ABSL_UNLOCK_FUNCTION() { mutex_->Unlock(); }
   MutexLock(const MutexLock&) = delete;
   MutexLock& operator=(const MutexLock&) = delete;

@@ -10,12 +10,13 @@ absl::Status ObjectHeader::Validate() const {
   if (content.IsZero()) return absl::InvalidArgumentError("object header: the content key is zero");
   if (kind == ObjectKind::kBlob) {
     if (blob_bytes == 0 || blob_bytes > kMaxBlobBytes) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("object header: a blob of ", blob_bytes, " bytes; it must have 1 to ", kMaxBlobBytes));
+      return absl::InvalidArgumentError(absl::StrCat("object header: a blob of ", blob_bytes,
+                                                     " bytes; it must have 1 to ", kMaxBlobBytes));
     }
     return absl::OkStatus();
   }
-  if (kind != ObjectKind::kSegment) return absl::InvalidArgumentError("object header: unknown kind");
+  if (kind != ObjectKind::kSegment)
+    return absl::InvalidArgumentError("object header: unknown kind");
   if (model.IsZero() || context.IsZero()) {
     return absl::InvalidArgumentError("object header: the model or context key is zero");
   }
@@ -24,12 +25,15 @@ absl::Status ObjectHeader::Validate() const {
         absl::StrCat("object header: ", tokens.size(), " tokens; a segment has 1 to ", kMaxTokens));
   }
   if (base_position > std::numeric_limits<uint32_t>::max() - kMaxTokens) {
-    return absl::InvalidArgumentError(absl::StrCat("object header: base position ", base_position, " is too large"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("object header: base position ", base_position, " is too large"));
   }
   return absl::OkStatus();
 }
 
-absl::string_view ToString(ObjectKind kind) { return kind == ObjectKind::kBlob ? "blob" : "segment"; }
+absl::string_view ToString(ObjectKind kind) {
+  return kind == ObjectKind::kBlob ? "blob" : "segment";
+}
 
 absl::string_view ToString(RotaryEncoding encoding) {
   return encoding == RotaryEncoding::kRotated ? "rotated" : "unrotated";
@@ -37,13 +41,18 @@ absl::string_view ToString(RotaryEncoding encoding) {
 
 absl::string_view ToString(RotaryArithmetic arithmetic) {
   switch (arithmetic) {
-    case RotaryArithmetic::kFp32Table: return "fp32_table";
-    case RotaryArithmetic::kBf16Table: return "bf16_table";
-    case RotaryArithmetic::kBf16PerOp: return "bf16_per_op";
+    case RotaryArithmetic::kFp32Table:
+      return "fp32_table";
+    case RotaryArithmetic::kBf16Table:
+      return "bf16_table";
+    case RotaryArithmetic::kBf16PerOp:
+      return "bf16_per_op";
   }
   return "unknown";
 }
 
-absl::string_view ToString(Lineage lineage) { return lineage == Lineage::kExact ? "exact" : "approximate"; }
+absl::string_view ToString(Lineage lineage) {
+  return lineage == Lineage::kExact ? "exact" : "approximate";
+}
 
 }  // namespace cistern::base

@@ -8,11 +8,11 @@
 #define CISTERN_CONCAT(a, b) CISTERN_CONCAT_(a, b)
 
 // Returns from the enclosing function when `expr` (an absl::Status) is not OK.
-#define CISTERN_RETURN_IF_ERROR(expr)                              \
-  do {                                                             \
+#define CISTERN_RETURN_IF_ERROR(expr)                                   \
+  do {                                                                  \
     if (absl::Status cistern_status_ = (expr); !cistern_status_.ok()) { \
-      return cistern_status_;                                      \
-    }                                                              \
+      return cistern_status_;                                           \
+    }                                                                   \
   } while (false)
 
 // `lhs` takes the value of `expr` (an absl::StatusOr), or the enclosing function returns its error.

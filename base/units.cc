@@ -31,7 +31,8 @@ absl::StatusOr<uint64_t> ParseBytes(absl::string_view text) {
   const int power = UnitPower(absl::StripAsciiWhitespace(trimmed.substr(digits)));
   uint64_t value = 0;
   if (digits == 0 || power < 0 || !absl::SimpleAtoi(trimmed.substr(0, digits), &value)) {
-    return absl::InvalidArgumentError(absl::StrCat("'", text, "' is not a size; write for example 512MiB or 4GiB"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", text, "' is not a size; write for example 512MiB or 4GiB"));
   }
   for (int i = 0; i < power; ++i) {
     if (value > std::numeric_limits<uint64_t>::max() / 1024) {
@@ -50,13 +51,16 @@ std::string FormatBytes(uint64_t bytes) {
     value /= 1024;
     ++power;
   }
-  return absl::StrFormat(value < 10 ? "%.2f %ciB" : value < 100 ? "%.1f %ciB" : "%.0f %ciB", value,
-                         kPrefixes[power - 1]);
+  return absl::StrFormat(value < 10    ? "%.2f %ciB"
+                         : value < 100 ? "%.1f %ciB"
+                                       : "%.0f %ciB",
+                         value, kPrefixes[power - 1]);
 }
 
 std::string FormatCount(uint64_t count) {
   std::string digits = absl::StrCat(count);
-  for (int i = static_cast<int>(digits.size()) - 3; i > 0; i -= 3) digits.insert(static_cast<size_t>(i), ",");
+  for (int i = static_cast<int>(digits.size()) - 3; i > 0; i -= 3)
+    digits.insert(static_cast<size_t>(i), ",");
   return digits;
 }
 

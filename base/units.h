@@ -9,8 +9,8 @@
 
 namespace cistern::base {
 
-// "4096", "64KiB", "512MiB", "4GiB", "1TiB" (also K, M, G, T: the same powers of 1024). InvalidArgument on anything
-// else, on negative numbers and on overflow.
+// "4096", "64KiB", "512MiB", "4GiB", "1TiB" (also K, M, G, T: the same powers of 1024).
+// InvalidArgument on anything else, on negative numbers and on overflow.
 absl::StatusOr<uint64_t> ParseBytes(absl::string_view text);
 
 // "0 B", "1.5 KiB", "3.2 GiB": three digits at most.

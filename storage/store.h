@@ -1,15 +1,17 @@
-// The heart of a node: which objects there are, where their blocks lie, and which go when room is needed.
+// The heart of a node: which objects there are, where their blocks lie, and which go when room is
+// needed.
 //
 //   Reserve ─► blocks to write ─► Commit | Abort          invisible until committed
-//   Find ─► what there is          Lease ─► blocks to read, which neither move nor vanish until Release
-//   TakeDemotions ─► (somebody writes to disk) ─► FinishDemotion
-//   BeginStage ─► blocks to read into ─► FinishStage
+//   Find ─► what there is          Lease ─► blocks to read, which neither move nor vanish until
+//   Release TakeDemotions ─► (somebody writes to disk) ─► FinishDemotion BeginStage ─► blocks to
+//   read into ─► FinishStage
 //
-// Deterministic: no I/O, no clock, no randomness, no allocation proportional to payloads. The same calls in the same
-// order give the same answers, handles and victims. Time is a parameter.
+// Deterministic: no I/O, no clock, no randomness, no allocation proportional to payloads. The same
+// calls in the same order give the same answers, handles and victims. Time is a parameter.
 //
 // Thread   one at a time; the node keeps it behind one mutex
-// Errors   InvalidArgument: this call is wrong. NotFound: no such id now. FailedPrecondition: a stale id or a protocol
+// Errors   InvalidArgument: this call is wrong. NotFound: no such id now. FailedPrecondition: a
+// stale id or a protocol
 //          step out of order. ResourceExhausted: no room, after eviction did what it could
 #pragma once
 
@@ -22,6 +24,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+
 #include "base/arena_layout.h"
 #include "base/key.h"
 #include "base/model_spec.h"
@@ -40,15 +43,16 @@ enum class Where : uint8_t { kMiss = 0, kMemory = 1, kDisk = 2 };
 enum class Match : uint8_t { kExact = 0, kContent = 1 };
 
 struct StoreOptions {
-  uint32_t variants_per_content = 4;    // objects that share a content key; the cheapest goes first
-  uint32_t links_per_object = 16;       // other contexts that an object serves approximately; the oldest goes first
-  uint32_t neighbours_per_gap = 4;      // candidates described beside a chunk that was not found
-  bool has_disk = false;                // eviction demotes before it drops
-  uint64_t blob_block_bytes = 64 << 10; // block size of the opaque pool
-  double high_watermark = 0.90;         // of arena bytes: demotion starts above it ...
-  double low_watermark = 0.80;          // ... and aims below it
+  uint32_t variants_per_content = 4;  // objects that share a content key; the cheapest goes first
+  uint32_t links_per_object =
+      16;  // other contexts that an object serves approximately; the oldest goes first
+  uint32_t neighbours_per_gap = 4;       // candidates described beside a chunk that was not found
+  bool has_disk = false;                 // eviction demotes before it drops
+  uint64_t blob_block_bytes = 64 << 10;  // block size of the opaque pool
+  double high_watermark = 0.90;          // of arena bytes: demotion starts above it ...
+  double low_watermark = 0.80;           // ... and aims below it
   uint32_t max_models = 256;
-  uint32_t max_leases = 1 << 20;        // of all sessions
+  uint32_t max_leases = 1 << 20;  // of all sessions
 };
 
 // One described object. Pointers are valid until the next non-const call.
@@ -65,7 +69,7 @@ struct FindQuery {
   bool lossless = false;        // take no approximate lineage
 };
 struct Found {
-  ObjectView object;            // where == kMiss: nothing
+  ObjectView object;  // where == kMiss: nothing
   Match match = Match::kExact;
   base::Lineage lineage = base::Lineage::kExact;  // of this hit: approximate when it came by a link
 };
@@ -82,7 +86,8 @@ struct Lease {
   std::vector<base::BlockRef> blocks;
 };
 
-// A dirty object that should go to disk: read its leased blocks, write the record, then FinishDemotion.
+// A dirty object that should go to disk: read its leased blocks, write the record, then
+// FinishDemotion.
 struct Demotion {
   ObjectId id = 0;
   base::ObjectHeader header;
@@ -107,7 +112,7 @@ struct RecordKey {
 
 // Which objects an administrator means; unset fields do not restrict.
 struct Selector {
-  base::Key key;         // content or context
+  base::Key key;  // content or context
   base::Key model;
   uint64_t tenant = 0;
   bool has_tenant = false;
@@ -123,18 +128,18 @@ struct PoolStats {
 
 struct StoreStats {
   uint64_t arena_bytes = 0;
-  uint64_t used_bytes = 0;        // blocks in use
-  uint64_t free_bytes = 0;        // blocks not in use, and what no slab has taken
-  uint64_t remainder_bytes = 0;   // of slabs, that no block fits: used + free + remainder = arena
-  uint64_t objects_memory = 0;    // committed, with blocks in memory (some also on disk)
-  uint64_t objects_disk = 0;      // with a record on disk (some also in memory)
-  uint64_t dirty_bytes = 0;       // committed, not on disk
+  uint64_t used_bytes = 0;       // blocks in use
+  uint64_t free_bytes = 0;       // blocks not in use, and what no slab has taken
+  uint64_t remainder_bytes = 0;  // of slabs, that no block fits: used + free + remainder = arena
+  uint64_t objects_memory = 0;   // committed, with blocks in memory (some also on disk)
+  uint64_t objects_disk = 0;     // with a record on disk (some also in memory)
+  uint64_t dirty_bytes = 0;      // committed, not on disk
   uint64_t leases = 0;
   uint64_t reservations = 0;
   uint64_t finds = 0, exact_hits = 0, content_hits = 0, misses = 0;
   uint64_t commits = 0, aborts = 0, already_have = 0;
-  uint64_t evicted_objects = 0, evicted_bytes = 0;    // dropped from memory (on disk or not)
-  uint64_t dropped_objects = 0;                       // gone altogether
+  uint64_t evicted_objects = 0, evicted_bytes = 0;  // dropped from memory (on disk or not)
+  uint64_t dropped_objects = 0;                     // gone altogether
   uint64_t demoted_objects = 0, demoted_bytes = 0, demotion_failures = 0;
   uint64_t staged_objects = 0, staged_bytes = 0, corrupt_records = 0;
   uint64_t links = 0;
@@ -156,16 +161,21 @@ class Store {
   std::vector<const base::ModelSpec*> Models() const;
 
   // ---- Writing
-  absl::StatusOr<Reservation> Reserve(SessionId session, const base::ObjectHeader& header, absl::Time now);
+  absl::StatusOr<Reservation> Reserve(SessionId session, const base::ObjectHeader& header,
+                                      absl::Time now);
   // The blocks of a reservation of this session, and its header.
-  absl::StatusOr<std::vector<base::BlockRef>> ReservedBlocks(SessionId session, ReservationId id) const;
-  absl::StatusOr<const base::ObjectHeader*> ReservedHeader(SessionId session, ReservationId id) const;
-  // Bytes that arrive by themselves (a payload on its way) hold the blocks: from BeginWrite until EndWrite an Abort or a
-  // CloseSession frees nothing, and Commit answers FailedPrecondition. Every BeginWrite has one EndWrite, whoever died.
+  absl::StatusOr<std::vector<base::BlockRef>> ReservedBlocks(SessionId session,
+                                                             ReservationId id) const;
+  absl::StatusOr<const base::ObjectHeader*> ReservedHeader(SessionId session,
+                                                           ReservationId id) const;
+  // Bytes that arrive by themselves (a payload on its way) hold the blocks: from BeginWrite until
+  // EndWrite an Abort or a CloseSession frees nothing, and Commit answers FailedPrecondition. Every
+  // BeginWrite has one EndWrite, whoever died.
   absl::StatusOr<std::vector<base::BlockRef>> BeginWrite(SessionId session, ReservationId id);
   void EndWrite(ReservationId id);
   // Marks layers as written; Commit wants all of them (a blob counts as one layer).
-  absl::Status MarkWritten(SessionId session, ReservationId id, uint32_t layer_begin, uint32_t layer_end);
+  absl::Status MarkWritten(SessionId session, ReservationId id, uint32_t layer_begin,
+                           uint32_t layer_end);
   absl::StatusOr<ObjectId> Commit(SessionId session, ReservationId id, absl::Time now);
   absl::Status Abort(SessionId session, ReservationId id);
 
@@ -173,14 +183,17 @@ class Store {
   absl::Status Link(ObjectId object, const base::Key& context, const base::Key& parent_context);
 
   // ---- Reading
-  // Neither refreshes nor pins. Exact first; otherwise, if accepted, the best other variant of the content.
+  // Neither refreshes nor pins. Exact first; otherwise, if accepted, the best other variant of the
+  // content.
   Found Find(const FindQuery& query);
-  // Segments whose parent context is `context` (links included), newest first: what may continue it.
+  // Segments whose parent context is `context` (links included), newest first: what may continue
+  // it.
   std::vector<Found> Children(const base::Key& context, bool lossless) const;
   // The segment whose context (own or linked) is `context`.
   Found ByContext(const base::Key& context, bool lossless) const;
 
-  // Pins a memory-resident object and refreshes it. NotFound when it is gone, FailedPrecondition when it is on disk only.
+  // Pins a memory-resident object and refreshes it. NotFound when it is gone, FailedPrecondition
+  // when it is on disk only.
   absl::StatusOr<Lease> Acquire(SessionId session, ObjectId id, absl::Time now);
   absl::Status Release(SessionId session, LeaseId lease);
   // The blocks and header behind a lease of this session.
@@ -189,34 +202,42 @@ class Store {
 
   // Aborts its reservations and releases its leases. A session that is unknown is no error.
   void CloseSession(SessionId session);
-  // Releases leases older than `max_age` whoever holds them (a stopped worker); generations keep its reads safe.
+  // Releases leases older than `max_age` whoever holds them (a stopped worker); generations keep
+  // its reads safe.
   uint64_t ExpireLeases(absl::Time now, absl::Duration max_age);
 
   // ---- The disk tier (has_disk)
-  // Dirty objects to write, cheapest first, at most `max_bytes` of payload (one at least). With `only_above_watermark`, only as many as bring
-  // memory below the low watermark once it is above the high one. Each is pinned until FinishDemotion.
+  // Dirty objects to write, cheapest first, at most `max_bytes` of payload (one at least). With
+  // `only_above_watermark`, only as many as bring memory below the low watermark once it is above
+  // the high one. Each is pinned until FinishDemotion.
   std::vector<Demotion> TakeDemotions(uint64_t max_bytes, bool only_above_watermark);
-  // OK: the object is on disk, its memory may now be evicted. An error: it stays dirty and is tried again later;
-  // ResourceExhausted (disk full): it may be dropped from memory like any object without a disk.
+  // OK: the object is on disk, its memory may now be evicted. An error: it stays dirty and is tried
+  // again later; ResourceExhausted (disk full): it may be dropped from memory like any object
+  // without a disk.
   void FinishDemotion(ObjectId id, const absl::Status& written);
   Staging BeginStage(ObjectId id, absl::Time now);
-  // OK: readable from memory. DataLoss: the record was corrupt and the object is dropped. Any other error: it stays on disk.
+  // OK: readable from memory. DataLoss: the record was corrupt and the object is dropped. Any other
+  // error: it stays on disk.
   void FinishStage(ObjectId id, const absl::Status& read);
   // A record found on disk at start.
   absl::Status AddDiskRecord(const base::ObjectHeader& header, absl::Time now);
-  // Records to delete, because their objects were dropped. Cleared by the call. Order: delete these before writing any
-  // demotion that was taken later (an object may have come back under the same key).
+  // Records to delete, because their objects were dropped. Cleared by the call. Order: delete these
+  // before writing any demotion that was taken later (an object may have come back under the same
+  // key).
   std::vector<RecordKey> TakeRecordDrops();
 
   // ---- Administration
-  uint64_t Evict(const Selector& selector);              // how many objects went; leased ones stay
+  uint64_t Evict(const Selector& selector);  // how many objects went; leased ones stay
   uint64_t SetPinned(const Selector& selector, bool pinned);  // pinned objects are never evicted
   // In id order from `cursor`, at most `limit`; the id to go on from, or 0.
-  ObjectId List(const Selector& selector, ObjectId cursor, uint32_t limit,
-                absl::FunctionRef<void(const ObjectView&, bool pinned, uint32_t leases, double value)> each) const;
+  ObjectId List(
+      const Selector& selector, ObjectId cursor, uint32_t limit,
+      absl::FunctionRef<void(const ObjectView&, bool pinned, uint32_t leases, double value)> each)
+      const;
   StoreStats Stats() const;
 
-  // Every invariant that can be checked; Internal names the first that is broken. For tests and `verify`.
+  // Every invariant that can be checked; Internal names the first that is broken. For tests and
+  // `verify`.
   absl::Status CheckInvariants() const;
 
  private:

@@ -1,9 +1,11 @@
-// A worker's end of one connection to a node, whatever carries it: a unix socket with the arena mapped, UCX to another
-// host, or a call within the process.
+// A worker's end of one connection to a node, whatever carries it: a unix socket with the arena
+// mapped, UCX to another host, or a call within the process.
 //
 // Thread   Call, Allocate: any. Completions run on the link's own thread and must not block.
-// Errors   A completion always runs, once, by the call's deadline: Unavailable (peer gone), DeadlineExceeded, DataLoss
-//          (payload checksum), ResourceExhausted (too many calls in flight), or the node's own error.
+// Errors   A completion always runs, once, by the call's deadline: Unavailable (peer gone),
+// DeadlineExceeded, DataLoss
+//          (payload checksum), ResourceExhausted (too many calls in flight), or the node's own
+//          error.
 #pragma once
 
 #include <cstddef>
@@ -19,12 +21,14 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+
 #include "transport/slice.h"
 #include "transport/wire/messages.h"
 
 namespace cistern::transport {
 
-// Memory that payloads may lie in: shared with the node, registered with the network, or plain, as the link needs it.
+// Memory that payloads may lie in: shared with the node, registered with the network, or plain, as
+// the link needs it.
 class Buffer {
  public:
   virtual ~Buffer() = default;
@@ -33,15 +37,17 @@ class Buffer {
 
 struct CallOptions {
   absl::Duration deadline = absl::Seconds(5);
-  std::vector<Slice> send;            // payload of the request; lies in Buffers of this link until completion
-  std::vector<MutableSlice> receive;  // where the reply's payload goes; likewise. Its size must be what the reply brings
+  std::vector<Slice> send;  // payload of the request; lies in Buffers of this link until completion
+  std::vector<MutableSlice>
+      receive;  // where the reply's payload goes; likewise. Its size must be what the reply brings
 };
 
 using Completion = absl::AnyInvocable<void(absl::StatusOr<Reply>)>;
 
 class Link {
  public:
-  virtual ~Link() = default;  // fails what is in flight with Cancelled, then stops the link's thread
+  virtual ~Link() =
+      default;  // fails what is in flight with Cancelled, then stops the link's thread
 
   virtual void Call(Request request, CallOptions options, Completion done) = 0;
 
@@ -52,7 +58,8 @@ class Link {
 
   virtual const HelloReply& node() const = 0;
 
-  // False once the connection has failed; every call fails at once with Unavailable. A link never reconnects itself.
+  // False once the connection has failed; every call fails at once with Unavailable. A link never
+  // reconnects itself.
   virtual bool alive() const = 0;
 };
 
@@ -63,9 +70,11 @@ struct LinkOptions {
   uint32_t max_in_flight = 1024;  // calls; one more fails with ResourceExhausted
 };
 
-// "unix:/run/cistern/node.sock" (same host) or "host:port" (UCX chooses the transport). InvalidArgument for anything
-// else, Unavailable when nobody answers within connect_timeout, FailedPrecondition when the versions do not fit.
-absl::StatusOr<std::unique_ptr<Link>> Connect(absl::string_view address, const LinkOptions& options);
+// "unix:/run/cistern/node.sock" (same host) or "host:port" (UCX chooses the transport).
+// InvalidArgument for anything else, Unavailable when nobody answers within connect_timeout,
+// FailedPrecondition when the versions do not fit.
+absl::StatusOr<std::unique_ptr<Link>> Connect(absl::string_view address,
+                                              const LinkOptions& options);
 
 // Waits for the reply and takes it as `ReplyType`; a reply of another type is Internal.
 absl::StatusOr<Reply> CallAndWait(Link& link, Request request, CallOptions options = {});

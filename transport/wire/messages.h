@@ -1,11 +1,13 @@
 // Every message between a worker (or the admin CLI) and a node, as plain structs.
 //
-// The wire form is Cap'n Proto (transport/wire/cistern.capnp); encoding and decoding live in codec.h, so that no other
-// folder sees Cap'n Proto. One request has one reply. Bulk bytes never ride inside a message: they travel beside it, as
-// the payload of a call (link.h, service.h), in the order that the message names.
+// The wire form is Cap'n Proto (transport/wire/cistern.capnp); encoding and decoding live in
+// codec.h, so that no other folder sees Cap'n Proto. One request has one reply. Bulk bytes never
+// ride inside a message: they travel beside it, as the payload of a call (link.h, service.h), in
+// the order that the message names.
 //
-// A worker's protocol:  (RegisterModel (Find Lease* Read* Release | Reserve Write* (Commit | Abort) | Link)*)*
-// Leases and reservations belong to the session; when the connection dies they are released.
+// A worker's protocol:  (RegisterModel (Find Lease* Read* Release | Reserve Write* (Commit | Abort)
+// | Link)*)* Leases and reservations belong to the session; when the connection dies they are
+// released.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +16,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+
 #include "base/arena_layout.h"
 #include "base/key.h"
 #include "base/object.h"
@@ -24,8 +27,8 @@ inline constexpr uint32_t kProtocolVersion = 1;
 inline constexpr uint64_t kMaxMessageBytes = 32ull << 20;  // of one encoded message
 inline constexpr uint32_t kMaxItems = 16384;               // keys, ids or headers in one message
 
-using ObjectId = uint64_t;       // names an object within one incarnation of a node
-using LeaseId = uint64_t;        // 0 = none
+using ObjectId = uint64_t;  // names an object within one incarnation of a node
+using LeaseId = uint64_t;   // 0 = none
 using ReservationId = uint64_t;
 
 // ---- Opening. The transport itself answers it; a service never sees it.
@@ -55,7 +58,10 @@ struct RegisterModelReply {
 // ---- Finding and reading
 
 enum class Where : uint8_t { kMiss = 0, kMemory = 1, kDisk = 2 };
-enum class Match : uint8_t { kExact = 0, kContent = 1 };  // exact: the asked context; content: another one
+enum class Match : uint8_t {
+  kExact = 0,
+  kContent = 1
+};  // exact: the asked context; content: another one
 
 struct FindItem {
   base::Key content;
@@ -63,20 +69,22 @@ struct FindItem {
   bool accept_content = false;  // another context will do
 };
 
-// Looks up the chunks of one prompt, in order. It neither refreshes nor pins what it finds unless `lease` is set.
+// Looks up the chunks of one prompt, in order. It neither refreshes nor pins what it finds unless
+// `lease` is set.
 struct FindRequest {
   base::Key model;
   base::Key start_context;  // before items[0]
   bool lease = true;        // lease what lies in memory
   bool lossless = false;    // take no object whose lineage is approximate
-  bool neighbours = true;   // also describe stored segments beside the gaps, for reuse of part of a segment
+  bool neighbours =
+      true;  // also describe stored segments beside the gaps, for reuse of part of a segment
   std::vector<FindItem> items;
 };
 
 // A stored object, as a reader needs it.
 struct ObjectRef {
   ObjectId id = 0;
-  base::ObjectHeader header;           // its own context and base position, not the asked ones
+  base::ObjectHeader header;  // its own context and base position, not the asked ones
   Where where = Where::kMiss;
   LeaseId lease = 0;
   std::vector<base::BlockRef> blocks;  // in page order; filled when leased
@@ -85,12 +93,14 @@ struct ObjectRef {
 struct FindResult {
   Where where = Where::kMiss;
   Match match = Match::kExact;
-  base::Lineage lineage = base::Lineage::kExact;  // of the hit: a linked context is always approximate
-  uint32_t object = 0;                            // index into FindReply::objects
+  base::Lineage lineage =
+      base::Lineage::kExact;  // of the hit: a linked context is always approximate
+  uint32_t object = 0;        // index into FindReply::objects
 };
 
-// A segment that may share tokens with a chunk that was not found. `after`: its first tokens continue items[item]
-// (item = -1: the start); otherwise its last tokens precede items[item]. Never leased: use Lease.
+// A segment that may share tokens with a chunk that was not found. `after`: its first tokens
+// continue items[item] (item = -1: the start); otherwise its last tokens precede items[item]. Never
+// leased: use Lease.
 struct Neighbour {
   int32_t item = 0;
   bool after = true;
@@ -105,14 +115,15 @@ struct FindReply {
   std::vector<ObjectRef> objects;
 };
 
-// Leases objects, bringing them from disk first. Answered when all are settled or the call's deadline is near.
+// Leases objects, bringing them from disk first. Answered when all are settled or the call's
+// deadline is near.
 struct LeaseRequest {
   std::vector<ObjectId> objects;
 };
 enum class LeaseOutcome : uint8_t {
   kLeased = 0,
-  kGone = 1,       // evicted since, or its record was corrupt: a miss
-  kNoRoom = 2,     // memory is full of leased blocks: release some, ask again
+  kGone = 1,    // evicted since, or its record was corrupt: a miss
+  kNoRoom = 2,  // memory is full of leased blocks: release some, ask again
 };
 struct LeaseResult {
   LeaseOutcome outcome = LeaseOutcome::kGone;
@@ -129,8 +140,8 @@ struct ReleaseRequest {
 };
 struct ReleaseReply {};
 
-// Bytes of leased objects by copy. Payload of the reply, dense: for each layer, for each lease, its rows (all tokens);
-// a blob is its bytes. `checksum` is XXH3-64 of the whole payload.
+// Bytes of leased objects by copy. Payload of the reply, dense: for each layer, for each lease, its
+// rows (all tokens); a blob is its bytes. `checksum` is XXH3-64 of the whole payload.
 struct ReadRequest {
   std::vector<LeaseId> leases;
   uint32_t layer_begin = 0;
@@ -160,8 +171,8 @@ struct ReserveReply {
   std::vector<ReserveResult> results;
 };
 
-// Rows into reserved blocks. Payload of the request, dense, in ReadRequest's order. `checksum` is XXH3-64 of the payload;
-// 0 = not checked.
+// Rows into reserved blocks. Payload of the request, dense, in ReadRequest's order. `checksum` is
+// XXH3-64 of the payload; 0 = not checked.
 struct WriteRequest {
   std::vector<ReservationId> reservations;
   uint32_t layer_begin = 0;
@@ -182,8 +193,9 @@ struct AbortRequest {
 };
 struct AbortReply {};
 
-// "This stored object also serves in another context, approximately": what a worker says of a chunk that it reused by
-// content, so that the next turn of the same conversation finds its whole past in one run. No bytes move.
+// "This stored object also serves in another context, approximately": what a worker says of a chunk
+// that it reused by content, so that the next turn of the same conversation finds its whole past in
+// one run. No bytes move.
 struct LinkItem {
   ObjectId object = 0;
   base::Key context;
@@ -199,19 +211,27 @@ struct LinkReply {
 // ---- Administration
 
 enum class AdminVerb : uint8_t {
-  kStatus = 0, kModels = 1, kList = 2, kInspect = 3, kEvict = 4, kPin = 5, kUnpin = 6, kVerify = 7, kFlush = 8,
+  kStatus = 0,
+  kModels = 1,
+  kList = 2,
+  kInspect = 3,
+  kEvict = 4,
+  kPin = 5,
+  kUnpin = 6,
+  kVerify = 7,
+  kFlush = 8,
 };
 // Which objects. Zero fields do not restrict; a request that restricts nothing must say `all`.
 struct AdminRequest {
   AdminVerb verb = AdminVerb::kStatus;
-  base::Key key;           // content or context key
+  base::Key key;  // content or context key
   base::Key model;
   std::string model_name;
   uint64_t tenant = 0;
   bool has_tenant = false;
   bool all = false;
-  uint32_t limit = 0;      // of rows; 0 = the node's default
-  uint64_t cursor = 0;     // of a listing
+  uint32_t limit = 0;   // of rows; 0 = the node's default
+  uint64_t cursor = 0;  // of a listing
 };
 struct AdminReply {
   std::string json;  // one JSON object; tools print it or a table of it
@@ -227,12 +247,16 @@ struct ErrorReply {
   static ErrorReply From(const absl::Status& status) {
     return {static_cast<int32_t>(status.raw_code()), std::string(status.message())};
   }
-  absl::Status ToStatus() const { return absl::Status(static_cast<absl::StatusCode>(code), message); }
+  absl::Status ToStatus() const {
+    return absl::Status(static_cast<absl::StatusCode>(code), message);
+  }
 };
 
-using Request = std::variant<HelloRequest, RegisterModelRequest, FindRequest, LeaseRequest, ReleaseRequest, ReadRequest,
-                             ReserveRequest, WriteRequest, CommitRequest, AbortRequest, LinkRequest, AdminRequest>;
-using Reply = std::variant<ErrorReply, HelloReply, RegisterModelReply, FindReply, LeaseReply, ReleaseReply, ReadReply,
-                           ReserveReply, WriteReply, CommitReply, AbortReply, LinkReply, AdminReply>;
+using Request = std::variant<HelloRequest, RegisterModelRequest, FindRequest, LeaseRequest,
+                             ReleaseRequest, ReadRequest, ReserveRequest, WriteRequest,
+                             CommitRequest, AbortRequest, LinkRequest, AdminRequest>;
+using Reply = std::variant<ErrorReply, HelloReply, RegisterModelReply, FindReply, LeaseReply,
+                           ReleaseReply, ReadReply, ReserveReply, WriteReply, CommitReply,
+                           AbortReply, LinkReply, AdminReply>;
 
 }  // namespace cistern::transport

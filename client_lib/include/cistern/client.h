@@ -9,12 +9,13 @@
 //   ... prefill what is not there ...
 //   (*client)->Publish(model, tokens, result, {0, tokens.size()}, my_rows);
 //
-// A cache must never be the reason that inference stops: every call has a deadline, a dead or slow node costs one
-// deadline, and after an error the caller computes. A hash is never trusted alone: token ids are compared before one
-// byte is used.
+// A cache must never be the reason that inference stops: every call has a deadline, a dead or slow
+// node costs one deadline, and after an error the caller computes. A hash is never trusted alone:
+// token ids are compared before one byte is used.
 //
-// Thread   any; a Client serves many threads at once. A Plan or FetchHandle belongs to one thread at a time
-// Errors   InvalidArgument: fix the call. Unavailable, DeadlineExceeded: no node; compute. ResourceExhausted: back off
+// Thread   any; a Client serves many threads at once. A Plan or FetchHandle belongs to one thread
+// at a time Errors   InvalidArgument: fix the call. Unavailable, DeadlineExceeded: no node;
+// compute. ResourceExhausted: back off
 #pragma once
 
 #include <cstdint>
@@ -27,6 +28,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+
 #include "base/model_spec.h"
 #include "cistern/paged_cache.h"
 #include "cistern/plan.h"
@@ -47,13 +49,14 @@ struct TokenRange {
 };
 
 struct ClientOptions {
-  std::string address;                     // "unix:PATH" or "host:port"
+  std::string address;  // "unix:PATH" or "host:port"
   std::string name = "worker";
-  std::string salt;                        // the tenant's; empty = the shared tenant
+  std::string salt;  // the tenant's; empty = the shared tenant
   absl::Duration connect_timeout = absl::Seconds(5);
   absl::Duration call_deadline = absl::Seconds(5);
-  absl::Duration reconnect_backoff = absl::Seconds(1);  // first wait after a dead connection; doubles, jittered, to 30 s
-  bool want_mapping = true;                // same host: read the node's memory in place
+  absl::Duration reconnect_backoff =
+      absl::Seconds(1);      // first wait after a dead connection; doubles, jittered, to 30 s
+  bool want_mapping = true;  // same host: read the node's memory in place
   base::RotaryArithmetic arithmetic = base::RotaryArithmetic::kFp32Table;  // this worker's own
   CostModel cost;
   uint64_t max_staging_bytes = 256ull << 20;  // buffers for bytes that come or go by copy
@@ -61,25 +64,29 @@ struct ClientOptions {
 
 struct FetchOptions {
   absl::Duration deadline = absl::Seconds(30);
-  // Called once per layer, in order, when every span of the plan has its rows of that layer; from the client's thread.
+  // Called once per layer, in order, when every span of the plan has its rows of that layer; from
+  // the client's thread.
   std::function<void(uint32_t layer)> on_layer;
-  // Where k_r before RoPE goes as well, for rows that are stored unrotated; the shape of RowSource::pre_rope. With it a
-  // chunk of which only a part came from the cache can be published whole. Empty: not delivered.
-  std::vector<std::byte*> pre_rope;        // [num_layers]
+  // Where k_r before RoPE goes as well, for rows that are stored unrotated; the shape of
+  // RowSource::pre_rope. With it a chunk of which only a part came from the cache can be published
+  // whole. Empty: not delivered.
+  std::vector<std::byte*> pre_rope;  // [num_layers]
   uint64_t pre_rope_stride = 0;
 };
 
 // Rows that are in the cache now, and what is not.
 struct FetchResult {
-  std::vector<TokenRange> missing;     // planned, but gone meanwhile or not delivered in time: compute these too
-  std::vector<Span> delivered;         // as planned, without what is missing
-  uint64_t bytes_memory = 0;           // fetched from the node's memory
-  uint64_t bytes_disk = 0;             // staged from its disk for this fetch
-  uint64_t mapped_bytes = 0;           // of all, read in place
-  bool approximate = false;            // some delivered rows have an approximate past
+  std::vector<TokenRange>
+      missing;  // planned, but gone meanwhile or not delivered in time: compute these too
+  std::vector<Span> delivered;  // as planned, without what is missing
+  uint64_t bytes_memory = 0;    // fetched from the node's memory
+  uint64_t bytes_disk = 0;      // staged from its disk for this fetch
+  uint64_t mapped_bytes = 0;    // of all, read in place
+  bool approximate = false;     // some delivered rows have an approximate past
 };
 
-// A fetch under way. Dropping it cancels it: once the destructor returns nothing is written any more.
+// A fetch under way. Dropping it cancels it: once the destructor returns nothing is written any
+// more.
 class FetchHandle {
  public:
   class Impl;
@@ -89,7 +96,8 @@ class FetchHandle {
   FetchHandle(FetchHandle&&) noexcept;
   FetchHandle& operator=(FetchHandle&&) noexcept;
 
-  // Until all rows of `layer` are in place, or it is known which are not. DeadlineExceeded after the fetch's deadline.
+  // Until all rows of `layer` are in place, or it is known which are not. DeadlineExceeded after
+  // the fetch's deadline.
   absl::Status WaitLayer(uint32_t layer);
   // Always answers: what did not come is in `missing`. An error only for a wrong call.
   absl::StatusOr<FetchResult> Wait();
@@ -100,9 +108,9 @@ class FetchHandle {
 };
 
 struct PublishReport {
-  uint64_t segments = 0;        // stored now
-  uint64_t segments_had = 0;    // the node had them already
-  uint64_t segments_linked = 0; // reused by content and made findable in this context
+  uint64_t segments = 0;          // stored now
+  uint64_t segments_had = 0;      // the node had them already
+  uint64_t segments_linked = 0;   // reused by content and made findable in this context
   uint64_t segments_dropped = 0;  // no room
   uint64_t bytes = 0;
 };
@@ -112,7 +120,7 @@ struct ClientStats {
   uint64_t fetches = 0, fetch_failures = 0;
   uint64_t publishes = 0, publish_failures = 0;
   uint64_t token_mismatches = 0;
-  uint64_t stale_reads = 0;          // generation changed under a read in place: dropped
+  uint64_t stale_reads = 0;  // generation changed under a read in place: dropped
   uint64_t checksum_failures = 0;
   uint64_t reconnects = 0;
 };
@@ -121,21 +129,29 @@ class Client {
  public:
   // Unavailable when no node answers within connect_timeout.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(const ClientOptions& options);
-  // Over a link that the caller made: a node inside this process (cacheserver/embedded.h), or a test's.
-  static absl::StatusOr<std::unique_ptr<Client>> Over(std::unique_ptr<transport::Link> link, const ClientOptions& options);
+  // Over a link that the caller made: a node inside this process (cacheserver/embedded.h), or a
+  // test's.
+  static absl::StatusOr<std::unique_ptr<Client>> Over(std::unique_ptr<transport::Link> link,
+                                                      const ClientOptions& options);
   virtual ~Client() = default;
 
-  // `part_boundaries`: offsets into `tokens` where messages, tool results or documents begin, if the caller knows them
-  // (ascending; 0 and the end need not be given). The chunker cuts there, so that equal parts are equal chunks.
-  virtual absl::StatusOr<Plan> MakePlan(const ModelSpec& model, std::span<const TokenId> tokens, const PlanPolicy& policy,
+  // `part_boundaries`: offsets into `tokens` where messages, tool results or documents begin, if
+  // the caller knows them (ascending; 0 and the end need not be given). The chunker cuts there, so
+  // that equal parts are equal chunks.
+  virtual absl::StatusOr<Plan> MakePlan(const ModelSpec& model, std::span<const TokenId> tokens,
+                                        const PlanPolicy& policy,
                                         std::span<const uint32_t> part_boundaries = {}) = 0;
 
-  virtual absl::StatusOr<FetchHandle> Fetch(Plan plan, const PagedCache& destination, const FetchOptions& options = {}) = 0;
+  virtual absl::StatusOr<FetchHandle> Fetch(Plan plan, const PagedCache& destination,
+                                            const FetchOptions& options = {}) = 0;
 
-  // Shares rows of `tokens` that the worker has computed: every chunk that lies in `range` and was not delivered from the
-  // cache (`fetched`). Chunks behind a span that was reused by content are published with an approximate lineage.
-  virtual absl::StatusOr<PublishReport> Publish(const ModelSpec& model, std::span<const TokenId> tokens,
-                                                const FetchResult& fetched, TokenRange range, const RowSource& rows,
+  // Shares rows of `tokens` that the worker has computed: every chunk that lies in `range` and was
+  // not delivered from the cache (`fetched`). Chunks behind a span that was reused by content are
+  // published with an approximate lineage.
+  virtual absl::StatusOr<PublishReport> Publish(const ModelSpec& model,
+                                                std::span<const TokenId> tokens,
+                                                const FetchResult& fetched, TokenRange range,
+                                                const RowSource& rows,
                                                 std::span<const uint32_t> part_boundaries = {}) = 0;
 
   virtual ClientStats stats() const = 0;

@@ -1,6 +1,7 @@
 // What the client will do for a prompt: spans in order, without gaps, each reused or computed.
 //
-// A plan holds leases on what lies in memory at the node. Fetch uses them up; a plan that is dropped gives them back.
+// A plan holds leases on what lies in memory at the node. Fetch uses them up; a plan that is
+// dropped gives them back.
 #pragma once
 
 #include <cstdint>
@@ -21,24 +22,25 @@ struct Span {
   uint32_t begin = 0;  // token positions in the prompt, [begin, end)
   uint32_t end = 0;
   SpanKind kind = SpanKind::kCompute;
-  // Exact rows may still carry an approximate past (a reused-by-content span before them); `lossless` says that they do not.
+  // Exact rows may still carry an approximate past (a reused-by-content span before them);
+  // `lossless` says that they do not.
   bool lossless = true;
-  bool on_disk = false;            // the node must stage it first
-  uint32_t object = 0;             // index into the plan's objects
-  uint32_t first_token = 0;        // of the object, at `begin`: not 0 when part of a segment is reused
-  uint64_t object_id = 0;          // the node's name for it
-  uint32_t source_position = 0;    // where the row that goes to `begin` was computed
+  bool on_disk = false;      // the node must stage it first
+  uint32_t object = 0;       // index into the plan's objects
+  uint32_t first_token = 0;  // of the object, at `begin`: not 0 when part of a segment is reused
+  uint64_t object_id = 0;    // the node's name for it
+  uint32_t source_position = 0;  // where the row that goes to `begin` was computed
   base::RotaryEncoding encoding = base::RotaryEncoding::kUnrotated;  // of the stored rows
 };
 
 struct PlanStats {
   uint64_t exact_tokens = 0;
-  uint64_t lossless_tokens = 0;    // of exact_tokens
+  uint64_t lossless_tokens = 0;  // of exact_tokens
   uint64_t content_tokens = 0;
   uint64_t compute_tokens = 0;
   uint64_t chunks = 0;
-  uint64_t token_mismatches = 0;   // a key with other tokens behind it: a miss
-  uint64_t left_out_tokens = 0;    // found, but faster to compute
+  uint64_t token_mismatches = 0;  // a key with other tokens behind it: a miss
+  uint64_t left_out_tokens = 0;   // found, but faster to compute
 };
 
 class PlanImpl;

@@ -10,23 +10,26 @@ namespace cistern {
 enum class Reuse : uint8_t {
   kNone = 0,     // plan nothing; everything is computed (for comparison)
   kExact = 1,    // only rows that were computed behind the very same tokens: lossless
-  kContent = 2,  // also rows of the same text elsewhere, moved to their new position: an approximation in deeper layers
+  kContent = 2,  // also rows of the same text elsewhere, moved to their new position: an
+                 // approximation in deeper layers
 };
 
 struct PlanPolicy {
   Reuse reuse = Reuse::kExact;
 
-  // Tokens at the head of each content span that are computed afresh: 0 = Irminsul (arXiv 2605.05696), k = EPIC's LegoLink
-  // (arXiv 2410.15332).
+  // Tokens at the head of each content span that are computed afresh: 0 = Irminsul (arXiv
+  // 2605.05696), k = EPIC's LegoLink (arXiv 2410.15332).
   uint32_t recompute_head = 0;
 
-  // The first tokens of a sequence are an attention sink: a chunk that begins before this position is reused only exactly.
+  // The first tokens of a sequence are an attention sink: a chunk that begins before this position
+  // is reused only exactly.
   uint32_t sink_tokens = 32;
 
   // Spans shorter than this are computed instead (after recompute_head was taken off).
   uint32_t min_span_tokens = 1;
 
-  // Reuse parts of segments whose beginning or end is shared with a chunk that was not found as a whole.
+  // Reuse parts of segments whose beginning or end is shared with a chunk that was not found as a
+  // whole.
   bool partial_segments = true;
 
   // The prompt's last token is always computed, because the worker needs its output.
@@ -36,7 +39,8 @@ struct PlanPolicy {
   absl::Duration deadline = absl::Milliseconds(500);
 };
 
-// When fetching is faster than computing. Rates are measured by the client as it runs; zero = unknown, then all is fetched.
+// When fetching is faster than computing. Rates are measured by the client as it runs; zero =
+// unknown, then all is fetched.
 struct CostModel {
   double fetch_bytes_per_second = 0;
   double disk_bytes_per_second = 0;
