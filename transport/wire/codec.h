@@ -42,7 +42,7 @@ struct ReplyEnvelope {
   Reply reply;
 };
 
-// Encoding does not check bounds: the sender compares the size with kMaxMessageBytes, the receiver checks the rest.
+// Needs CheckBounds to be OK. The sender compares the size with kMaxMessageBytes; the receiver checks everything.
 std::string EncodeRequest(const RequestHead& head, const Request& request);
 std::string EncodeReply(const ReplyHead& head, const Reply& reply);
 
@@ -50,7 +50,8 @@ std::string EncodeReply(const ReplyHead& head, const Reply& reply);
 absl::StatusOr<RequestEnvelope> DecodeRequest(std::span<const std::byte> message, uint64_t* call_id = nullptr);
 absl::StatusOr<ReplyEnvelope> DecodeReply(std::span<const std::byte> message, uint64_t* call_id = nullptr);
 
-// InvalidArgument when a message would be refused for its counts: what a sender can know before it sends.
+// InvalidArgument when a message would be refused for its counts or its texts: what a sender can know before it encodes.
 absl::Status CheckBounds(const Request& request);
+absl::Status CheckBounds(const Reply& reply);
 
 }  // namespace cistern::transport
