@@ -10,6 +10,7 @@
 #define CISTERN_KERNELS_COPY_INL_H_
 #endif
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -40,6 +41,8 @@ HWY_INLINE size_t StreamVectors(D d, const uint8_t* from, uint8_t* to, size_t by
   return i;
 }
 
+// Rows that are not multiples of a wide vector begin and end inside one: narrow stores up to its border. Two rows that
+// share a line fill it one right after the other, so it still leaves as one line.
 template <bool kStream>
 HWY_INLINE void CopyBytes(const std::byte* from_bytes, std::byte* to_bytes, size_t bytes) {
   if constexpr (!kStream) {
@@ -51,11 +54,31 @@ HWY_INLINE void CopyBytes(const std::byte* from_bytes, std::byte* to_bytes, size
   const hn::ScalableTag<uint8_t> wide;
   const hn::CappedTag<uint8_t, 16> narrow;
   size_t done = 0;
-  if (reinterpret_cast<uintptr_t>(to) % hn::Lanes(wide) == 0) done = StreamVectors(wide, from, to, bytes);
   if (reinterpret_cast<uintptr_t>(to) % hn::Lanes(narrow) == 0) {
+    const size_t past = reinterpret_cast<uintptr_t>(to) % hn::Lanes(wide);
+    const size_t to_border = past == 0 ? 0 : std::min(bytes, hn::Lanes(wide) - past);
+    done = StreamVectors(narrow, from, to, to_border);
+    if (done == to_border) done += StreamVectors(wide, from + done, to + done, bytes - done);
     done += StreamVectors(narrow, from + done, to + done, bytes - done);
   }
   if (done < bytes) std::memcpy(to + done, from + done, bytes - done);
+}
+
+// How far ahead of the reader memory is asked for: runs are too short for the processor to learn where they go on.
+// Measured from 2 to 8 KiB: below 4 it costs up to a fifth when a call moves one layer, above 5 nothing changes.
+inline constexpr size_t kBytesAhead = 5 << 10;
+inline constexpr size_t kMaxRowsAhead = 16;
+
+HWY_INLINE uint32_t RowsAhead(size_t row_bytes) {
+  return static_cast<uint32_t>(std::min(kMaxRowsAhead, (kBytesAhead + row_bytes - 1) / row_bytes));
+}
+
+// Asks for row i + ahead of a run: in this run, or else in the next one.
+HWY_INLINE void PrefetchRow(const std::byte* run, const std::byte* next_run, uint32_t i, uint32_t ahead,
+                            uint32_t num_rows, size_t row_stride, size_t row_bytes) {
+  i += ahead;
+  const std::byte* row = i < num_rows ? run + i * row_stride : next_run + (i - num_rows) * row_stride;
+  for (size_t at = 0; at < row_bytes; at += 64) hwy::Prefetch(row + at);
 }
 
 }  // namespace cistern::kernels::HWY_NAMESPACE

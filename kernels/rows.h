@@ -67,7 +67,7 @@ struct RowRange {
 
 // How results are written. Auto streams past the caches (non-temporal stores) when a call moves kStreamBytes or more.
 enum class StoreHint : uint8_t { kAuto = 0, kCached = 1, kStream = 2 };
-inline constexpr uint64_t kStreamBytes = 1 << 20;
+inline constexpr uint64_t kStreamBytes = 256 << 10;
 
 inline bool UseStream(StoreHint hint, const RowRange& range, uint32_t row_bytes) {
   if (hint != StoreHint::kAuto) return hint == StoreHint::kStream;

@@ -1,7 +1,7 @@
 // Cuts a range into runs: rows that lie one after the other in a segment page and in one block of the cache.
 //
-// visit(segment_row, cache_row, layer, token, num_rows): the first row's addresses, its layer and its index in the range. Order: page,
-// then layer, then token, so that a page is walked front to back.
+// Order: page, then layer, then token, so that a page is walked front to back. visit(run, next) sees the run after its own,
+// so that it can ask for that memory ahead of time; the last run sees itself.
 #pragma once
 
 #include <algorithm>
@@ -11,8 +11,19 @@
 
 namespace cistern::kernels {
 
-template <typename Rows, typename Cache, typename Visit>
-inline void ForEachRun(const Rows& rows, const Cache& cache, const RowRange& range, const Visit& visit) {
+template <typename SegmentByte, typename CacheByte>
+struct Run {
+  SegmentByte* segment_row;  // of the first row
+  CacheByte* cache_row;
+  uint32_t layer;
+  uint32_t token;            // of the first row, counted in the range
+  uint32_t num_rows;
+};
+
+template <typename SegmentByte, typename CacheByte, typename Visit>
+inline void ForEachRun(const BasicSegmentRows<SegmentByte>& rows, const BasicPagedCache<CacheByte>& cache,
+                       const RowRange& range, const Visit& visit) {
+  Run<SegmentByte, CacheByte> pending{};
   uint32_t page_begin = 0;  // tokens of the range
   while (page_begin < range.num_tokens) {
     const uint32_t in_page = (range.first_token + page_begin) % rows.page_rows;
@@ -21,14 +32,18 @@ inline void ForEachRun(const Rows& rows, const Cache& cache, const RowRange& ran
       const uint32_t layer = range.first_layer + l;
       for (uint32_t token = page_begin; token < page_end;) {
         const uint32_t cache_token = range.cache_token + token;
-        const uint32_t block_left = cache.block_size - cache_token % cache.block_size;
-        const uint32_t num_rows = std::min(page_end - token, block_left);
-        visit(rows.Row(layer, range.first_token + token), cache.Row(layer, cache_token), layer, token, num_rows);
-        token += num_rows;
+        const uint32_t in_block = cache.block_size - cache_token % cache.block_size;
+        const Run<SegmentByte, CacheByte> run{rows.Row(layer, range.first_token + token),
+                                              cache.Row(layer, cache_token), layer, token,
+                                              std::min(page_end - token, in_block)};
+        if (pending.num_rows != 0) visit(pending, run);
+        pending = run;
+        token += run.num_rows;
       }
     }
     page_begin = page_end;
   }
+  if (pending.num_rows != 0) visit(pending, pending);
 }
 
 }  // namespace cistern::kernels

@@ -11,17 +11,19 @@
 HWY_BEFORE_NAMESPACE();
 namespace cistern::kernels::HWY_NAMESPACE {
 
+using GatherRun = Run<std::byte, const std::byte>;
+
 template <bool kStream>
 HWY_INLINE void GatherWhole(const GatherParams& params) {
   const size_t row_bytes = params.target.row_bytes;
   const size_t row_stride = params.cache.row_stride;
-  ForEachRun(params.target, params.cache, params.range,
-             [&](std::byte* to, const std::byte* from, uint32_t, uint32_t, uint32_t num_rows) {
-               if (row_stride == row_bytes) return CopyBytes<kStream>(from, to, num_rows * row_bytes);
-               for (uint32_t i = 0; i < num_rows; ++i, from += row_stride, to += row_bytes) {
-                 CopyBytes<kStream>(from, to, row_bytes);
-               }
-             });
+  const uint32_t ahead = RowsAhead(row_bytes);
+  ForEachRun(params.target, params.cache, params.range, [&](const GatherRun& run, const GatherRun& next) {
+    for (uint32_t i = 0; i < run.num_rows; ++i) {
+      PrefetchRow(run.cache_row, next.cache_row, i, ahead, run.num_rows, row_stride, row_bytes);
+      CopyBytes<kStream>(run.cache_row + i * row_stride, run.segment_row + i * row_bytes, row_bytes);
+    }
+  });
 }
 
 template <bool kStream>
@@ -31,16 +33,18 @@ HWY_INLINE void GatherSplit(const GatherParams& params) {
   const size_t row_stride = params.cache.row_stride;
   const size_t head = params.rotary_offset;
   const size_t tail = head + k_r.bytes;
-  ForEachRun(params.target, params.cache, params.range,
-             [&](std::byte* to, const std::byte* from, uint32_t layer, uint32_t token, uint32_t num_rows) {
-               const std::byte* rotary = k_r.Row(layer, params.range.cache_token + token);
-               for (uint32_t i = 0; i < num_rows; ++i) {
-                 CopyBytes<kStream>(from, to, head);
-                 CopyBytes<kStream>(rotary, to + head, k_r.bytes);
-                 if (tail < row_bytes) CopyBytes<kStream>(from + tail, to + tail, row_bytes - tail);
-                 from += row_stride, to += row_bytes, rotary += k_r.token_stride;
-               }
-             });
+  const uint32_t ahead = RowsAhead(row_bytes);
+  ForEachRun(params.target, params.cache, params.range, [&](const GatherRun& run, const GatherRun& next) {
+    const std::byte* rotary = k_r.Row(run.layer, params.range.cache_token + run.token);
+    for (uint32_t i = 0; i < run.num_rows; ++i, rotary += k_r.token_stride) {
+      const std::byte* from = run.cache_row + i * row_stride;
+      std::byte* to = run.segment_row + i * row_bytes;
+      PrefetchRow(run.cache_row, next.cache_row, i, ahead, run.num_rows, row_stride, head);
+      CopyBytes<kStream>(from, to, head);
+      CopyBytes<kStream>(rotary, to + head, k_r.bytes);
+      if (tail < row_bytes) CopyBytes<kStream>(from + tail, to + tail, row_bytes - tail);
+    }
+  });
 }
 
 void GatherCached(const GatherParams& params) {

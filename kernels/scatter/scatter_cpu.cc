@@ -12,17 +12,19 @@
 HWY_BEFORE_NAMESPACE();
 namespace cistern::kernels::HWY_NAMESPACE {
 
+using ScatterRun = Run<const std::byte, std::byte>;
+
 template <bool kStream>
 HWY_INLINE void CopyRuns(const ScatterParams& params) {
   const size_t row_bytes = params.source.row_bytes;
   const size_t row_stride = params.cache.row_stride;
-  ForEachRun(params.source, params.cache, params.range,
-             [&](const std::byte* from, std::byte* to, uint32_t, uint32_t, uint32_t num_rows) {
-               if (row_stride == row_bytes) return CopyBytes<kStream>(from, to, num_rows * row_bytes);
-               for (uint32_t i = 0; i < num_rows; ++i, from += row_bytes, to += row_stride) {
-                 CopyBytes<kStream>(from, to, row_bytes);
-               }
-             });
+  const uint32_t ahead = RowsAhead(row_bytes);
+  ForEachRun(params.source, params.cache, params.range, [&](const ScatterRun& run, const ScatterRun& next) {
+    for (uint32_t i = 0; i < run.num_rows; ++i) {
+      PrefetchRow(run.segment_row, next.segment_row, i, ahead, run.num_rows, row_bytes, row_bytes);
+      CopyBytes<kStream>(run.segment_row + i * row_bytes, run.cache_row + i * row_stride, row_bytes);
+    }
+  });
 }
 
 // A turned k_r goes through a small buffer, so that every byte of the destination is written once, in order.
@@ -34,20 +36,23 @@ HWY_INLINE void RotateRuns(const ScatterParams& params) {
   const size_t head = params.rotary_offset;
   const size_t rotary = 2 * size_t{turns.dim()};
   const size_t tail = head + rotary;
-  ForEachRun(params.source, params.cache, params.range,
-             [&](const std::byte* from, std::byte* to, uint32_t, uint32_t token, uint32_t num_rows) {
-               for (uint32_t i = 0; i < num_rows; ++i, from += row_bytes, to += row_stride) {
-                 CopyBytes<kStream>(from, to, head);
-                 if constexpr (kStream) {
-                   alignas(64) std::byte turned[2 * RotaryTable::kMaxDim];
-                   RotateRow<kKind>(from + head, turns, token + i, turned);
-                   CopyBytes<true>(turned, to + head, rotary);
-                 } else {
-                   RotateRow<kKind>(from + head, turns, token + i, to + head);
-                 }
-                 if (tail < row_bytes) CopyBytes<kStream>(from + tail, to + tail, row_bytes - tail);
-               }
-             });
+  const uint32_t ahead = RowsAhead(row_bytes);
+  ForEachRun(params.source, params.cache, params.range, [&](const ScatterRun& run, const ScatterRun& next) {
+    const std::byte* from = run.segment_row;
+    std::byte* to = run.cache_row;
+    for (uint32_t i = 0; i < run.num_rows; ++i, from += row_bytes, to += row_stride) {
+      PrefetchRow(run.segment_row, next.segment_row, i, ahead, run.num_rows, row_bytes, row_bytes);
+      CopyBytes<kStream>(from, to, head);
+      if constexpr (kStream) {
+        alignas(64) std::byte turned[2 * RotaryTable::kMaxDim];
+        RotateRow<kKind>(from + head, turns, run.token + i, turned);
+        CopyBytes<true>(turned, to + head, rotary);
+      } else {
+        RotateRow<kKind>(from + head, turns, run.token + i, to + head);
+      }
+      if (tail < row_bytes) CopyBytes<kStream>(from + tail, to + tail, row_bytes - tail);
+    }
+  });
 }
 
 template <bool kStream>
