@@ -60,16 +60,20 @@ struct ClientOptions {
   base::RotaryArithmetic arithmetic = base::RotaryArithmetic::kFp32Table;  // this worker's own
   CostModel cost;
   uint64_t max_staging_bytes = 256ull << 20;  // buffers for bytes that come or go by copy
+  absl::Duration publish_deadline = absl::Seconds(30);  // of one Publish, all its calls together
+  uint32_t fetch_threads = 1;                           // each runs one fetch at a time
+  uint32_t max_queued_fetches = 1024;                   // one more is ResourceExhausted
 };
 
 struct FetchOptions {
   absl::Duration deadline = absl::Seconds(30);
-  // Called once per layer, in order, when every span of the plan has its rows of that layer; from
-  // the client's thread.
+  // Called once per layer, in order, when every span of the plan has its rows of that layer, or is
+  // known to be missing; from the client's thread. It may call Cancel on the handle, but must
+  // neither wait for it nor drop it.
   std::function<void(uint32_t layer)> on_layer;
-  // Where k_r before RoPE goes as well, for rows that are stored unrotated; the shape of
-  // RowSource::pre_rope. With it a chunk of which only a part came from the cache can be published
-  // whole. Empty: not delivered.
+  // Where k_r before RoPE goes as well; the shape of RowSource::pre_rope. Filled for rows that are
+  // stored unrotated, in chunks of which the worker computes a part (Span::pre_rope): with it such
+  // a chunk can be published whole. Empty: not delivered.
   std::vector<std::byte*> pre_rope;  // [num_layers]
   uint64_t pre_rope_stride = 0;
 };
@@ -83,6 +87,7 @@ struct FetchResult {
   uint64_t bytes_disk = 0;      // staged from its disk for this fetch
   uint64_t mapped_bytes = 0;    // of all, read in place
   bool approximate = false;     // some delivered rows have an approximate past
+  uint64_t incarnation = 0;     // of the node that Span::object_id belongs to
 };
 
 // A fetch under way. Dropping it cancels it: once the destructor returns nothing is written any
@@ -111,7 +116,7 @@ struct PublishReport {
   uint64_t segments = 0;          // stored now
   uint64_t segments_had = 0;      // the node had them already
   uint64_t segments_linked = 0;   // reused by content and made findable in this context
-  uint64_t segments_dropped = 0;  // no room
+  uint64_t segments_dropped = 0;  // no room, or not written in time
   uint64_t bytes = 0;
 };
 
@@ -147,7 +152,11 @@ class Client {
 
   // Shares rows of `tokens` that the worker has computed: every chunk that lies in `range` and was
   // not delivered from the cache (`fetched`). Chunks behind a span that was reused by content are
-  // published with an approximate lineage.
+  // published with an approximate lineage. A chunk that was reused by content as a whole is linked,
+  // so that the next turn finds it in its new context. A chunk of which a part was reused is
+  // published whole if all its rows are what the worker would have computed (Span::native), or
+  // have their k_r before RoPE at hand; otherwise its computed parts become segments of their own.
+  // What finds no room is dropped and counted: not an error.
   virtual absl::StatusOr<PublishReport> Publish(const ModelSpec& model,
                                                 std::span<const TokenId> tokens,
                                                 const FetchResult& fetched, TokenRange range,

@@ -31,6 +31,13 @@ struct Span {
   uint64_t object_id = 0;    // the node's name for it
   uint32_t source_position = 0;  // where the row that goes to `begin` was computed
   base::RotaryEncoding encoding = base::RotaryEncoding::kUnrotated;  // of the stored rows
+  uint32_t object_tokens = 0;      // of the whole object
+  base::Key content;               // of the whole object
+  // Computed in this very context, and by this worker's rotary arithmetic or before any: the bytes
+  // are what the worker would have computed, and may be shared again. Not so what was moved or
+  // linked.
+  bool native = false;
+  bool pre_rope = false;  // Fetch delivered k_r before RoPE beside it (FetchOptions::pre_rope)
 };
 
 struct PlanStats {
@@ -40,7 +47,7 @@ struct PlanStats {
   uint64_t compute_tokens = 0;
   uint64_t chunks = 0;
   uint64_t token_mismatches = 0;  // a key with other tokens behind it: a miss
-  uint64_t left_out_tokens = 0;   // found, but faster to compute
+  uint64_t left_out_tokens = 0;   // found, but faster to compute, or in too short a run
 };
 
 class PlanImpl;

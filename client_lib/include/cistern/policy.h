@@ -22,11 +22,13 @@ struct PlanPolicy {
   uint32_t recompute_head = 0;
 
   // The first tokens of a sequence are an attention sink: a chunk that begins before this position
-  // is reused only exactly.
+  // is reused only exactly, and no row before it ever comes by content.
   uint32_t sink_tokens = 32;
 
-  // Spans shorter than this are computed instead (after recompute_head was taken off).
-  uint32_t min_span_tokens = 1;
+  // Runs of reused tokens shorter than this are computed instead (after recompute_head was taken
+  // off). A run of content within a longer reused run counts by itself: it makes all that follows
+  // approximate.
+  uint32_t min_span_tokens = 16;
 
   // Reuse parts of segments whose beginning or end is shared with a chunk that was not found as a
   // whole.
