@@ -1,11 +1,14 @@
-// What every link does, whatever carries its messages: numbers and encodes calls, keeps their deadlines, decodes replies,
-// checks payloads, and completes each call exactly once on the link's lane.
+// What every link does, whatever carries its messages: numbers and encodes calls, keeps their
+// deadlines, decodes replies, checks payloads, and completes each call exactly once on the link's
+// lane.
 //
 //   Begin ─► (the carrier sends the message) ─► OnReply | a deadline | OnDeath
 //
-// Threads  Begin, Abandon, OnDeath, alive: any. OnReply, Complete: the lane's. Completions run on the lane's thread
-// Errors   of calls: Unavailable (dead), DeadlineExceeded, ResourceExhausted (too many), InvalidArgument (too large),
-//          DataLoss (payload checksum), Internal (a reply that cannot be read: the link dies of it)
+// Thread   Begin, Abandon, OnDeath, alive: any. OnReply, Complete: the lane's. Completions run on
+//          the lane's thread
+// Errors   of calls: Unavailable (dead), DeadlineExceeded, ResourceExhausted (too many),
+//          InvalidArgument (too large), DataLoss (payload checksum), the node's own. OnReply:
+//          Internal, for a reply that cannot be read; the link should die of it
 #pragma once
 
 #include <atomic>
@@ -16,8 +19,10 @@
 #include <span>
 #include <string>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "transport/link.h"
 #include "transport/rpc/lane.h"
 #include "transport/rpc/pending_calls.h"
@@ -27,33 +32,37 @@ namespace cistern::transport {
 
 class ClientCore : public std::enable_shared_from_this<ClientCore> {
  public:
-  // Told, on the lane's thread, that a call's deadline has passed, before its completion runs. True: complete it.
-  // False: the carrier has kept it, because its payload is coming in just now, and completes it soon.
+  // Told, on the lane's thread, that a call's deadline has passed, before its completion runs.
+  // True: complete it. False: the carrier has kept it, because its payload is coming in just now,
+  // and completes it soon.
   using OnExpired = absl::AnyInvocable<bool(PendingCall& call)>;
 
   // `lane` outlives the core's use: stop calling before stopping the lane.
   ClientCore(Lane* lane, uint32_t max_in_flight) : lane_(lane), pending_(max_in_flight) {}
 
-  void SetOnExpired(OnExpired on_expired) { on_expired_ = std::move(on_expired); }  // before the first call
+  // Before the first call.
+  void SetOnExpired(OnExpired on_expired) { on_expired_ = std::move(on_expired); }
 
   struct Begun {
     uint64_t call_id = 0;
     std::string message;  // to be sent
   };
-  // Registers and encodes a call. When it cannot be, its completion runs (on the lane's thread) and nothing is returned.
-  // After this the carrier sends; if that fails it says Abandon. `carrier_data` is kept in the PendingCall.
+  // Registers and encodes a call. When it cannot be, its completion runs (on the lane's thread) and
+  // nothing is returned. After this the carrier sends; if that fails it says Abandon.
+  // `carrier_data` is kept in the PendingCall.
   std::optional<Begun> Begin(const Request& request, CallOptions options, Completion done,
                              uint64_t carrier_data = 0);
 
   // The call could not be sent: completes it with `status`, unless something else has.
   void Abandon(uint64_t call_id, absl::Status status);
 
-  // A whole reply has come, its payload lying in the receive slices already (carriers that write in place).
-  // An error means that the peer talks nonsense: the carrier should close the connection and say OnDeath.
+  // A whole reply has come, its payload lying in the receive slices already (carriers that write in
+  // place). An error means that the peer talks nonsense: the carrier should close the connection
+  // and say OnDeath.
   absl::Status OnReply(std::span<const std::byte> message);
 
-  // For carriers that bring the payload after the message: take the call, receive into call.receive, then Complete it.
-  // Take returns nothing when nobody waits for it any more.
+  // For carriers that bring the payload after the message: take the call, receive into
+  // call.receive, then Complete it. Take returns nothing when nobody waits for it any more.
   std::optional<PendingCall> Take(uint64_t call_id) { return pending_.Take(call_id); }
   // Checks sizes and checksum of what came, then runs the completion.
   void Complete(PendingCall call, ReplyEnvelope envelope);
@@ -64,18 +73,28 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   bool alive() const { return alive_.load(std::memory_order_acquire); }
 
  private:
-  void RunOnLane(Completion done, absl::Status status);
-  void ArmTimer(MonoTime deadline);   // lane thread
-  void RunExpired();                  // lane thread
+  void CompleteOnLane(std::vector<PendingCall> calls, absl::Status status);
+  // Makes sure that the lane looks for deadlines by then. Any thread.
+  void Lower(MonoTime deadline);
+  // The lane's thread.
+  void ArmTimer();
+  void RunExpired();
 
   Lane* const lane_;
   PendingCalls pending_;
   OnExpired on_expired_;
   std::atomic<bool> alive_{true};
-  std::atomic<MonoTime::rep> armed_{kNever.time_since_epoch().count()};  // when the lane looks for deadlines next
+  // When the lane looks for deadlines next. Never later than the first deadline; it may be earlier,
+  // since calls that have been answered do not move it: one wake-up per longest deadline, not one
+  // per call.
+  std::atomic<MonoTime> armed_{kNever};
+  MonoTime timer_when_ = kNever;  // lane thread's
+  Lane::TimerId timer_ = 0;       // lane thread's; 0 = none
 };
 
-// The checks on a reply's payload that every carrier shares. DataLoss when a Read's checksum does not match.
-absl::Status CheckReplyPayload(const ReplyEnvelope& envelope, const std::vector<MutableSlice>& receive);
+// The checks on a reply's payload that every carrier shares. DataLoss when a Read's checksum does
+// not match, Internal when another number of bytes came than was asked for.
+absl::Status CheckReplyPayload(const ReplyEnvelope& envelope,
+                               const std::vector<MutableSlice>& receive);
 
 }  // namespace cistern::transport

@@ -2,20 +2,21 @@
 //
 //   Start ─► (Post | AddFd | AddTimer | AddPollHook ...)* ─► Stop
 //
-// Servers spread their sessions over lanes; a client's link has one of its own. What lives on a lane needs no lock: its
-// file descriptors, timers and poll hooks are touched by the lane's thread only. Others talk to it by Post. An idle lane
-// sleeps in epoll_wait: it polls nothing and uses no CPU.
+// Servers spread their sessions over lanes; a client's link has one of its own. What lives on a
+// lane needs no lock: its file descriptors, timers and poll hooks are touched by the lane's thread
+// only. Others talk to it by Post. An idle lane sleeps in epoll_wait: it polls nothing and uses no
+// CPU.
 //
-// Hosting a UCX worker: AddFd(worker's event fd, EPOLLIN, a handler that does nothing) to be woken by it, and a PollHook
-// whose Progress is ucp_worker_progress and whose Arm is ucp_worker_arm. The loop calls Progress until nobody has work,
-// then Arm, and blocks only if every hook is armed.
+// Hosting a UCX worker: AddFd(worker's event fd, EPOLLIN, a handler that does nothing) to be woken
+// by it, and a PollHook whose Progress is ucp_worker_progress and whose Arm is ucp_worker_arm. The
+// loop calls Progress until nobody has work, then Arm, and blocks only if every hook is armed.
 //
-// Thread   Post, RunAndWait, SetEvents, OnLaneThread: any. Stop: any but the lane's own. The rest: the lane's own
-// Errors   Post returns false once the lane has stopped, or when kMaxPosts tasks wait; the refused task is destroyed, not
-//          run (what must run whatever happens is a Sent or Received inside it: once.h)
+// Thread   Post, RunAndWait, SetEvents, OnLaneThread: any. Stop: any but the lane's own.
+//          The rest: the lane's own
+// Errors   Post returns false once the lane has stopped, or when kMaxPosts tasks wait; the refused
+//          task is destroyed, not run (what must run whatever happens is a Sent or Received inside
+//          it: once.h)
 #pragma once
-
-#include <sys/epoll.h>
 
 #include <atomic>
 #include <cstdint>
@@ -26,58 +27,72 @@
 #include <utility>
 #include <vector>
 
+#include <sys/epoll.h>
+
 #include "absl/container/flat_hash_map.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+
 #include "base/mailbox.h"
 #include "base/mutex.h"
 #include "transport/rpc/mono_time.h"
 
 namespace cistern::transport {
 
-// Something that is polled rather than waited for, such as a UCX worker. Both run on the lane's thread.
+// Something that is polled rather than waited for, such as a UCX worker. Both run on the lane's
+// thread.
 class PollHook {
  public:
   virtual ~PollHook() = default;
-  // Does a bounded piece of the work that is there. True when it did any: it will be called again before the lane blocks.
+  // Does a bounded piece of the work that is there. True when it did any: it will be called again
+  // before the lane blocks.
   virtual bool Progress() = 0;
-  // The lane is about to block. True: a registered fd becomes readable when work comes. False: work is there already.
+  // The lane is about to block. True: a registered fd becomes readable when work comes. False: work
+  // is there already.
   virtual bool Arm() = 0;
 };
 
 class Lane {
  public:
-  static constexpr size_t kMaxPosts = 1u << 21;  // more than all calls in flight: replies are posted too
+  // Tasks that wait. More than all calls in flight, since replies are posted too.
+  static constexpr size_t kMaxPosts = 1u << 21;
 
   using Task = absl::AnyInvocable<void()>;
   using FdHandler = absl::AnyInvocable<void(uint32_t events)>;
 
-  // Names a registered fd; never reused, so an event that is already on its way to a removed one finds nobody.
+  // Names a registered fd; never reused, so an event that is already on its way to a removed one
+  // finds nobody.
   struct FdToken {
     int fd = -1;
     uint64_t id = 0;
   };
   using TimerId = uint64_t;
 
-  // `name` becomes the thread's name (15 characters of it). ResourceExhausted when the process is out of descriptors.
+  // `name` becomes the thread's name (15 characters of it). ResourceExhausted when the process is
+  // out of descriptors.
   static absl::StatusOr<std::unique_ptr<Lane>> Start(absl::string_view name);
   ~Lane();
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
 
-  // Runs what has been posted so far, then ends and joins the thread. Timers, fds and hooks that are left are forgotten.
+  // Runs what has been posted so far, then ends and joins the thread. Timers, fds and hooks that
+  // are left are forgotten.
   void Stop();
 
   bool Post(Task task);
 
-  // Posts and waits until the task has run; on the lane's own thread it just runs it. False when the lane has stopped.
+  // Posts and waits until the task has run; on the lane's own thread it just runs it. False when
+  // the lane has stopped.
   bool RunAndWait(absl::AnyInvocable<void()> task);
 
-  bool OnLaneThread() const { return std::this_thread::get_id() == thread_.get_id(); }
+  bool OnLaneThread() const {
+    return std::this_thread::get_id() == thread_id_.load(std::memory_order_acquire);
+  }
 
-  // Level-triggered. `handler` may remove its own or any other fd. The fd stays the caller's, who removes it before closing.
+  // Level-triggered. `handler` may remove its own or any other fd. The fd stays the caller's, who
+  // removes it before closing.
   absl::StatusOr<FdToken> AddFd(int fd, uint32_t events, FdHandler handler);
   void RemoveFd(const FdToken& token);
   // The caller makes sure that the fd has not been closed.
@@ -87,7 +102,8 @@ class Lane {
   TimerId AddTimer(MonoTime when, Task task);
   void CancelTimer(TimerId id);  // of a timer that has run: does nothing
 
-  // The hook is borrowed until removed. A hook may not remove hooks from within Progress or Arm (Post it).
+  // The hook is borrowed until removed. A hook may not remove hooks from within Progress or Arm
+  // (Post it).
   void AddPollHook(PollHook* hook);
   void RemovePollHook(PollHook* hook);
 
@@ -95,20 +111,22 @@ class Lane {
   explicit Lane(int epoll_fd);
 
   void Loop();
-  bool RunPosted();       // true when any ran
-  bool ProgressHooks();   // true when any had work
-  bool ArmHooks();        // false when one has work
+  bool RunPosted();      // true when any ran
+  bool ProgressHooks();  // true when any had work
+  bool ArmHooks();       // false when one has work
   void RunTimers();
-  int WaitMs() const;     // until the next timer; -1 = for ever
+  int WaitMs() const;  // until the next timer; -1 = for ever
   void Dispatch(int num_events);
 
   const int epoll_fd_;
   base::Mailbox<Task> mailbox_;
   std::thread thread_;
+  std::atomic<std::thread::id> thread_id_;
   base::Mutex stop_mutex_;
   bool joined_ ABSL_GUARDED_BY(stop_mutex_) = false;
 
   // The lane's own.
+  bool mail_waits_ = true;  // the mailbox is to be drained
   std::vector<Task> batch_;
   std::vector<epoll_event> events_;
   absl::flat_hash_map<uint64_t, std::shared_ptr<FdHandler>> handlers_;

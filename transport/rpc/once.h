@@ -1,7 +1,8 @@
 // Callbacks that run exactly once, whatever becomes of their owner.
 //
-// A promise like "`sent` always runs" is hard to keep on ten error paths. These keep it by destruction: whoever drops one
-// without calling it has called it. They may be moved into a Lane task: a task that is refused or dropped runs them too.
+// A promise like "`sent` always runs" is hard to keep on ten error paths. These keep it by
+// destruction: whoever drops one without calling it has called it. They may be moved into a Lane
+// task: a task that is refused or dropped runs them too.
 //
 // Thread   one at a time; the callback runs on the thread that calls or drops it
 #pragma once

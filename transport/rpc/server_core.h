@@ -1,13 +1,15 @@
-// What every server does, whatever carries its messages: admits sessions, answers the hello, decodes and counts, bounds
-// what is in flight, hands calls to the Service and sees that each is answered exactly once.
+// What every server does, whatever carries its messages: admits sessions, answers the hello,
+// decodes and counts, bounds what is in flight, hands calls to the Service and sees that each is
+// answered exactly once.
 //
 //   ServerCore     one per server: options, counters, the service
 //   SessionCore    one per connection, on its lane:  OnMessage* OnDisconnect
-//   CallChannel    one per request, made by the carrier: where its payload comes from and where its reply goes
+//   CallChannel    one per request, made by the carrier: where its payload comes from and where its
+//                  reply goes
 //   Listener       one kind of connection (unix socket, UCX), hosted on the server's lanes
 //
-// A carrier writes CallChannel and Listener, calls OnMessage for each whole message and OnDisconnect once the connection
-// is gone. Everything else is here.
+// A carrier writes CallChannel and Listener, calls OnMessage for each whole message and
+// OnDisconnect once the connection is gone. Everything else is here.
 #pragma once
 
 #include <atomic>
@@ -20,6 +22,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "transport/rpc/lane.h"
 #include "transport/rpc/once.h"
 #include "transport/service.h"
@@ -27,8 +30,9 @@
 
 namespace cistern::transport {
 
-// One request's way back. Lives as long as the call (which may outlive the session and the server), so it holds what it
-// uses by shared_ptr, and after the session's death touches neither its lane nor its socket.
+// One request's way back. Lives as long as the call (which may outlive the session and the server),
+// so it holds what it uses by shared_ptr, and after the session's death touches neither its lane
+// nor its socket.
 //
 // Thread   ReceivePayload, SendReply: any, one at a time. Construction: the lane's
 class CallChannel {
@@ -37,11 +41,13 @@ class CallChannel {
 
   virtual uint64_t payload_bytes() const = 0;  // of the request's payload, as the carrier sees it
 
-  // Moves the request's payload into `into`, whose total is payload_bytes() (checked by the caller). At most once.
+  // Moves the request's payload into `into`, whose total is payload_bytes() (checked by the
+  // caller). At most once.
   virtual void ReceivePayload(std::vector<MutableSlice> into, Received done) = 0;
 
-  // Sends the encoded reply and its payload. Called exactly once, the last call to this channel. `payload` is borrowed
-  // until `sent` runs; its total is what the request asked for, or zero (checked by the caller).
+  // Sends the encoded reply and its payload. Called exactly once, the last call to this channel.
+  // `payload` is borrowed until `sent` runs; its total is what the request asked for, or zero
+  // (checked by the caller).
   virtual void SendReply(std::string message, std::vector<Slice> payload, Sent sent) = 0;
 };
 
@@ -50,13 +56,14 @@ class SessionCore;
 class ServerCore : public std::enable_shared_from_this<ServerCore> {
  public:
   // `service` outlives every session.
-  ServerCore(const ServerOptions& options, Service* service) : options_(options), service_(service) {}
+  ServerCore(const ServerOptions& options, Service* service)
+      : options_(options), service_(service) {}
 
   const ServerOptions& options() const { return options_; }
   ServerStats stats() const;
 
-  // A connection has come. nullptr when there are too many (close it). `lane`: the index of its lane. `can_map`: this
-  // carrier can hand over the arena. `peer` as in SessionInfo. Thread: any
+  // A connection has come. nullptr when there are too many (close it). `lane`: the index of its
+  // lane. `can_map`: this carrier can hand over the arena. `peer` as in SessionInfo. Thread: any
   std::shared_ptr<SessionCore> NewSession(uint32_t lane, std::string peer, bool can_map);
 
   // For what a carrier itself finds wrong: a bad frame, a foreign buffer. Thread: any
@@ -87,17 +94,19 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
   SessionCore(std::shared_ptr<ServerCore> server, SessionId id, SessionInfo info, bool can_map);
   ~SessionCore();
 
-  // One whole message. What is wrong with it is answered where that is possible, and counted. An error means that the
-  // connection is of no more use: the carrier sends what it has queued, closes, and calls OnDisconnect. Bytes of
-  // `message` are not used after the call.
+  // One whole message. What is wrong with it is answered where that is possible, and counted. An
+  // error means that the connection is of no more use: the carrier sends what it has queued,
+  // closes, and calls OnDisconnect. Bytes of `message` are not used after the call.
   absl::Status OnMessage(std::span<const std::byte> message, std::unique_ptr<CallChannel> channel);
 
   // The connection is gone. Service::OnClose runs here, once, if OnOpen ran. Idempotent.
   void OnDisconnect();
 
   SessionId id() const { return id_; }
-  bool opened() const { return opened_; }          // it has said hello; the carrier closes it if not by hello_timeout
-  bool maps_arena() const { return info_.maps_arena; }  // valid once opened; the hello's reply carries the arena
+  // It has said hello. The carrier closes it when it has not by ServerOptions::hello_timeout.
+  bool opened() const { return opened_; }
+  // Valid once opened: the arena goes with the hello's reply.
+  bool maps_arena() const { return info_.maps_arena; }
   bool closed() const { return closed_.load(std::memory_order_acquire); }
 
  private:
@@ -115,15 +124,17 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
   std::atomic<uint32_t> in_flight_{0};
 };
 
-// One way into a server. The server calls, in this order: CloseDoor; for every lane CloseSessions on that lane's thread;
-// stops the lanes; destroys the listener.
+// One way into a server. The server calls, in this order: CloseDoor; for every lane CloseSessions
+// on that lane's thread; stops the lanes; destroys the listener.
 class Listener {
  public:
   virtual ~Listener() = default;
   virtual std::string address() const = 0;  // with the port that was bound
-  // After it no new session opens. Thread: the one that stops the server; waits as long as it must (Lane::RunAndWait).
+  // After it no new session opens. Thread: the one that stops the server; waits as long as it must
+  // (Lane::RunAndWait).
   virtual void CloseDoor() = 0;
-  // Closes the lane's sessions: what has been queued for them is given a chance, OnDisconnect runs for each.
+  // Closes the lane's sessions: what has been queued for them is given a chance, OnDisconnect runs
+  // for each.
   virtual void CloseSessions(uint32_t lane) = 0;
 };
 

@@ -1,4 +1,5 @@
-// The envelopes, the framing and the kinds; what is in each kind is in codec_find, codec_publish, codec_admin.
+// The envelopes, the framing and the kinds; what is in each kind is in codec_find, codec_publish,
+// codec_admin.
 #include "transport/wire/codec.h"
 
 #include <algorithm>
@@ -9,11 +10,12 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "base/status_macros.h"
 #include "capnp/message.h"
 #include "capnp/serialize.h"
 #include "kj/exception.h"
 #include "kj/io.h"
+
+#include "base/status_macros.h"
 #include "transport/wire/codec_parts.h"
 
 namespace cistern::transport {
@@ -28,7 +30,9 @@ struct RequestEncoder {
   wire::Request::Builder out;
 
   void operator()(const HelloRequest& m) { Encode(m, out.initHello()); }
-  void operator()(const RegisterModelRequest& m) { out.initRegisterModel().setSpecJson(wire::ToKj(m.spec_json)); }
+  void operator()(const RegisterModelRequest& m) {
+    out.initRegisterModel().setSpecJson(wire::ToKj(m.spec_json));
+  }
   void operator()(const FindRequest& m) { Encode(m, out.initFind()); }
   void operator()(const LeaseRequest& m) { Ids(m.objects, out.initLease()); }
   void operator()(const ReleaseRequest& m) { Ids(m.leases, out.initRelease()); }
@@ -64,11 +68,14 @@ absl::Status DecodeInto(Reader in, Variant* variant) {
 
 absl::Status DecodeBody(wire::Request::Reader in, Request* out) {
   switch (in.which()) {
-    case wire::Request::HELLO: return DecodeInto<HelloRequest>(in.getHello(), out);
+    case wire::Request::HELLO:
+      return DecodeInto<HelloRequest>(in.getHello(), out);
     case wire::Request::REGISTER_MODEL:
-      out->emplace<RegisterModelRequest>().spec_json = wire::FromKj(in.getRegisterModel().getSpecJson());
+      out->emplace<RegisterModelRequest>().spec_json =
+          wire::FromKj(in.getRegisterModel().getSpecJson());
       return absl::OkStatus();
-    case wire::Request::FIND: return DecodeInto<FindRequest>(in.getFind(), out);
+    case wire::Request::FIND:
+      return DecodeInto<FindRequest>(in.getFind(), out);
     case wire::Request::LEASE:
       return wire::DecodeIds(in.getLease().getIds(), &out->emplace<LeaseRequest>().objects);
     case wire::Request::RELEASE:
@@ -80,7 +87,8 @@ absl::Status DecodeBody(wire::Request::Reader in, Request* out) {
       read.layer_end = from.getLayerEnd();
       return wire::DecodeIds(from.getIds(), &read.leases);
     }
-    case wire::Request::RESERVE: return DecodeInto<ReserveRequest>(in.getReserve(), out);
+    case wire::Request::RESERVE:
+      return DecodeInto<ReserveRequest>(in.getReserve(), out);
     case wire::Request::WRITE: {
       const auto from = in.getWrite();
       auto& write = out->emplace<WriteRequest>();
@@ -93,8 +101,10 @@ absl::Status DecodeBody(wire::Request::Reader in, Request* out) {
       return wire::DecodeIds(in.getCommit().getIds(), &out->emplace<CommitRequest>().reservations);
     case wire::Request::ABORT:
       return wire::DecodeIds(in.getAbort().getIds(), &out->emplace<AbortRequest>().reservations);
-    case wire::Request::LINK: return DecodeInto<LinkRequest>(in.getLink(), out);
-    case wire::Request::ADMIN: return DecodeInto<AdminRequest>(in.getAdmin(), out);
+    case wire::Request::LINK:
+      return DecodeInto<LinkRequest>(in.getLink(), out);
+    case wire::Request::ADMIN:
+      return DecodeInto<AdminRequest>(in.getAdmin(), out);
   }
   return absl::InvalidArgumentError(
       absl::StrCat("request of the unknown kind ", static_cast<uint16_t>(in.which()),
@@ -141,27 +151,45 @@ struct ReplyEncoder {
 
 absl::Status DecodeBody(wire::Reply::Reader in, Reply* out) {
   switch (in.which()) {
-    case wire::Reply::ERROR: return DecodeInto<ErrorReply>(in.getError(), out);
-    case wire::Reply::HELLO: return DecodeInto<HelloReply>(in.getHello(), out);
+    case wire::Reply::ERROR:
+      return DecodeInto<ErrorReply>(in.getError(), out);
+    case wire::Reply::HELLO:
+      return DecodeInto<HelloReply>(in.getHello(), out);
     case wire::Reply::REGISTER_MODEL: {
       const auto from = in.getRegisterModel();
-      out->emplace<RegisterModelReply>().fingerprint = {from.getFingerprintHi(), from.getFingerprintLo()};
+      out->emplace<RegisterModelReply>().fingerprint = {from.getFingerprintHi(),
+                                                        from.getFingerprintLo()};
       return absl::OkStatus();
     }
-    case wire::Reply::FIND: return DecodeInto<FindReply>(in.getFind(), out);
-    case wire::Reply::LEASE: return DecodeInto<LeaseReply>(in.getLease(), out);
-    case wire::Reply::RELEASE: out->emplace<ReleaseReply>(); return absl::OkStatus();
+    case wire::Reply::FIND:
+      return DecodeInto<FindReply>(in.getFind(), out);
+    case wire::Reply::LEASE:
+      return DecodeInto<LeaseReply>(in.getLease(), out);
+    case wire::Reply::RELEASE:
+      out->emplace<ReleaseReply>();
+      return absl::OkStatus();
     case wire::Reply::READ: {
       const auto from = in.getRead();
       out->emplace<ReadReply>() = {from.getPayloadBytes(), from.getChecksum()};
       return absl::OkStatus();
     }
-    case wire::Reply::RESERVE: return DecodeInto<ReserveReply>(in.getReserve(), out);
-    case wire::Reply::WRITE: out->emplace<WriteReply>(); return absl::OkStatus();
-    case wire::Reply::COMMIT: out->emplace<CommitReply>().committed = in.getCommit(); return absl::OkStatus();
-    case wire::Reply::ABORT: out->emplace<AbortReply>(); return absl::OkStatus();
-    case wire::Reply::LINK: out->emplace<LinkReply>().linked = in.getLink(); return absl::OkStatus();
-    case wire::Reply::ADMIN: out->emplace<AdminReply>().json = wire::FromKj(in.getAdmin()); return absl::OkStatus();
+    case wire::Reply::RESERVE:
+      return DecodeInto<ReserveReply>(in.getReserve(), out);
+    case wire::Reply::WRITE:
+      out->emplace<WriteReply>();
+      return absl::OkStatus();
+    case wire::Reply::COMMIT:
+      out->emplace<CommitReply>().committed = in.getCommit();
+      return absl::OkStatus();
+    case wire::Reply::ABORT:
+      out->emplace<AbortReply>();
+      return absl::OkStatus();
+    case wire::Reply::LINK:
+      out->emplace<LinkReply>().linked = in.getLink();
+      return absl::OkStatus();
+    case wire::Reply::ADMIN:
+      out->emplace<AdminReply>().json = wire::FromKj(in.getAdmin());
+      return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
       absl::StrCat("reply of the unknown kind ", static_cast<uint16_t>(in.which()),
@@ -186,19 +214,20 @@ std::string ToBytes(capnp::MessageBuilder& message) {
 
 absl::Status CheckSize(std::span<const std::byte> message) {
   if (message.size() > kMaxMessageBytes) {
-    return absl::InvalidArgumentError(absl::StrCat("message of ", message.size(), " bytes; at most ",
-                                                   kMaxMessageBytes, " are taken"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "message of ", message.size(), " bytes; at most ", kMaxMessageBytes, " are taken"));
   }
   if (message.empty() || message.size() % sizeof(capnp::word) != 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("message of ", message.size(), " bytes is truncated: it must be whole words of 8"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "message of ", message.size(), " bytes is truncated: it must be whole words of 8"));
   }
   return absl::OkStatus();
 }
 
 template <typename Root, typename Envelope>
 absl::StatusOr<Envelope> DecodeMessage(std::span<const std::byte> message, uint64_t* call_id,
-                                       absl::Status (*decode)(typename Root::Reader, uint64_t*, Envelope*)) {
+                                       absl::Status (*decode)(typename Root::Reader, uint64_t*,
+                                                              Envelope*)) {
   uint64_t ignored = 0;
   if (call_id == nullptr) call_id = &ignored;
   *call_id = 0;
@@ -221,7 +250,8 @@ absl::StatusOr<Envelope> DecodeMessage(std::span<const std::byte> message, uint6
     CISTERN_RETURN_IF_ERROR(decode(reader.getRoot<Root>(), call_id, &envelope));
     return envelope;
   } catch (const kj::Exception& e) {
-    return absl::InvalidArgumentError(absl::StrCat("message cannot be read: ", e.getDescription().cStr()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("message cannot be read: ", e.getDescription().cStr()));
   }
 }
 
@@ -233,7 +263,8 @@ std::string EncodeRequest(const RequestHead& head, const Request& request) {
   capnp::MallocMessageBuilder message(kj::arrayPtr(scratch, kFirstSegmentWords));
   auto root = message.initRoot<wire::Request>();
   root.setCallId(head.call_id);
-  root.setDeadlineUs(absl::ToInt64Microseconds(std::clamp(head.deadline, absl::ZeroDuration(), kMaxDeadline)));
+  root.setDeadlineUs(
+      absl::ToInt64Microseconds(std::clamp(head.deadline, absl::ZeroDuration(), kMaxDeadline)));
   root.setSendBytes(head.send_bytes);
   root.setReceiveBytes(head.receive_bytes);
   std::visit(RequestEncoder{root}, request);
@@ -251,7 +282,8 @@ std::string EncodeReply(const ReplyHead& head, const Reply& reply) {
   return ToBytes(message);
 }
 
-absl::StatusOr<RequestEnvelope> DecodeRequest(std::span<const std::byte> message, uint64_t* call_id) {
+absl::StatusOr<RequestEnvelope> DecodeRequest(std::span<const std::byte> message,
+                                              uint64_t* call_id) {
   return DecodeMessage<wire::Request, RequestEnvelope>(message, call_id, &DecodeRequestRoot);
 }
 

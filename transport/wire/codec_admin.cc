@@ -41,7 +41,8 @@ void Encode(const transport::ErrorReply& message, ErrorReply::Builder out) {
 absl::Status Decode(ErrorReply::Reader in, transport::ErrorReply* message) {
   message->code = in.getCode();
   message->message = FromKj(in.getMessage());
-  if (message->code <= 0 || message->code > static_cast<int32_t>(absl::StatusCode::kUnauthenticated)) {
+  if (message->code <= 0 ||
+      message->code > static_cast<int32_t>(absl::StatusCode::kUnauthenticated)) {
     message->code = static_cast<int32_t>(absl::StatusCode::kUnknown);
   }
   return absl::OkStatus();
@@ -62,8 +63,8 @@ void Encode(const AdminRequest& message, Admin::Builder out) {
 }
 
 absl::Status Decode(Admin::Reader in, AdminRequest* message) {
-  CISTERN_RETURN_IF_ERROR(
-      DecodeEnum(in.getVerb(), transport::AdminVerb::kFlush, "an admin request's verb", &message->verb));
+  CISTERN_RETURN_IF_ERROR(DecodeEnum(in.getVerb(), transport::AdminVerb::kFlush,
+                                     "an admin request's verb", &message->verb));
   message->key = {in.getKeyHi(), in.getKeyLo()};
   message->model = {in.getModelHi(), in.getModelLo()};
   message->model_name = FromKj(in.getModelName());

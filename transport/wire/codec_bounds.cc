@@ -8,7 +8,9 @@
 namespace cistern::transport {
 namespace {
 
-absl::Status Items(uint64_t count, absl::string_view what) { return wire::CheckCount(count, kMaxItems, what); }
+absl::Status Items(uint64_t count, absl::string_view what) {
+  return wire::CheckCount(count, kMaxItems, what);
+}
 absl::Status Text(const std::string& text) {
   return wire::CheckCount(text.size(), kMaxMessageBytes, "bytes of text");
 }
@@ -17,7 +19,9 @@ struct RequestBounds {
   absl::Status operator()(const HelloRequest& m) { return Text(m.client_name); }
   absl::Status operator()(const RegisterModelRequest& m) { return Text(m.spec_json); }
   absl::Status operator()(const FindRequest& m) { return Items(m.items.size(), "items to find"); }
-  absl::Status operator()(const LeaseRequest& m) { return Items(m.objects.size(), "objects to lease"); }
+  absl::Status operator()(const LeaseRequest& m) {
+    return Items(m.objects.size(), "objects to lease");
+  }
   absl::Status operator()(const ReleaseRequest& m) { return Items(m.leases.size(), "leases"); }
   absl::Status operator()(const ReadRequest& m) { return Items(m.leases.size(), "leases to read"); }
   absl::Status operator()(const ReserveRequest& m) {
@@ -25,9 +29,15 @@ struct RequestBounds {
     for (const base::ObjectHeader& header : m.headers) CISTERN_RETURN_IF_ERROR(header.Validate());
     return absl::OkStatus();
   }
-  absl::Status operator()(const WriteRequest& m) { return Items(m.reservations.size(), "reservations"); }
-  absl::Status operator()(const CommitRequest& m) { return Items(m.reservations.size(), "reservations"); }
-  absl::Status operator()(const AbortRequest& m) { return Items(m.reservations.size(), "reservations"); }
+  absl::Status operator()(const WriteRequest& m) {
+    return Items(m.reservations.size(), "reservations");
+  }
+  absl::Status operator()(const CommitRequest& m) {
+    return Items(m.reservations.size(), "reservations");
+  }
+  absl::Status operator()(const AbortRequest& m) {
+    return Items(m.reservations.size(), "reservations");
+  }
   absl::Status operator()(const LinkRequest& m) { return Items(m.items.size(), "items to link"); }
   absl::Status operator()(const AdminRequest& m) { return Text(m.model_name); }
 };

@@ -1,5 +1,6 @@
 // Find and Lease.
 #include "absl/strings/str_cat.h"
+
 #include "base/status_macros.h"
 #include "transport/wire/codec_parts.h"
 
@@ -29,13 +30,14 @@ absl::Status CheckObjectIndex(uint32_t index, size_t num_objects) {
       absl::StrCat("find reply: object ", index, " of ", num_objects, " is meant"));
 }
 
-absl::Status DecodeResult(FindResult::Reader in, size_t num_objects, transport::FindResult* result) {
+absl::Status DecodeResult(FindResult::Reader in, size_t num_objects,
+                          transport::FindResult* result) {
   CISTERN_RETURN_IF_ERROR(
       DecodeEnum(in.getWhere(), transport::Where::kDisk, "a result's place", &result->where));
   CISTERN_RETURN_IF_ERROR(
       DecodeEnum(in.getMatch(), transport::Match::kContent, "a result's match", &result->match));
-  CISTERN_RETURN_IF_ERROR(
-      DecodeEnum(in.getLineage(), base::Lineage::kApproximate, "a result's lineage", &result->lineage));
+  CISTERN_RETURN_IF_ERROR(DecodeEnum(in.getLineage(), base::Lineage::kApproximate,
+                                     "a result's lineage", &result->lineage));
   result->object = in.getObject();
   if (result->where == transport::Where::kMiss) return absl::OkStatus();
   return CheckObjectIndex(result->object, num_objects);
@@ -45,8 +47,8 @@ absl::Status DecodeNeighbour(Neighbour::Reader in, size_t num_results, size_t nu
                              transport::Neighbour* neighbour) {
   neighbour->item = in.getItem();
   neighbour->after = in.getAfter();
-  CISTERN_RETURN_IF_ERROR(
-      DecodeEnum(in.getMatch(), transport::Match::kContent, "a neighbour's match", &neighbour->match));
+  CISTERN_RETURN_IF_ERROR(DecodeEnum(in.getMatch(), transport::Match::kContent,
+                                     "a neighbour's match", &neighbour->match));
   CISTERN_RETURN_IF_ERROR(DecodeEnum(in.getLineage(), base::Lineage::kApproximate,
                                      "a neighbour's lineage", &neighbour->lineage));
   neighbour->object = in.getObject();
@@ -117,7 +119,8 @@ void Encode(const transport::FindReply& message, FindReply::Builder out) {
     to.setObject(neighbour.object);
   }
   auto objects = out.initObjects(message.objects.size());
-  for (uint32_t i = 0; i < message.objects.size(); ++i) EncodeObject(message.objects[i], objects[i]);
+  for (uint32_t i = 0; i < message.objects.size(); ++i)
+    EncodeObject(message.objects[i], objects[i]);
 }
 
 absl::Status Decode(FindReply::Reader in, transport::FindReply* message) {

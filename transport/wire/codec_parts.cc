@@ -4,16 +4,19 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
-#include "base/status_macros.h"
 #include "capnp/any.h"
+
+#include "base/status_macros.h"
 
 namespace cistern::transport::wire {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "numbers are copied as they lie in memory");
+static_assert(std::endian::native == std::endian::little,
+              "numbers are copied as they lie in memory");
 
-// Lists of plain numbers lie in a message as they lie in memory (little endian): one memcpy instead of n stores. A list
-// that another encoder laid out otherwise (as structs, which Cap'n Proto allows) is read element by element.
+// Lists of plain numbers lie in a message as they lie in memory (little endian): one memcpy instead
+// of n stores. A list that another encoder laid out otherwise (as structs, which Cap'n Proto
+// allows) is read element by element.
 template <typename T>
 void EncodeNumbers(const std::vector<T>& numbers, typename capnp::List<T>::Builder out) {
   if (numbers.empty()) return;
@@ -26,7 +29,8 @@ void DecodeNumbers(typename capnp::List<T>::Reader in, std::vector<T>* numbers) 
   numbers->resize(in.size());
   if (numbers->empty()) return;
   const capnp::AnyList::Reader any(in);
-  constexpr auto kPlain = sizeof(T) == 8 ? capnp::ElementSize::EIGHT_BYTES : capnp::ElementSize::FOUR_BYTES;
+  constexpr auto kPlain =
+      sizeof(T) == 8 ? capnp::ElementSize::EIGHT_BYTES : capnp::ElementSize::FOUR_BYTES;
   if (any.getElementSize() == kPlain) {
     memcpy(numbers->data(), any.getRawBytes().begin(), numbers->size() * sizeof(T));
   } else {
@@ -38,13 +42,14 @@ void DecodeNumbers(typename capnp::List<T>::Reader in, std::vector<T>* numbers) 
 
 absl::Status CheckCount(uint64_t count, uint64_t limit, absl::string_view what) {
   if (count <= limit) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("message: ", count, " ", what, "; at most ", limit, " fit in one, send several"));
+  return absl::InvalidArgumentError(absl::StrCat("message: ", count, " ", what, "; at most ", limit,
+                                                 " fit in one, send several"));
 }
 
 absl::Status UnknownEnum(absl::string_view what, uint16_t value) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("message: ", what, " has the unknown value ", value, "; is the sender newer than this process?"));
+  return absl::InvalidArgumentError(absl::StrCat("message: ", what, " has the unknown value ",
+                                                 value,
+                                                 "; is the sender newer than this process?"));
 }
 
 void EncodeHeader(const base::ObjectHeader& header, ObjectHeader::Builder out) {
@@ -83,7 +88,8 @@ absl::Status DecodeHeader(ObjectHeader::Reader in, base::ObjectHeader* header) {
   header->base_position = in.getBasePosition();
   header->blob_bytes = in.getBlobBytes();
   const auto tokens = in.getTokens();
-  CISTERN_RETURN_IF_ERROR(CheckCount(tokens.size(), base::ObjectHeader::kMaxTokens, "tokens in an object"));
+  CISTERN_RETURN_IF_ERROR(
+      CheckCount(tokens.size(), base::ObjectHeader::kMaxTokens, "tokens in an object"));
   DecodeNumbers(tokens, &header->tokens);
   return header->Validate();
 }

@@ -1,7 +1,8 @@
 // The codec's inside: one Encode and one Decode per message, by area. Included by codec*.cc only.
 //
-// Decoders may throw kj::Exception (codec.cc catches it) and return InvalidArgument for what Cap'n Proto cannot know:
-// counts, enum values, headers. Each pointer is followed once, so that the traversal limit bounds the work.
+// Decoders may throw kj::Exception (codec.cc catches it) and return InvalidArgument for what Cap'n
+// Proto cannot know: counts, enum values, headers. Each pointer is followed once, so that the
+// traversal limit bounds the work.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+
 #include "base/arena_layout.h"
 #include "base/key.h"
 #include "base/object.h"
@@ -34,7 +36,8 @@ absl::Status DecodeIds(capnp::List<uint64_t>::Reader in, std::vector<uint64_t>* 
 absl::Status CheckCount(uint64_t count, uint64_t limit, absl::string_view what);
 absl::Status UnknownEnum(absl::string_view what, uint16_t value);
 
-// `value` as our enum, if it is at most `last`; capnp hands out numbers that it does not know as they are.
+// `value` as our enum, if it is at most `last`; capnp hands out numbers that it does not know as
+// they are.
 template <typename Ours, typename Theirs>
 absl::Status DecodeEnum(Theirs value, Ours last, absl::string_view what, Ours* out) {
   if (static_cast<uint16_t>(value) > static_cast<uint16_t>(last)) {

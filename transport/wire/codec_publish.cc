@@ -6,7 +6,8 @@ namespace cistern::transport::wire {
 
 void Encode(const ReserveRequest& message, Reserve::Builder out) {
   auto headers = out.initHeaders(message.headers.size());
-  for (uint32_t i = 0; i < message.headers.size(); ++i) EncodeHeader(message.headers[i], headers[i]);
+  for (uint32_t i = 0; i < message.headers.size(); ++i)
+    EncodeHeader(message.headers[i], headers[i]);
 }
 
 absl::Status Decode(Reserve::Reader in, ReserveRequest* message) {
@@ -32,7 +33,8 @@ absl::Status Decode(ReserveReply::Reader in, transport::ReserveReply* message) {
   CISTERN_RETURN_IF_ERROR(CheckCount(results.size(), kMaxItems, "reservations"));
   message->results.resize(results.size());
   for (uint32_t i = 0; i < results.size(); ++i) {
-    CISTERN_RETURN_IF_ERROR(DecodeEnum(results[i].getOutcome(), transport::ReserveOutcome::kTooLarge,
+    CISTERN_RETURN_IF_ERROR(DecodeEnum(results[i].getOutcome(),
+                                       transport::ReserveOutcome::kTooLarge,
                                        "a reservation's outcome", &message->results[i].outcome));
     message->results[i].reservation = results[i].getReservation();
   }

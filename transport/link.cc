@@ -1,0 +1,28 @@
+#include "transport/link.h"
+
+#include <memory>
+#include <optional>
+
+#include "base/mutex.h"
+
+namespace cistern::transport {
+
+absl::StatusOr<Reply> CallAndWait(Link& link, Request request, CallOptions options) {
+  struct State {
+    base::Mutex mutex;
+    base::CondVar answered;
+    std::optional<absl::StatusOr<Reply>> reply;
+  };
+  // Shared, because the completion may still be leaving notify_all when the waiter goes on.
+  auto state = std::make_shared<State>();
+  link.Call(std::move(request), std::move(options), [state](absl::StatusOr<Reply> reply) {
+    base::MutexLock lock(&state->mutex);
+    state->reply = std::move(reply);
+    state->answered.notify_all();
+  });
+  base::MutexLock lock(&state->mutex);
+  state->answered.wait(state->mutex, [&] { return state->reply.has_value(); });
+  return *std::move(state->reply);
+}
+
+}  // namespace cistern::transport
