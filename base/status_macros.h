@@ -1,6 +1,8 @@
 // Passing errors on in one line. Abseil of Debian 12 has no status macros of its own.
 #pragma once
 
+#include <utility>
+
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
