@@ -1,7 +1,8 @@
 // Copies inside rows, compiled once per Highway target. Include after foreach_target.h.
 //
 // kCached  through the caches
-// kStream  non-temporal stores: a destination that will not be read soon is not loaded first and evicts nothing. The
+// kStream  non-temporal stores: a destination that will not be read soon is not loaded first and
+// evicts nothing. The
 //          caller ends with hwy::FlushStream() before anybody else may read.
 #if defined(CISTERN_KERNELS_COPY_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CISTERN_KERNELS_COPY_INL_H_
@@ -41,8 +42,9 @@ HWY_INLINE size_t StreamVectors(D d, const uint8_t* from, uint8_t* to, size_t by
   return i;
 }
 
-// Rows that are not multiples of a wide vector begin and end inside one: narrow stores up to its border. Two rows that
-// share a line fill it one right after the other, so it still leaves as one line.
+// Rows that are not multiples of a wide vector begin and end inside one: narrow stores up to its
+// border. Two rows that share a line fill it one right after the other, so it still leaves as one
+// line.
 template <bool kStream>
 HWY_INLINE void CopyBytes(const std::byte* from_bytes, std::byte* to_bytes, size_t bytes) {
   if constexpr (!kStream) {
@@ -64,8 +66,9 @@ HWY_INLINE void CopyBytes(const std::byte* from_bytes, std::byte* to_bytes, size
   if (done < bytes) std::memcpy(to + done, from + done, bytes - done);
 }
 
-// How far ahead of the reader memory is asked for: runs are too short for the processor to learn where they go on.
-// Measured from 2 to 8 KiB: below 4 it costs up to a fifth when a call moves one layer, above 5 nothing changes.
+// How far ahead of the reader memory is asked for: runs are too short for the processor to learn
+// where they go on. Measured from 2 to 8 KiB: below 4 it costs up to a fifth when a call moves one
+// layer, above 5 nothing changes.
 inline constexpr size_t kBytesAhead = 5 << 10;
 inline constexpr size_t kMaxRowsAhead = 16;
 
@@ -74,10 +77,12 @@ HWY_INLINE uint32_t RowsAhead(size_t row_bytes) {
 }
 
 // Asks for row i + ahead of a run: in this run, or else in the next one.
-HWY_INLINE void PrefetchRow(const std::byte* run, const std::byte* next_run, uint32_t i, uint32_t ahead,
-                            uint32_t num_rows, size_t row_stride, size_t row_bytes) {
+HWY_INLINE void PrefetchRow(const std::byte* run, const std::byte* next_run, uint32_t i,
+                            uint32_t ahead, uint32_t num_rows, size_t row_stride,
+                            size_t row_bytes) {
   i += ahead;
-  const std::byte* row = i < num_rows ? run + i * row_stride : next_run + (i - num_rows) * row_stride;
+  const std::byte* row =
+      i < num_rows ? run + i * row_stride : next_run + (i - num_rows) * row_stride;
   for (size_t at = 0; at < row_bytes; at += 64) hwy::Prefetch(row + at);
 }
 

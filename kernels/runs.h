@@ -1,7 +1,9 @@
-// Cuts a range into runs: rows that lie one after the other in a segment page and in one block of the cache.
+// Cuts a range into runs: rows that lie one after the other in a segment page and in one block of
+// the cache.
 //
-// Order: page, then layer, then token, so that a page is walked front to back. visit(run, next) sees the run after its own,
-// so that it can ask for that memory ahead of time; the last run sees itself.
+// Order: page, then layer, then token, so that a page is walked front to back. visit(run, next)
+// sees the run after its own, so that it can ask for that memory ahead of time; the last run sees
+// itself.
 #pragma once
 
 #include <algorithm>
@@ -16,13 +18,14 @@ struct Run {
   SegmentByte* segment_row;  // of the first row
   CacheByte* cache_row;
   uint32_t layer;
-  uint32_t token;            // of the first row, counted in the range
+  uint32_t token;  // of the first row, counted in the range
   uint32_t num_rows;
 };
 
 template <typename SegmentByte, typename CacheByte, typename Visit>
-inline void ForEachRun(const BasicSegmentRows<SegmentByte>& rows, const BasicPagedCache<CacheByte>& cache,
-                       const RowRange& range, const Visit& visit) {
+inline void ForEachRun(const BasicSegmentRows<SegmentByte>& rows,
+                       const BasicPagedCache<CacheByte>& cache, const RowRange& range,
+                       const Visit& visit) {
   Run<SegmentByte, CacheByte> pending{};
   uint32_t page_begin = 0;  // tokens of the range
   while (page_begin < range.num_tokens) {

@@ -3,7 +3,6 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/gather/gather_cpu.cc"
 #include "hwy/foreach_target.h"
-
 #include "hwy/highway.h"
 #include "kernels/copy-inl.h"
 #include "kernels/runs.h"
@@ -18,12 +17,14 @@ HWY_INLINE void GatherWhole(const GatherParams& params) {
   const size_t row_bytes = params.target.row_bytes;
   const size_t row_stride = params.cache.row_stride;
   const uint32_t ahead = RowsAhead(row_bytes);
-  ForEachRun(params.target, params.cache, params.range, [&](const GatherRun& run, const GatherRun& next) {
-    for (uint32_t i = 0; i < run.num_rows; ++i) {
-      PrefetchRow(run.cache_row, next.cache_row, i, ahead, run.num_rows, row_stride, row_bytes);
-      CopyBytes<kStream>(run.cache_row + i * row_stride, run.segment_row + i * row_bytes, row_bytes);
-    }
-  });
+  ForEachRun(
+      params.target, params.cache, params.range, [&](const GatherRun& run, const GatherRun& next) {
+        for (uint32_t i = 0; i < run.num_rows; ++i) {
+          PrefetchRow(run.cache_row, next.cache_row, i, ahead, run.num_rows, row_stride, row_bytes);
+          CopyBytes<kStream>(run.cache_row + i * row_stride, run.segment_row + i * row_bytes,
+                             row_bytes);
+        }
+      });
 }
 
 template <bool kStream>
@@ -34,17 +35,18 @@ HWY_INLINE void GatherSplit(const GatherParams& params) {
   const size_t head = params.rotary_offset;
   const size_t tail = head + k_r.bytes;
   const uint32_t ahead = RowsAhead(row_bytes);
-  ForEachRun(params.target, params.cache, params.range, [&](const GatherRun& run, const GatherRun& next) {
-    const std::byte* rotary = k_r.Row(run.layer, params.range.cache_token + run.token);
-    for (uint32_t i = 0; i < run.num_rows; ++i, rotary += k_r.token_stride) {
-      const std::byte* from = run.cache_row + i * row_stride;
-      std::byte* to = run.segment_row + i * row_bytes;
-      PrefetchRow(run.cache_row, next.cache_row, i, ahead, run.num_rows, row_stride, head);
-      CopyBytes<kStream>(from, to, head);
-      CopyBytes<kStream>(rotary, to + head, k_r.bytes);
-      if (tail < row_bytes) CopyBytes<kStream>(from + tail, to + tail, row_bytes - tail);
-    }
-  });
+  ForEachRun(
+      params.target, params.cache, params.range, [&](const GatherRun& run, const GatherRun& next) {
+        const std::byte* rotary = k_r.Row(run.layer, params.range.cache_token + run.token);
+        for (uint32_t i = 0; i < run.num_rows; ++i, rotary += k_r.token_stride) {
+          const std::byte* from = run.cache_row + i * row_stride;
+          std::byte* to = run.segment_row + i * row_bytes;
+          PrefetchRow(run.cache_row, next.cache_row, i, ahead, run.num_rows, row_stride, head);
+          CopyBytes<kStream>(from, to, head);
+          CopyBytes<kStream>(rotary, to + head, k_r.bytes);
+          if (tail < row_bytes) CopyBytes<kStream>(from + tail, to + tail, row_bytes - tail);
+        }
+      });
 }
 
 void GatherCached(const GatherParams& params) {

@@ -13,7 +13,8 @@ void GatherRef(const GatherParams& params) {
       std::byte* to = params.target.Row(layer, range.first_token + i);
       std::memcpy(to, from, params.target.row_bytes);
       if (params.k_r.rows == nullptr) continue;
-      std::memcpy(to + params.rotary_offset, params.k_r.Row(layer, range.cache_token + i), params.k_r.bytes);
+      std::memcpy(to + params.rotary_offset, params.k_r.Row(layer, range.cache_token + i),
+                  params.k_r.bytes);
     }
   }
 }

@@ -4,6 +4,7 @@
 
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
+
 #include "kernels/bf16.h"
 
 namespace cistern::kernels {
@@ -13,21 +14,12 @@ bool PositiveFinite(double value) { return std::isfinite(value) && value > 0; }
 
 }  // namespace
 
-absl::string_view ToString(RotaryArithmetic arithmetic) {
-  switch (arithmetic) {
-    case RotaryArithmetic::kFp32Table: return "fp32_table";
-    case RotaryArithmetic::kBf16Table: return "bf16_table";
-    case RotaryArithmetic::kBf16PerOp: return "bf16_per_op";
-  }
-  return "unknown";
-}
-
 absl::StatusOr<std::unique_ptr<RotaryTable>> RotaryTable::Create(const base::RotarySpec& spec,
                                                                  RotaryArithmetic arithmetic,
                                                                  uint32_t max_positions) {
   if (max_positions == 0 || max_positions > kMaxPositions) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("rotary table: max_positions is ", max_positions, "; it must be 1 to ", kMaxPositions));
+    return absl::InvalidArgumentError(absl::StrCat("rotary table: max_positions is ", max_positions,
+                                                   "; it must be 1 to ", kMaxPositions));
   }
   auto table = absl::WrapUnique(new RotaryTable(spec, arithmetic, max_positions));
   if (table->identity()) return table;
@@ -37,20 +29,23 @@ absl::StatusOr<std::unique_ptr<RotaryTable>> RotaryTable::Create(const base::Rot
   }
   for (double f : spec.InverseFrequencies()) {
     if (!PositiveFinite(f)) {
-      return absl::InvalidArgumentError("rotary table: theta, factor or betas give a frequency that is not positive");
+      return absl::InvalidArgumentError(
+          "rotary table: theta, factor or betas give a frequency that is not positive");
     }
     table->inv_freq_.push_back(static_cast<float>(f));
   }
   table->mscale_ = static_cast<float>(spec.TableScale());
   if (!PositiveFinite(table->mscale_)) {
-    return absl::InvalidArgumentError("rotary table: mscale or attention_factor give a scale that is not positive");
+    return absl::InvalidArgumentError(
+        "rotary table: mscale or attention_factor give a scale that is not positive");
   }
   const size_t pages = (size_t{max_positions} + kPagePositions - 1) / kPagePositions;
   table->pages_ = std::make_unique<std::atomic<const float*>[]>(pages);
   return table;
 }
 
-RotaryTable::RotaryTable(const base::RotarySpec& spec, RotaryArithmetic arithmetic, uint32_t max_positions)
+RotaryTable::RotaryTable(const base::RotarySpec& spec, RotaryArithmetic arithmetic,
+                         uint32_t max_positions)
     : spec_(spec), arithmetic_(arithmetic), max_positions_(max_positions), dim_(spec.dim) {}
 
 RotaryTable::~RotaryTable() = default;

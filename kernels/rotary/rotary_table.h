@@ -1,14 +1,19 @@
 // cos and sin of every position, as an engine computes them.
 //
 // Entry    of position p: [cos x dim/2 | sin x dim/2] floats, times the model's mscale
-// Values   inv_freq is fp32; angle = fl32(p * inv_freq); cos and sin are rounded to fp32, multiplied by mscale
-//          in fp32, and rounded to bf16 where the engine's table is bf16 (the floats then hold bf16 values)
-// Memory   made in pages of 1024 positions when first asked for: dim * 4 bytes a position, kept until the table
+// Values   inv_freq is fp32; angle = fl32(p * inv_freq); cos and sin are rounded to fp32,
+// multiplied by mscale
+//          in fp32, and rounded to bf16 where the engine's table is bf16 (the floats then hold bf16
+//          values)
+// Memory   made in pages of 1024 positions when first asked for: dim * 4 bytes a position, kept
+// until the table
 //          dies. max_positions bounds it
 // Thread   any: a lookup is one atomic load; making a page takes a mutex (about 2 ms, once)
-// Source   vLLM RotaryEmbedding, SGLang and FlashInfer rope kernels, HF modeling code: one table each, see
-//          RotaryArithmetic. Engines take inv_freq from fp32 pow: it may differ from ours by one ulp, which
-//          changes about 4 elements in 100,000 by one bf16 ulp.
+// Source   fp32 table, fp32 math: FlashInfer, SGLang, DeepSeek's reference. bf16 table, fp32 math:
+// vLLM's CUDA
+//          RotaryEmbedding. bf16 table, each operation rounded to bf16: HF eager, older vLLM.
+//          Engines take inv_freq from fp32 pow: it may differ from ours by one ulp, which changes
+//          about 4 elements in 100,000 by one bf16 ulp.
 #pragma once
 
 #include <atomic>
@@ -19,19 +24,14 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "base/model_spec.h"
 #include "base/mutex.h"
+#include "base/object.h"
 
 namespace cistern::kernels {
 
-// Which roundings an engine's rotary op makes.
-enum class RotaryArithmetic : uint8_t {
-  kFp32Table = 0,      // fp32 table, fp32 math, one rounding: FlashInfer, SGLang, DeepSeek's reference
-  kBf16Table = 1,      // bf16 table, fp32 math, one rounding: vLLM's CUDA RotaryEmbedding
-  kBf16PerOp = 2,      // bf16 table, every product and sum rounded to bf16: HF eager, older vLLM
-};
-
-absl::string_view ToString(RotaryArithmetic arithmetic);
+using base::RotaryArithmetic;
 
 class RotaryTable {
  public:
@@ -39,16 +39,18 @@ class RotaryTable {
   static constexpr uint32_t kMaxDim = 1024;
   static constexpr uint32_t kMaxPositions = 1u << 25;
 
-  // InvalidArgument: an odd dim or one above kMaxDim, a max_positions of zero or above kMaxPositions, a theta or factor
-  // that gives frequencies that are not finite. A NoPE spec makes a table without entries (see identity()).
-  static absl::StatusOr<std::unique_ptr<RotaryTable>> Create(const base::RotarySpec& spec,
-                                                             RotaryArithmetic arithmetic,
-                                                             uint32_t max_positions = kMaxPositions);
+  // InvalidArgument: an odd dim or one above kMaxDim, a max_positions of zero or above
+  // kMaxPositions, a theta or factor that gives frequencies that are not finite. A NoPE spec makes
+  // a table without entries (see identity()).
+  static absl::StatusOr<std::unique_ptr<RotaryTable>> Create(
+      const base::RotarySpec& spec, RotaryArithmetic arithmetic,
+      uint32_t max_positions = kMaxPositions);
   ~RotaryTable();
   RotaryTable(const RotaryTable&) = delete;
   RotaryTable& operator=(const RotaryTable&) = delete;
 
-  // The entry of `position`, valid as long as the table. Needs position < max_positions() and !identity().
+  // The entry of `position`, valid as long as the table. Needs position < max_positions() and
+  // !identity().
   const float* At(uint32_t position) const {
     const float* page = pages_[position / kPagePositions].load(std::memory_order_acquire);
     if (page == nullptr) page = MakePage(position / kPagePositions);
@@ -76,7 +78,8 @@ class RotaryTable {
 
   mutable base::Mutex mutex_;
   mutable std::vector<std::unique_ptr<float[]>> made_ ABSL_GUARDED_BY(mutex_);
-  mutable std::unique_ptr<std::atomic<const float*>[]> pages_;  // [max_positions / kPagePositions, rounded up]
+  mutable std::unique_ptr<std::atomic<const float*>[]>
+      pages_;  // [max_positions / kPagePositions, rounded up]
 };
 
 }  // namespace cistern::kernels

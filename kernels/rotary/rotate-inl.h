@@ -1,7 +1,8 @@
 // Vector form of rotate_row.h, compiled once per Highway target. Include after foreach_target.h.
 //
-// Interleaved pairs need no shuffle: seen as uint32 lanes, a is the low half and b the high half of a lane, and a bf16 is
-// the upper half of an fp32. No fused multiply-add anywhere: it would change bits.
+// Interleaved pairs need no shuffle: seen as uint32 lanes, a is the low half and b the high half of
+// a lane, and a bf16 is the upper half of an fp32. No fused multiply-add anywhere: it would change
+// bits.
 #if defined(CISTERN_KERNELS_ROTATE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CISTERN_KERNELS_ROTATE_INL_H_
 #undef CISTERN_KERNELS_ROTATE_INL_H_
@@ -41,8 +42,8 @@ HWY_INLINE hn::Vec<RotaryF32> RoundedToBf16(hn::Vec<RotaryF32> x) {
 
 // Turns N pairs (a, b); results as NearestBf16.
 template <bool kBf16PerOp>
-HWY_INLINE void TurnPairs(hn::Vec<RotaryF32> a, hn::Vec<RotaryF32> b, const float* cos, const float* sin,
-                          hn::Vec<RotaryU32>& a_out, hn::Vec<RotaryU32>& b_out) {
+HWY_INLINE void TurnPairs(hn::Vec<RotaryF32> a, hn::Vec<RotaryF32> b, const float* cos,
+                          const float* sin, hn::Vec<RotaryU32>& a_out, hn::Vec<RotaryU32>& b_out) {
   const RotaryF32 df;
   const auto c = hn::LoadU(df, cos);
   const auto s = hn::LoadU(df, sin);
@@ -58,16 +59,18 @@ HWY_INLINE void TurnPairs(hn::Vec<RotaryF32> a, hn::Vec<RotaryF32> b, const floa
 
 // in, out: `pairs` pairs; pairs is a multiple of the lanes. Reads each pair before it writes it.
 template <bool kBf16PerOp>
-HWY_INLINE void RotateInterleaved(const uint16_t* in, const float* entry, uint32_t pairs, uint16_t* out) {
+HWY_INLINE void RotateInterleaved(const uint16_t* in, const float* entry, uint32_t pairs,
+                                  uint16_t* out) {
   const RotaryF32 df;
   const RotaryU32 du;
   const auto high = hn::Set(du, 0xffff0000);
   for (size_t i = 0; i < pairs; i += hn::Lanes(df)) {
     const auto both = hn::LoadU(du, reinterpret_cast<const uint32_t*>(in) + i);
     hn::Vec<RotaryU32> a, b;
-    TurnPairs<kBf16PerOp>(hn::BitCast(df, hn::ShiftLeft<16>(both)), hn::BitCast(df, hn::And(both, high)), entry + i,
-                          entry + pairs + i, a, b);
-    hn::StoreU(hn::Or(hn::ShiftRight<16>(a), hn::And(b, high)), du, reinterpret_cast<uint32_t*>(out) + i);
+    TurnPairs<kBf16PerOp>(hn::BitCast(df, hn::ShiftLeft<16>(both)),
+                          hn::BitCast(df, hn::And(both, high)), entry + i, entry + pairs + i, a, b);
+    hn::StoreU(hn::Or(hn::ShiftRight<16>(a), hn::And(b, high)), du,
+               reinterpret_cast<uint32_t*>(out) + i);
   }
 }
 
@@ -80,7 +83,8 @@ HWY_INLINE void RotateHalf(const uint16_t* in, const float* entry, uint32_t pair
     const auto a_in = hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(d16, in + i)));
     const auto b_in = hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(d16, in + pairs + i)));
     hn::Vec<RotaryU32> a, b;
-    TurnPairs<kBf16PerOp>(hn::BitCast(df, a_in), hn::BitCast(df, b_in), entry + i, entry + pairs + i, a, b);
+    TurnPairs<kBf16PerOp>(hn::BitCast(df, a_in), hn::BitCast(df, b_in), entry + i,
+                          entry + pairs + i, a, b);
     hn::StoreU(hn::TruncateTo(d16, hn::ShiftRight<16>(a)), d16, out + i);
     hn::StoreU(hn::TruncateTo(d16, hn::ShiftRight<16>(b)), d16, out + pairs + i);
   }
@@ -106,20 +110,27 @@ HWY_INLINE void RotateRow(const std::byte* in, const Turns& turns, uint32_t toke
   auto* to = reinterpret_cast<uint16_t*>(out);
   if constexpr (kKind == RotateKind::kPlain) RotateRowRef(in, turns, entry, out);
   if constexpr (kKind == RotateKind::kInterleaved) RotateInterleaved<false>(from, entry, pairs, to);
-  if constexpr (kKind == RotateKind::kInterleavedPerOp) RotateInterleaved<true>(from, entry, pairs, to);
+  if constexpr (kKind == RotateKind::kInterleavedPerOp)
+    RotateInterleaved<true>(from, entry, pairs, to);
   if constexpr (kKind == RotateKind::kHalf) RotateHalf<false>(from, entry, pairs, to);
   if constexpr (kKind == RotateKind::kHalfPerOp) RotateHalf<true>(from, entry, pairs, to);
 }
 
-// Calls loop.template operator()<kind>() for the kind that the turns need: one branch per call, none per row.
+// Calls loop.template operator()<kind>() for the kind that the turns need: one branch per call,
+// none per row.
 template <typename Loop>
 HWY_INLINE void WithRotateKind(const Turns& turns, const Loop& loop) {
   switch (KindOf(turns)) {
-    case RotateKind::kPlain: return loop.template operator()<RotateKind::kPlain>();
-    case RotateKind::kInterleaved: return loop.template operator()<RotateKind::kInterleaved>();
-    case RotateKind::kInterleavedPerOp: return loop.template operator()<RotateKind::kInterleavedPerOp>();
-    case RotateKind::kHalf: return loop.template operator()<RotateKind::kHalf>();
-    case RotateKind::kHalfPerOp: return loop.template operator()<RotateKind::kHalfPerOp>();
+    case RotateKind::kPlain:
+      return loop.template operator()<RotateKind::kPlain>();
+    case RotateKind::kInterleaved:
+      return loop.template operator()<RotateKind::kInterleaved>();
+    case RotateKind::kInterleavedPerOp:
+      return loop.template operator()<RotateKind::kInterleavedPerOp>();
+    case RotateKind::kHalf:
+      return loop.template operator()<RotateKind::kHalf>();
+    case RotateKind::kHalfPerOp:
+      return loop.template operator()<RotateKind::kHalfPerOp>();
   }
 }
 

@@ -3,7 +3,6 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/rotary/rotate_cpu.cc"
 #include "hwy/foreach_target.h"
-
 #include "hwy/highway.h"
 #include "kernels/rotary/rotate-inl.h"
 
@@ -13,7 +12,8 @@ namespace cistern::kernels::HWY_NAMESPACE {
 void RotateRows(const RotateParams& params) {
   WithRotateKind(*params.turns, [&]<RotateKind kKind>() {
     for (uint32_t i = 0; i < params.num_rows; ++i) {
-      RotateRow<kKind>(params.in + i * params.in_stride, *params.turns, i, params.out + i * params.out_stride);
+      RotateRow<kKind>(params.in + i * params.in_stride, *params.turns, i,
+                       params.out + i * params.out_stride);
     }
   });
 }

@@ -2,6 +2,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+
 #include "base/status_macros.h"
 #include "kernels/rotary/rotate.h"
 #include "kernels/rotary/rotate_row.h"
@@ -28,8 +29,9 @@ absl::Status ValidateRotate(const RotateParams& params) {
   const Turns& turns = *params.turns;
   const uint64_t row_bytes = 2 * uint64_t{turns.identity() ? params.identity_dim : turns.dim()};
   if (params.in_stride < row_bytes || params.out_stride < row_bytes) {
-    return absl::InvalidArgumentError(absl::StrCat("rotate: strides are ", params.in_stride, " and ",
-                                                   params.out_stride, "; a row has ", row_bytes, " bytes"));
+    return absl::InvalidArgumentError(absl::StrCat("rotate: strides are ", params.in_stride,
+                                                   " and ", params.out_stride, "; a row has ",
+                                                   row_bytes, " bytes"));
   }
   if (turns.num_tokens() < params.num_rows) {
     return absl::InvalidArgumentError(

@@ -21,7 +21,8 @@ inline uint16_t TurnElement(float x, float cos, float y, float sin, bool bf16_pe
   return FloatToBf16(RoundToBf16(xc) + RoundToBf16(ys));
 }
 
-inline void RotateRowRef(const std::byte* in, const Turns& turns, const float* entry, std::byte* out) {
+inline void RotateRowRef(const std::byte* in, const Turns& turns, const float* entry,
+                         std::byte* out) {
   const uint32_t pairs = turns.dim() / 2;
   const bool half = turns.style() == base::RotaryStyle::kHalf;
   for (uint32_t i = 0; i < pairs; ++i) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+
 #include "base/status_macros.h"
 
 namespace cistern::kernels {
@@ -16,8 +17,9 @@ absl::Status ValidateSpan(const RotaryTable& table, uint32_t position, uint32_t 
         absl::StrCat("turns: num_tokens is ", num_tokens, "; it must be 1 to ", Turns::kMaxTokens));
   }
   if (uint64_t{position} + num_tokens > table.max_positions()) {
-    return absl::InvalidArgumentError(absl::StrCat("turns: positions [", position, ", +", num_tokens,
-                                                   ") pass the table's ", table.max_positions()));
+    return absl::InvalidArgumentError(absl::StrCat("turns: positions [", position, ", +",
+                                                   num_tokens, ") pass the table's ",
+                                                   table.max_positions()));
   }
   return absl::OkStatus();
 }
@@ -39,7 +41,8 @@ void Ratio(const float* to, const float* from, uint32_t pairs, float* out) {
 
 }  // namespace
 
-absl::StatusOr<Turns> Turns::Place(const RotaryTable& table, uint32_t position, uint32_t num_tokens) {
+absl::StatusOr<Turns> Turns::Place(const RotaryTable& table, uint32_t position,
+                                   uint32_t num_tokens) {
   CISTERN_RETURN_IF_ERROR(ValidateSpan(table, position, num_tokens));
   Turns turns;
   if (table.identity()) return turns;
@@ -54,12 +57,15 @@ absl::StatusOr<Turns> Turns::Place(const RotaryTable& table, uint32_t position, 
 }
 
 absl::StatusOr<Turns> Turns::ShiftIdeal(const base::RotarySpec& spec, int64_t delta) {
-  if (delta <= -int64_t{RotaryTable::kMaxPositions} || delta >= int64_t{RotaryTable::kMaxPositions}) {
-    return absl::InvalidArgumentError(absl::StrCat("turns: delta is ", delta, "; positions end at ",
-                                                   RotaryTable::kMaxPositions));
+  if (delta <= -int64_t{RotaryTable::kMaxPositions} ||
+      delta >= int64_t{RotaryTable::kMaxPositions}) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("turns: delta is ", delta, "; positions end at ", RotaryTable::kMaxPositions));
   }
-  if (spec.style != base::RotaryStyle::kNone && (spec.dim == 0 || spec.dim % 2 != 0 || spec.dim > RotaryTable::kMaxDim)) {
-    return absl::InvalidArgumentError(absl::StrCat("turns: dim is ", spec.dim, "; it must be even and 2 to ", RotaryTable::kMaxDim));
+  if (spec.style != base::RotaryStyle::kNone &&
+      (spec.dim == 0 || spec.dim % 2 != 0 || spec.dim > RotaryTable::kMaxDim)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "turns: dim is ", spec.dim, "; it must be even and 2 to ", RotaryTable::kMaxDim));
   }
   Turns turns;
   if (spec.style == base::RotaryStyle::kNone || delta == 0) return turns;
@@ -79,7 +85,8 @@ absl::StatusOr<Turns> Turns::ShiftIdeal(const base::RotarySpec& spec, int64_t de
 }
 
 absl::StatusOr<Turns> Turns::ShiftTable(const RotaryTable& writer, uint32_t base_position,
-                                        const RotaryTable& reader, uint32_t position, uint32_t num_tokens) {
+                                        const RotaryTable& reader, uint32_t position,
+                                        uint32_t num_tokens) {
   CISTERN_RETURN_IF_ERROR(ValidateSpan(writer, base_position, num_tokens));
   CISTERN_RETURN_IF_ERROR(ValidateSpan(reader, position, num_tokens));
   if (writer.spec().style != reader.spec().style || writer.spec().dim != reader.spec().dim) {
@@ -93,7 +100,8 @@ absl::StatusOr<Turns> Turns::ShiftTable(const RotaryTable& writer, uint32_t base
   return turns;
 }
 
-absl::StatusOr<Turns> Turns::Unplace(const RotaryTable& writer, uint32_t base_position, uint32_t num_tokens) {
+absl::StatusOr<Turns> Turns::Unplace(const RotaryTable& writer, uint32_t base_position,
+                                     uint32_t num_tokens) {
   CISTERN_RETURN_IF_ERROR(ValidateSpan(writer, base_position, num_tokens));
   if (writer.identity()) return Turns();
   Turns turns = OwnedTurns(writer.spec(), num_tokens);

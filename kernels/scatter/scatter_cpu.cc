@@ -3,7 +3,6 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/scatter/scatter_cpu.cc"
 #include "hwy/foreach_target.h"
-
 #include "hwy/highway.h"
 #include "kernels/copy-inl.h"
 #include "kernels/rotary/rotate-inl.h"
@@ -19,15 +18,19 @@ HWY_INLINE void CopyRuns(const ScatterParams& params) {
   const size_t row_bytes = params.source.row_bytes;
   const size_t row_stride = params.cache.row_stride;
   const uint32_t ahead = RowsAhead(row_bytes);
-  ForEachRun(params.source, params.cache, params.range, [&](const ScatterRun& run, const ScatterRun& next) {
-    for (uint32_t i = 0; i < run.num_rows; ++i) {
-      PrefetchRow(run.segment_row, next.segment_row, i, ahead, run.num_rows, row_bytes, row_bytes);
-      CopyBytes<kStream>(run.segment_row + i * row_bytes, run.cache_row + i * row_stride, row_bytes);
-    }
-  });
+  ForEachRun(params.source, params.cache, params.range,
+             [&](const ScatterRun& run, const ScatterRun& next) {
+               for (uint32_t i = 0; i < run.num_rows; ++i) {
+                 PrefetchRow(run.segment_row, next.segment_row, i, ahead, run.num_rows, row_bytes,
+                             row_bytes);
+                 CopyBytes<kStream>(run.segment_row + i * row_bytes, run.cache_row + i * row_stride,
+                                    row_bytes);
+               }
+             });
 }
 
-// A turned k_r goes through a small buffer, so that every byte of the destination is written once, in order.
+// A turned k_r goes through a small buffer, so that every byte of the destination is written once,
+// in order.
 template <bool kStream, RotateKind kKind>
 HWY_INLINE void RotateRuns(const ScatterParams& params) {
   const Turns& turns = *params.turns;
@@ -37,22 +40,24 @@ HWY_INLINE void RotateRuns(const ScatterParams& params) {
   const size_t rotary = 2 * size_t{turns.dim()};
   const size_t tail = head + rotary;
   const uint32_t ahead = RowsAhead(row_bytes);
-  ForEachRun(params.source, params.cache, params.range, [&](const ScatterRun& run, const ScatterRun& next) {
-    const std::byte* from = run.segment_row;
-    std::byte* to = run.cache_row;
-    for (uint32_t i = 0; i < run.num_rows; ++i, from += row_bytes, to += row_stride) {
-      PrefetchRow(run.segment_row, next.segment_row, i, ahead, run.num_rows, row_bytes, row_bytes);
-      CopyBytes<kStream>(from, to, head);
-      if constexpr (kStream) {
-        alignas(64) std::byte turned[2 * RotaryTable::kMaxDim];
-        RotateRow<kKind>(from + head, turns, run.token + i, turned);
-        CopyBytes<true>(turned, to + head, rotary);
-      } else {
-        RotateRow<kKind>(from + head, turns, run.token + i, to + head);
-      }
-      if (tail < row_bytes) CopyBytes<kStream>(from + tail, to + tail, row_bytes - tail);
-    }
-  });
+  ForEachRun(params.source, params.cache, params.range,
+             [&](const ScatterRun& run, const ScatterRun& next) {
+               const std::byte* from = run.segment_row;
+               std::byte* to = run.cache_row;
+               for (uint32_t i = 0; i < run.num_rows; ++i, from += row_bytes, to += row_stride) {
+                 PrefetchRow(run.segment_row, next.segment_row, i, ahead, run.num_rows, row_bytes,
+                             row_bytes);
+                 CopyBytes<kStream>(from, to, head);
+                 if constexpr (kStream) {
+                   alignas(64) std::byte turned[2 * RotaryTable::kMaxDim];
+                   RotateRow<kKind>(from + head, turns, run.token + i, turned);
+                   CopyBytes<true>(turned, to + head, rotary);
+                 } else {
+                   RotateRow<kKind>(from + head, turns, run.token + i, to + head);
+                 }
+                 if (tail < row_bytes) CopyBytes<kStream>(from + tail, to + tail, row_bytes - tail);
+               }
+             });
 }
 
 template <bool kStream>

@@ -13,7 +13,8 @@ void ScatterRef(const ScatterParams& params) {
       std::byte* to = params.cache.Row(range.first_layer + l, range.cache_token + i);
       std::memcpy(to, from, params.source.row_bytes);
       if (params.turns == nullptr || params.turns->identity()) continue;
-      RotateRowRef(from + params.rotary_offset, *params.turns, params.turns->At(i), to + params.rotary_offset);
+      RotateRowRef(from + params.rotary_offset, *params.turns, params.turns->At(i),
+                   to + params.rotary_offset);
     }
   }
 }
