@@ -11,8 +11,10 @@
 // storage/FORMAT.md is the law.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
+#include <type_traits>
+
+#include "absl/status/status.h"
 
 namespace cistern::base {
 
@@ -28,6 +30,11 @@ struct ArenaHeader {
   uint64_t table_offset;
   uint64_t slabs_offset;
 };
+static_assert(sizeof(ArenaHeader) == 48 && std::is_trivially_copyable_v<ArenaHeader>);
+
+// What a reader checks once, before it trusts a mapping: InvalidArgument when these are not the
+// first bytes of an arena of this version, or a table or slab would lie outside of `mapped_bytes`.
+absl::Status CheckArenaHeader(const void* arena, uint64_t mapped_bytes);
 
 // Where a block lies, and the proof that it still does.
 struct BlockRef {
@@ -38,7 +45,8 @@ struct BlockRef {
   friend bool operator==(const BlockRef&, const BlockRef&) = default;
 };
 
-// The generation of `handle` now. `arena` is the mapping's first byte; call after an acquire fence.
+// The generation of `handle` now. `arena` is the mapping's first byte, its header checked, `handle`
+// below its num_handles; call after an acquire fence.
 inline uint32_t ReadGeneration(const void* arena, uint32_t handle) {
   const auto* header = static_cast<const ArenaHeader*>(arena);
   const auto* table =

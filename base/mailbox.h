@@ -5,8 +5,9 @@
 //   others: if (!mailbox.Push(std::move(item))) back off
 //
 // Thread   Push and Close from any; Drain and fd from the owner
-// Errors   Push returns false when `capacity` items wait or the mailbox is closed; nothing is
-// dropped silently
+// Errors   Push returns false when `capacity` items wait or the mailbox is closed, and leaves the
+//          item with the caller; what waits when the mailbox closes can still be drained. fd() is
+//          -1 when the process had no file descriptor left
 #pragma once
 
 #include <cstddef>
@@ -32,7 +33,7 @@ class Mailbox {
   Mailbox(const Mailbox&) = delete;
   Mailbox& operator=(const Mailbox&) = delete;
 
-  bool Push(T item) {
+  bool Push(T&& item) {
     {
       MutexLock lock(&mutex_);
       if (closed_ || items_.size() >= capacity_) return false;
@@ -42,6 +43,7 @@ class Mailbox {
     Wake();
     return true;
   }
+  bool Push(const T& item) { return Push(T(item)); }
 
   // Takes all that waits into `batch` (which is cleared first).
   void Drain(std::vector<T>* batch) {
@@ -60,7 +62,7 @@ class Mailbox {
     Wake();
   }
 
-  bool closed() {
+  bool closed() const {
     MutexLock lock(&mutex_);
     return closed_;
   }
@@ -74,7 +76,7 @@ class Mailbox {
  private:
   const size_t capacity_;
   const int fd_;
-  Mutex mutex_;
+  mutable Mutex mutex_;
   std::vector<T> items_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };

@@ -1,20 +1,16 @@
 #include "base/model_spec.h"
 
-#include <algorithm>
 #include <array>
-#include <cmath>
-#include <numbers>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 
+#include "base/json_fields.h"
 #include "base/status_macros.h"
-#include <nlohmann/json.hpp>
 
 namespace cistern::base {
 namespace {
-
-using Json = nlohmann::json;  // objects are sorted by key, so that dump() is canonical
 
 constexpr std::array<std::pair<RowLayout, absl::string_view>, 3> kLayouts = {{
     {RowLayout::kBf16_576, "bf16_576"},
@@ -32,12 +28,15 @@ constexpr std::array<std::pair<RotaryScaling, absl::string_view>, 3> kScalings =
     {RotaryScaling::kYarn, "yarn"},
 }};
 
+constexpr absl::string_view kUnknown = "unknown";
+constexpr uint32_t kMaxUint32 = std::numeric_limits<uint32_t>::max();
+
 template <typename Table, typename Enum>
 absl::string_view NameIn(const Table& table, Enum value) {
   for (const auto& [entry, name] : table) {
     if (entry == value) return name;
   }
-  return "unknown";
+  return kUnknown;
 }
 
 template <typename Table>
@@ -49,31 +48,9 @@ auto ValueIn(const Table& table, absl::string_view what, absl::string_view text)
   return absl::InvalidArgumentError(absl::StrCat("model spec: unknown ", what, " '", text, "'"));
 }
 
-double YarnMscale(double factor, double mscale) {
-  return factor <= 1.0 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0;
-}
-
-// The (fractional) pair index whose wave turns `rotations` times over the original context.
-double CorrectionDim(const RotarySpec& spec, double rotations) {
-  return spec.dim * std::log(spec.original_max_position / (rotations * 2 * std::numbers::pi)) /
-         (2 * std::log(spec.theta));
-}
-
-bool PositiveFinite(double x) { return std::isfinite(x) && x > 0; }
-
-absl::Status ValidateRotary(const RotarySpec& r) {
-  if (r.style == RotaryStyle::kNone) return absl::OkStatus();
-  if (!PositiveFinite(r.theta) || r.theta <= 1.0) {
-    return absl::InvalidArgumentError("model spec: rotary.theta must be a number above 1");
-  }
-  if (!PositiveFinite(r.factor) || !PositiveFinite(r.original_max_position) ||
-      !PositiveFinite(r.beta_fast) || !PositiveFinite(r.beta_slow) ||
-      !PositiveFinite(r.attention_factor) || !std::isfinite(r.mscale) ||
-      !std::isfinite(r.mscale_all_dim)) {
-    return absl::InvalidArgumentError(
-        "model spec: rotary scaling parameters must be positive finite numbers");
-  }
-  return absl::OkStatus();
+absl::StatusOr<uint32_t> Uint32(const JsonObject& j, absl::string_view name) {
+  CISTERN_ASSIGN_OR_RETURN(const uint64_t value, j.Uint(name, kMaxUint32));
+  return static_cast<uint32_t>(value);
 }
 
 Json RotaryToJson(const RotarySpec& r) {
@@ -85,27 +62,26 @@ Json RotaryToJson(const RotarySpec& r) {
               {"original_max_position", r.original_max_position},
               {"beta_fast", r.beta_fast},
               {"beta_slow", r.beta_slow},
-              {"mscale", r.mscale},
-              {"mscale_all_dim", r.mscale_all_dim},
+              {"mscale", r.mscale + 0.0},  // no negative zero: equal specs, equal text
+              {"mscale_all_dim", r.mscale_all_dim + 0.0},
               {"attention_factor", r.attention_factor}};
 }
 
-// Throws nlohmann's exceptions; FromJson is the edge that translates them.
-absl::StatusOr<RotarySpec> RotaryFromJson(const Json& j) {
+absl::StatusOr<RotarySpec> RotaryFromJson(const JsonObject& j) {
   RotarySpec r;
-  CISTERN_ASSIGN_OR_RETURN(r.style,
-                           ValueIn(kStyles, "rotary style", j.at("style").get<std::string>()));
-  CISTERN_ASSIGN_OR_RETURN(
-      r.scaling, ValueIn(kScalings, "rotary scaling", j.at("scaling").get<std::string>()));
-  r.dim = j.at("dim").get<uint32_t>();
-  r.theta = j.at("theta").get<double>();
-  r.factor = j.at("factor").get<double>();
-  r.original_max_position = j.at("original_max_position").get<double>();
-  r.beta_fast = j.at("beta_fast").get<double>();
-  r.beta_slow = j.at("beta_slow").get<double>();
-  r.mscale = j.at("mscale").get<double>();
-  r.mscale_all_dim = j.at("mscale_all_dim").get<double>();
-  r.attention_factor = j.at("attention_factor").get<double>();
+  CISTERN_ASSIGN_OR_RETURN(const std::string style, j.String("style"));
+  CISTERN_ASSIGN_OR_RETURN(r.style, ValueIn(kStyles, "rotary style", style));
+  CISTERN_ASSIGN_OR_RETURN(const std::string scaling, j.String("scaling"));
+  CISTERN_ASSIGN_OR_RETURN(r.scaling, ValueIn(kScalings, "rotary scaling", scaling));
+  CISTERN_ASSIGN_OR_RETURN(r.dim, Uint32(j, "dim"));
+  CISTERN_ASSIGN_OR_RETURN(r.theta, j.Number("theta"));
+  CISTERN_ASSIGN_OR_RETURN(r.factor, j.Number("factor"));
+  CISTERN_ASSIGN_OR_RETURN(r.original_max_position, j.Number("original_max_position"));
+  CISTERN_ASSIGN_OR_RETURN(r.beta_fast, j.Number("beta_fast"));
+  CISTERN_ASSIGN_OR_RETURN(r.beta_slow, j.Number("beta_slow"));
+  CISTERN_ASSIGN_OR_RETURN(r.mscale, j.Number("mscale"));
+  CISTERN_ASSIGN_OR_RETURN(r.mscale_all_dim, j.Number("mscale_all_dim"));
+  CISTERN_ASSIGN_OR_RETURN(r.attention_factor, j.Number("attention_factor"));
   return r;
 }
 
@@ -119,19 +95,70 @@ Json IdentityToJson(const ModelSpec& spec) {
               {"rotary", RotaryToJson(spec.rotary)}};
 }
 
-absl::StatusOr<ModelSpec> SpecFromJson(const Json& j) {
+absl::StatusOr<ModelSpec> SpecFromJson(const JsonObject& j) {
+  constexpr uint64_t kMaxUint64 = std::numeric_limits<uint64_t>::max();
   ModelSpec spec;
-  spec.name = j.at("name").get<std::string>();
-  spec.revision = j.at("revision").get<std::string>();
-  spec.num_layers = j.at("num_layers").get<uint32_t>();
-  CISTERN_ASSIGN_OR_RETURN(spec.layout, ParseRowLayout(j.at("layout").get<std::string>()));
-  spec.row_bytes = j.at("row_bytes").get<uint32_t>();
-  CISTERN_ASSIGN_OR_RETURN(spec.rotary, RotaryFromJson(j.at("rotary")));
-  spec.boundary_tokens = j.value("boundary_tokens", std::vector<TokenId>{});
-  spec.flops_per_token = j.value("flops_per_token", uint64_t{0});
-  spec.flops_per_token_pair = j.value("flops_per_token_pair", uint64_t{0});
+  CISTERN_ASSIGN_OR_RETURN(spec.name, j.String("name"));
+  CISTERN_ASSIGN_OR_RETURN(spec.revision, j.String("revision"));
+  CISTERN_ASSIGN_OR_RETURN(spec.num_layers, Uint32(j, "num_layers"));
+  CISTERN_ASSIGN_OR_RETURN(const std::string layout, j.String("layout"));
+  CISTERN_ASSIGN_OR_RETURN(spec.layout, ParseRowLayout(layout));
+  CISTERN_ASSIGN_OR_RETURN(spec.row_bytes, Uint32(j, "row_bytes"));
+  CISTERN_ASSIGN_OR_RETURN(const JsonObject rotary, j.Object("rotary"));
+  CISTERN_ASSIGN_OR_RETURN(spec.rotary, RotaryFromJson(rotary));
+  CISTERN_ASSIGN_OR_RETURN(spec.boundary_tokens,
+                           j.UintsOr("boundary_tokens", ModelSpec::kMaxBoundaryTokens, kMaxUint32));
+  CISTERN_ASSIGN_OR_RETURN(spec.flops_per_token, j.UintOr("flops_per_token", kMaxUint64, 0));
+  CISTERN_ASSIGN_OR_RETURN(spec.flops_per_token_pair,
+                           j.UintOr("flops_per_token_pair", kMaxUint64, 0));
   CISTERN_RETURN_IF_ERROR(spec.Validate());
   return spec;
+}
+
+// Text that JSON carries unchanged; a byte that it would have to replace would make two names one.
+bool IsPlainText(absl::string_view text) {
+  for (const char c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return false;
+  }
+  try {
+    [[maybe_unused]] const std::string dumped = Json(std::string(text)).dump();
+    return true;
+  } catch (const Json::exception&) {
+    return false;  // not UTF-8
+  }
+}
+
+absl::Status ValidateText(absl::string_view field, absl::string_view text) {
+  if (text.size() > ModelSpec::kMaxTextBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("model spec: ", field, " has ", text.size(),
+                                                   " bytes; at most ", ModelSpec::kMaxTextBytes));
+  }
+  if (!IsPlainText(text)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("model spec: ", field, " must be UTF-8 text without control characters"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateRow(const ModelSpec& spec) {
+  if (ToString(spec.layout) == kUnknown) {
+    return absl::InvalidArgumentError("model spec: unknown row layout");
+  }
+  const uint32_t expected = RowBytes(spec.layout);
+  if (expected != 0 && spec.row_bytes != expected) {
+    return absl::InvalidArgumentError(absl::StrCat("model spec: row_bytes is ", spec.row_bytes,
+                                                   "; layout ", ToString(spec.layout), " has ",
+                                                   expected));
+  }
+  if (spec.row_bytes == 0 || spec.row_bytes > ModelSpec::kMaxRowBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("model spec: row_bytes is ", spec.row_bytes,
+                                                   "; it must be 1 to ", ModelSpec::kMaxRowBytes));
+  }
+  if (spec.layout != RowLayout::kOpaque && spec.rotary.dim != 64) {
+    return absl::InvalidArgumentError(absl::StrCat("model spec: rotary.dim is ", spec.rotary.dim,
+                                                   "; layout ", ToString(spec.layout), " has 64"));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -156,50 +183,20 @@ absl::StatusOr<RowLayout> ParseRowLayout(absl::string_view text) {
   return ValueIn(kLayouts, "row layout", text);
 }
 
-std::vector<double> RotarySpec::InverseFrequencies() const {
-  const uint32_t pairs = dim / 2;
-  std::vector<double> inv_freq(pairs);
-  for (uint32_t i = 0; i < pairs; ++i) inv_freq[i] = std::pow(theta, -2.0 * i / dim);
-  if (scaling == RotaryScaling::kLinear) {
-    for (double& f : inv_freq) f /= factor;
-  }
-  if (scaling == RotaryScaling::kYarn) {
-    const double low = std::max(std::floor(CorrectionDim(*this, beta_fast)), 0.0);
-    double high = std::min(std::ceil(CorrectionDim(*this, beta_slow)), dim - 1.0);
-    if (low == high) high += 0.001;  // as the published code: no division by zero
-    for (uint32_t i = 0; i < pairs; ++i) {
-      const double interpolated = std::clamp((i - low) / (high - low), 0.0, 1.0);
-      inv_freq[i] = inv_freq[i] / factor * interpolated + inv_freq[i] * (1.0 - interpolated);
-    }
-  }
-  return inv_freq;
-}
-
-double RotarySpec::TableScale() const {
-  if (scaling != RotaryScaling::kYarn) return attention_factor;
-  return YarnMscale(factor, mscale) / YarnMscale(factor, mscale_all_dim) * attention_factor;
-}
-
 absl::Status ModelSpec::Validate() const {
   if (name.empty()) return absl::InvalidArgumentError("model spec: name is empty");
+  CISTERN_RETURN_IF_ERROR(ValidateText("name", name));
+  CISTERN_RETURN_IF_ERROR(ValidateText("revision", revision));
   if (num_layers == 0 || num_layers > kMaxLayers) {
     return absl::InvalidArgumentError(
         absl::StrCat("model spec: num_layers is ", num_layers, "; it must be 1 to ", kMaxLayers));
   }
-  const uint32_t expected = RowBytes(layout);
-  if (expected != 0 && row_bytes != expected) {
+  if (boundary_tokens.size() > kMaxBoundaryTokens) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "model spec: row_bytes is ", row_bytes, "; layout ", ToString(layout), " has ", expected));
+        "model spec: ", boundary_tokens.size(), " boundary_tokens; at most ", kMaxBoundaryTokens));
   }
-  if (row_bytes == 0 || row_bytes > kMaxRowBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("model spec: row_bytes is ", row_bytes, "; it must be 1 to ", kMaxRowBytes));
-  }
-  if (layout != RowLayout::kOpaque && (rotary.dim != 64)) {
-    return absl::InvalidArgumentError(absl::StrCat("model spec: rotary.dim is ", rotary.dim,
-                                                   "; layout ", ToString(layout), " has 64"));
-  }
-  return ValidateRotary(rotary);
+  CISTERN_RETURN_IF_ERROR(ValidateRow(*this));
+  return rotary.Validate();
 }
 
 std::string ModelSpec::ToJson() const {
@@ -211,11 +208,8 @@ std::string ModelSpec::ToJson() const {
 }
 
 absl::StatusOr<ModelSpec> ModelSpec::FromJson(absl::string_view json) {
-  try {
-    return SpecFromJson(Json::parse(json.begin(), json.end()));
-  } catch (const Json::exception& e) {
-    return absl::InvalidArgumentError(absl::StrCat("model spec: ", e.what()));
-  }
+  CISTERN_ASSIGN_OR_RETURN(const Json object, ParseJsonObject(json, "model spec"));
+  return SpecFromJson(JsonObject(&object, "model spec: "));
 }
 
 Key ModelSpec::Fingerprint() const {

@@ -49,6 +49,11 @@ struct RotarySpec {
   double mscale_all_dim = 1.0;
   double attention_factor = 1.0;
 
+  // InvalidArgument, naming the field: an unknown style or scaling, an odd or oversized dim, a
+  // parameter that is not a number or lies outside of what any model has. What passes gives
+  // finite frequencies.
+  absl::Status Validate() const;
+
   // Per pair, in double; YaRN-blended. Source: DeepSeek-V3 inference/model.py precompute_freqs_cis.
   std::vector<double> InverseFrequencies() const;
   // What cos and sin are multiplied by: yarn_get_mscale(factor, mscale) / yarn_get_mscale(factor,
@@ -62,6 +67,8 @@ struct ModelSpec {
   static constexpr uint32_t kPageTokens = 16;  // tokens of one KV page
   static constexpr uint32_t kMaxLayers = 1024;
   static constexpr uint32_t kMaxRowBytes = 1 << 16;
+  static constexpr uint32_t kMaxBoundaryTokens = 4096;
+  static constexpr uint32_t kMaxTextBytes = 512;  // of name and of revision
 
   std::string name;         // as people call it, e.g. "deepseek-ai/DeepSeek-V2-Lite"
   std::string revision;     // of the weights; other weights, other rows
@@ -75,7 +82,7 @@ struct ModelSpec {
   uint64_t flops_per_token_pair =
       0;  // attention cost of one (query, key) pair over all layers; 0 = unknown
 
-  // Where k_r lies in a row; a NoPE or opaque row has no rotary part.
+  // Where k_r lies in a row, also of a NoPE model, whose k_r does not turn. An opaque row has none.
   uint32_t rotary_offset() const { return row_bytes - rotary_bytes(); }
   uint32_t rotary_bytes() const { return layout == RowLayout::kOpaque ? 0 : rotary.dim * 2; }
   bool movable() const { return layout != RowLayout::kOpaque; }
@@ -83,12 +90,13 @@ struct ModelSpec {
   uint64_t token_bytes() const { return uint64_t{num_layers} * row_bytes; }
   uint64_t page_bytes() const { return kPageTokens * token_bytes(); }
 
-  // InvalidArgument, naming the field: no name, zero or too many layers, a row size that is not the
-  // layout's, an odd or oversized rotary dim, a theta or factor that is not positive.
+  // InvalidArgument, naming the field: no name, a name or revision that is too long or not plain
+  // UTF-8 text, zero or too many layers, too many boundary tokens, a row size or rotary dim that is
+  // not the layout's, or what RotarySpec::Validate refuses.
   absl::Status Validate() const;
 
   // Canonical JSON text: the form that travels and that is stored. FromJson(ToJson()) is the same
-  // spec.
+  // spec, when it is valid. FromJson returns only valid specs; InvalidArgument names the field.
   std::string ToJson() const;
   static absl::StatusOr<ModelSpec> FromJson(absl::string_view json);
 

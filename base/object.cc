@@ -17,6 +17,11 @@ absl::Status ObjectHeader::Validate() const {
   }
   if (kind != ObjectKind::kSegment)
     return absl::InvalidArgumentError("object header: unknown kind");
+  if (encoding > RotaryEncoding::kRotated || arithmetic > RotaryArithmetic::kBf16PerOp ||
+      lineage > Lineage::kApproximate) {
+    return absl::InvalidArgumentError(
+        "object header: unknown rotary encoding, arithmetic or lineage");
+  }
   if (model.IsZero() || context.IsZero()) {
     return absl::InvalidArgumentError("object header: the model or context key is zero");
   }

@@ -62,8 +62,8 @@ struct ObjectHeader {
     return kind == ObjectKind::kBlob ? blob_bytes : tokens.size() * token_bytes;
   }
 
-  // InvalidArgument: no tokens or too many, a position that overflows, a zero key, a blob over the
-  // bound.
+  // InvalidArgument: an unknown kind, encoding, arithmetic or lineage; no tokens or too many, a
+  // position that overflows, a zero key, an empty blob or one over the bound.
   absl::Status Validate() const;
 
   friend bool operator==(const ObjectHeader&, const ObjectHeader&) = default;

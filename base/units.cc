@@ -47,13 +47,14 @@ std::string FormatBytes(uint64_t bytes) {
   if (bytes < 1024) return absl::StrCat(bytes, " B");
   double value = static_cast<double>(bytes);
   size_t power = 0;
-  while (value >= 1024 && power < kPrefixes.size()) {
+  // The next unit begins where this one would be rounded up to 1024.
+  while (value >= 1023.5 && power < kPrefixes.size()) {
     value /= 1024;
     ++power;
   }
-  return absl::StrFormat(value < 10    ? "%.2f %ciB"
-                         : value < 100 ? "%.1f %ciB"
-                                       : "%.0f %ciB",
+  return absl::StrFormat(value < 9.995   ? "%.2f %ciB"
+                         : value < 99.95 ? "%.1f %ciB"
+                                         : "%.0f %ciB",
                          value, kPrefixes[power - 1]);
 }
 

@@ -13,7 +13,7 @@ namespace cistern::base {
 // InvalidArgument on anything else, on negative numbers and on overflow.
 absl::StatusOr<uint64_t> ParseBytes(absl::string_view text);
 
-// "0 B", "1.5 KiB", "3.2 GiB": three digits at most.
+// "0 B", "1.50 KiB", "12.3 MiB", "512 GiB", "1023 TiB": three digits, four from 1000 on.
 std::string FormatBytes(uint64_t bytes);
 
 // "1,814,386".
