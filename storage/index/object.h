@@ -1,0 +1,62 @@
+// One object as the store knows it: its header, where its bytes are, who uses it and what it is worth.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/key.h"
+#include "base/object.h"
+#include "storage/pool/asymmetric_pools.h"
+
+namespace cistern::storage {
+
+// "Also serves this context, approximately."
+struct ContextLink {
+  base::Key context;
+  base::Key parent_context;
+  uint64_t sequence = 0;  // in which order links and objects came
+};
+
+struct Object {
+  uint64_t id = 0;  // also its place in the order of commits
+  base::ObjectHeader header;
+  std::vector<ContextLink> links;  // oldest first
+
+  // Where it is. In memory and on disk exclude each other no more than the two tiers do.
+  bool in_memory = false;
+  bool on_disk = false;
+  PoolId pool = 0;
+  uint32_t num_blocks = 0;         // of its payload
+  uint64_t payload_bytes = 0;
+  std::vector<Handle> blocks;      // in page order; also while it is being staged
+
+  // Who uses it.
+  uint32_t leases = 0;
+  bool pinned = false;             // by an administrator
+  bool demoting = false;           // between TakeDemotions and FinishDemotion
+  bool staging = false;            // between BeginStage and FinishStage
+  bool detached = false;           // no longer found; goes when its last user does
+  bool doomed = false;             // goes when the disk is done with it
+
+  // What it is worth.
+  uint32_t frequency = 1;
+  uint64_t density = 1;
+  uint64_t priority = 1;
+
+  // Disk trouble.
+  bool droppable = false;          // the disk is full: may be dropped though it is on no disk
+  bool set_aside = false;          // a demotion failed: others go first
+
+  // What the store has filed it under; kept by Refile alone.
+  bool filed_evictable = false;
+  bool filed_dirty = false;
+  bool counted_memory = false;
+  bool counted_disk = false;
+  bool counted_dirty = false;
+  uint64_t filed_priority = 0;
+
+  bool busy() const { return demoting || staging; }
+  bool in_use() const { return leases > 0 || busy(); }
+};
+
+}  // namespace cistern::storage

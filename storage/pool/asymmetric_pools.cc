@@ -1,0 +1,153 @@
+#include "storage/pool/asymmetric_pools.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace cistern::storage {
+namespace {
+
+// A slab is about this share of the arena, within these bounds: small enough that a small arena can serve many sizes,
+// large enough that cutting one is rare.
+constexpr uint64_t kSlabsPerArena = 64;
+constexpr uint64_t kMinSlabBytes = 64 << 10;
+constexpr uint64_t kMaxSlabBytes = 16 << 20;
+
+uint64_t RoundUp(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
+
+}  // namespace
+
+AsymmetricPools::AsymmetricPools(Arena* arena)
+    : arena_bytes_(arena->slab_bytes_total()), table_(arena), extents_(arena->slabs_offset(), arena_bytes_) {}
+
+absl::StatusOr<PoolId> AsymmetricPools::PoolFor(uint64_t block_bytes) {
+  if (block_bytes == 0) return absl::InvalidArgumentError("a block has at least one byte");
+  if (const auto it = pool_by_size_.find(block_bytes); it != pool_by_size_.end()) return it->second;
+  if (pools_.size() >= kMaxPools) {
+    return absl::ResourceExhaustedError(absl::StrCat("there are ", kMaxPools, " block sizes already"));
+  }
+  Pool pool;
+  pool.counts.block_bytes = block_bytes;
+  pool.counts.stride_bytes = RoundUp(block_bytes, kBlockAlign);
+  const uint64_t target = std::clamp(arena_bytes_ / kSlabsPerArena, kMinSlabBytes, kMaxSlabBytes);
+  pool.slab_blocks =
+      static_cast<uint32_t>(std::clamp<uint64_t>(target / pool.counts.stride_bytes, 1, Slab::kMaxBlocks));
+  const PoolId id = static_cast<PoolId>(pools_.size());
+  pools_.push_back(pool);
+  pool_by_size_[block_bytes] = id;
+  return id;
+}
+
+uint64_t AsymmetricPools::MaxBlocks(PoolId pool) const {
+  return std::min<uint64_t>(arena_bytes_ / pools_[pool].counts.stride_bytes, table_.live() + table_.available());
+}
+
+bool AsymmetricPools::CutSlab(PoolId pool_id) {
+  Pool& pool = pools_[pool_id];
+  const uint64_t stride = pool.counts.stride_bytes;
+  uint64_t blocks = pool.slab_blocks;
+  if (RoundUp(blocks * stride, kSlabAlign) > extents_.largest_free()) blocks = extents_.largest_free() / stride;
+  if (blocks == 0) return false;
+  const uint64_t bytes = RoundUp(blocks * stride, kSlabAlign);
+  SlabId id = static_cast<SlabId>(slabs_.size());
+  if (unused_slab_ids_.empty()) {
+    slabs_.emplace_back();
+  } else {
+    id = unused_slab_ids_.back();
+    unused_slab_ids_.pop_back();
+  }
+  const uint64_t offset = *extents_.Take(bytes, id);  // largest_free() has said that there is one
+  slabs_[id].Open(pool_id, offset, bytes, static_cast<uint32_t>(blocks));
+  ++pool.counts.slabs;
+  pool.counts.blocks_free += blocks;
+  free_block_bytes_ += blocks * stride;
+  LinkOpen(id);
+  return true;
+}
+
+void AsymmetricPools::ReturnSlab(SlabId id) {
+  Slab& slab = slabs_[id];
+  Pool& pool = pools_[slab.pool];
+  UnlinkOpen(id);
+  --pool.counts.slabs;
+  pool.counts.blocks_free -= slab.capacity;
+  free_block_bytes_ -= slab.capacity * pool.counts.stride_bytes;
+  extents_.Give(slab.offset);
+  slab = Slab{};
+  unused_slab_ids_.push_back(id);
+}
+
+void AsymmetricPools::LinkOpen(SlabId id) {
+  Slab& slab = slabs_[id];
+  Pool& pool = pools_[slab.pool];
+  slab.previous = pool.last_open;
+  slab.next = kFreeExtent;
+  (pool.last_open == kFreeExtent ? pool.first_open : slabs_[pool.last_open].next) = id;
+  pool.last_open = id;
+}
+
+void AsymmetricPools::UnlinkOpen(SlabId id) {
+  const Slab& slab = slabs_[id];
+  Pool& pool = pools_[slab.pool];
+  (slab.previous == kFreeExtent ? pool.first_open : slabs_[slab.previous].next) = slab.next;
+  (slab.next == kFreeExtent ? pool.last_open : slabs_[slab.next].previous) = slab.previous;
+}
+
+uint32_t AsymmetricPools::Allocate(PoolId pool_id, uint32_t count, std::vector<Handle>* handles) {
+  uint32_t taken = 0;
+  for (; taken < count && table_.available() > 0; ++taken) {
+    if (pools_[pool_id].first_open == kFreeExtent && !CutSlab(pool_id)) break;
+    Pool& pool = pools_[pool_id];
+    const SlabId id = pool.first_open;
+    Slab& slab = slabs_[id];
+    const uint32_t index = slab.TakeIndex();
+    const Handle handle = table_.Mint(slab.offset + index * pool.counts.stride_bytes, id, index);
+    slab.slots[index] = handle;
+    if (slab.full()) UnlinkOpen(id);
+    handles->push_back(handle);
+    ++pool.counts.blocks_used;
+    --pool.counts.blocks_free;
+    used_bytes_ += pool.counts.stride_bytes;
+    free_block_bytes_ -= pool.counts.stride_bytes;
+  }
+  return taken;
+}
+
+void AsymmetricPools::Free(Handle handle) {
+  SetPriority(handle, 0);
+  const SlabId id = table_.at(handle).slab;
+  const uint32_t index = table_.at(handle).index;
+  Slab& slab = slabs_[id];
+  Pool& pool = pools_[slab.pool];
+  const bool was_full = slab.full();
+  slab.GiveIndex(index);
+  table_.Retire(handle);
+  --pool.counts.blocks_used;
+  ++pool.counts.blocks_free;
+  used_bytes_ -= pool.counts.stride_bytes;
+  free_block_bytes_ += pool.counts.stride_bytes;
+  if (was_full) LinkOpen(id);
+  if (slab.used == 0) ReturnSlab(id);
+}
+
+void AsymmetricPools::SetPriority(Handle handle, uint64_t priority) {
+  PageEntry& entry = table_.at(handle);
+  if (entry.priority == priority) return;
+  Slab& slab = slabs_[entry.slab];
+  Pool& pool = pools_[slab.pool];
+  if (entry.priority != 0) {
+    --slab.evictable;
+    slab.priority_sum -= entry.priority;
+    --pool.counts.blocks_evictable;
+    evictable_bytes_ -= pool.counts.stride_bytes;
+  }
+  if (priority != 0) {
+    ++slab.evictable;
+    slab.priority_sum += priority;
+    ++pool.counts.blocks_evictable;
+    evictable_bytes_ += pool.counts.stride_bytes;
+  }
+  entry.priority = priority;
+}
+
+}  // namespace cistern::storage

@@ -1,0 +1,116 @@
+// Pools of blocks of different sizes that share one arena.
+//
+// Each block size has a pool. A pool cuts slabs out of the arena's free extents, hands out their blocks, and gives a
+// slab back the moment its last block is freed; free neighbours merge, so that any pool can use the bytes next. A slab
+// is cut to a whole number of the pool's blocks, about a 64th of the arena and at least one block, so no bytes are lost
+// inside it whatever the block size; when no free extent is that large the pool takes as many blocks as the largest one holds.
+//
+// The pools know nothing of objects. The store tells them which block belongs to which owner and what it is worth; they
+// answer which stretch of the arena would be cheapest to clear for a block of another size.
+//
+// Cost     Allocate and Free are O(1) a block, plus O(log extents) when a slab is cut or given back
+// Thread   one at a time
+// Source   asymmetric pools with slab trading after AVMP (arXiv 2605.22416), without its destruction of live blocks
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "absl/container/btree_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "storage/arena.h"
+#include "storage/pool/extent_map.h"
+#include "storage/pool/page_table.h"
+#include "storage/pool/slab.h"
+
+namespace cistern::storage {
+
+// A stretch of the arena that would be free if its owners were evicted.
+struct Window {
+  std::vector<uint64_t> owners;  // ascending, each once
+  double loss_per_byte = 0;      // what would be lost, in the unit of priorities
+};
+
+struct PoolCounts {
+  uint64_t block_bytes = 0;
+  uint64_t stride_bytes = 0;     // block_bytes on a 16-byte boundary
+  uint64_t slabs = 0;
+  uint64_t blocks_used = 0;
+  uint64_t blocks_free = 0;
+  uint64_t blocks_evictable = 0; // of those used
+};
+
+class AsymmetricPools {
+ public:
+  static constexpr uint32_t kMaxPools = 1024;
+  static constexpr uint64_t kBlockAlign = 16;
+  static constexpr uint64_t kSlabAlign = 128;
+
+  // `arena` outlives the pools.
+  explicit AsymmetricPools(Arena* arena);
+
+  // The pool of this block size, made if it is new. InvalidArgument: zero. ResourceExhausted: too many sizes.
+  absl::StatusOr<PoolId> PoolFor(uint64_t block_bytes);
+  size_t num_pools() const { return pools_.size(); }
+  const PoolCounts& counts(PoolId pool) const { return pools_[pool].counts; }
+
+  // How many blocks of this pool an empty arena would hold.
+  uint64_t MaxBlocks(PoolId pool) const;
+  // Takes up to `count` blocks from the pool's slabs and the free extents, appends them to `handles` and returns how
+  // many. Nothing is evicted.
+  uint32_t Allocate(PoolId pool, uint32_t count, std::vector<Handle>* handles);
+  void Free(Handle handle);
+
+  void SetOwner(Handle handle, uint64_t owner) { table_.at(handle).owner = owner; }
+  // `priority` (below 2^48) if the block's owner may be evicted, 0 if it must stay.
+  void SetPriority(Handle handle, uint64_t priority);
+
+  // How many blocks Allocate could take if everything evictable were gone. O(slabs).
+  uint64_t ReachableBlocks(PoolId pool) const;
+  // The cheapest stretch to clear that makes room for a block of `pool`. `inflation` is the priority at which a block
+  // is worth nothing. O(slabs), plus the blocks of the stretch.
+  std::optional<Window> CheapestWindow(PoolId pool, uint64_t inflation) const;
+
+  const PageTable& table() const { return table_; }
+  base::BlockRef Ref(Handle handle) const { return table_.Ref(handle); }
+
+  uint64_t arena_bytes() const { return arena_bytes_; }
+  uint64_t used_bytes() const { return used_bytes_; }            // blocks in use
+  uint64_t evictable_bytes() const { return evictable_bytes_; }  // of those
+  uint64_t free_bytes() const { return extents_.free_bytes() + free_block_bytes_; }
+  uint64_t remainder_bytes() const { return arena_bytes_ - used_bytes_ - free_bytes(); }
+
+  // Internal names the first that is broken: capacity conserved, every block's handle names it, sums right.
+  absl::Status CheckInvariants() const;
+
+ private:
+  struct Pool {
+    PoolCounts counts;
+    uint32_t slab_blocks = 0;             // how many blocks a slab is cut for, where there is room
+    SlabId first_open = kFreeExtent;      // slabs with free blocks, oldest first
+    SlabId last_open = kFreeExtent;
+  };
+
+  bool CutSlab(PoolId pool);
+  void ReturnSlab(SlabId id);
+  void LinkOpen(SlabId id);
+  void UnlinkOpen(SlabId id);
+  double Loss(const Slab& slab, uint64_t inflation) const;
+  absl::Status CheckSlab(SlabId id) const;
+  absl::Status CheckPools() const;
+
+  uint64_t arena_bytes_;
+  uint64_t used_bytes_ = 0;
+  uint64_t evictable_bytes_ = 0;
+  uint64_t free_block_bytes_ = 0;
+  PageTable table_;
+  ExtentMap extents_;
+  std::vector<Slab> slabs_;
+  std::vector<SlabId> unused_slab_ids_;
+  std::vector<Pool> pools_;
+  absl::btree_map<uint64_t, PoolId> pool_by_size_;
+};
+
+}  // namespace cistern::storage

@@ -1,0 +1,66 @@
+#include "storage/pool/page_table.h"
+
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+
+namespace cistern::storage {
+
+PageTable::PageTable(Arena* arena)
+    : arena_(arena), entries_(1), max_handles_(arena->num_handles()), available_(max_handles_ - 1) {
+  entries_[0].slab = kRetired;
+}
+
+Handle PageTable::Mint(uint64_t offset, uint32_t slab, uint32_t index) {
+  if (available_ == 0) return kNoHandle;
+  Handle handle = free_head_;
+  if (handle != kNoHandle) {
+    free_head_ = entries_[handle].index;
+    if (free_head_ == kNoHandle) free_tail_ = kNoHandle;
+  } else {
+    handle = static_cast<Handle>(entries_.size());
+    entries_.emplace_back();
+  }
+  entries_[handle] = PageEntry{.offset = offset, .owner = 0, .priority = 0, .slab = slab, .index = index};
+  --available_;
+  ++live_;
+  return handle;
+}
+
+void PageTable::Retire(Handle handle) {
+  const uint32_t generation = arena_->BumpGeneration(handle);
+  entries_[handle] = PageEntry{.slab = kRetired, .index = kNoHandle};
+  --live_;
+  if (generation == std::numeric_limits<uint32_t>::max()) return;  // another turn would repeat a number
+  if (free_tail_ == kNoHandle) {
+    free_head_ = handle;
+  } else {
+    entries_[free_tail_].index = handle;
+  }
+  free_tail_ = handle;
+  ++available_;
+}
+
+bool PageTable::IsLive(Handle handle) const {
+  return handle != kNoHandle && handle < entries_.size() && entries_[handle].slab != kRetired;
+}
+
+base::BlockRef PageTable::Ref(Handle handle) const {
+  return {.handle = handle, .generation = arena_->generation(handle), .offset = entries_[handle].offset};
+}
+
+absl::StatusOr<Handle> PageTable::Resolve(const base::BlockRef& ref) const {
+  if (ref.handle == kNoHandle || ref.handle >= max_handles_) {
+    return absl::InvalidArgumentError(absl::StrCat("block handle ", ref.handle, " is outside the page table"));
+  }
+  if (!IsLive(ref.handle) || arena_->generation(ref.handle) != ref.generation) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("block handle ", ref.handle, " of generation ", ref.generation, " has been freed"));
+  }
+  if (entries_[ref.handle].offset != ref.offset) {
+    return absl::FailedPreconditionError(absl::StrCat("block handle ", ref.handle, " does not lie at ", ref.offset));
+  }
+  return ref.handle;
+}
+
+}  // namespace cistern::storage

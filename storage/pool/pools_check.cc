@@ -1,0 +1,105 @@
+// What must always hold of the pools.
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "storage/pool/asymmetric_pools.h"
+
+namespace cistern::storage {
+
+absl::Status AsymmetricPools::CheckSlab(SlabId id) const {
+  const Slab& slab = slabs_[id];
+  const uint64_t stride = pools_[slab.pool].counts.stride_bytes;
+  auto broken = [&](absl::string_view what) {
+    return absl::InternalError(absl::StrCat("slab ", id, " at ", slab.offset, ": ", what));
+  };
+  const auto extent = extents_.extents().find(slab.offset);
+  if (extent == extents_.extents().end() || extent->second.slab != id || extent->second.bytes != slab.bytes) {
+    return broken("its extent is not its own");
+  }
+  if (slab.offset % kSlabAlign != 0 || slab.bytes < slab.capacity * stride) return broken("it is cut wrongly");
+  if (slab.used == 0) return broken("it is empty and was not given back");
+  uint32_t used = 0;
+  uint32_t evictable = 0;
+  uint64_t sum = 0;
+  for (uint32_t i = 0; i < slab.capacity; ++i) {
+    if ((slab.slots[i] & Slab::kFreeBlock) != 0) continue;
+    ++used;
+    const Handle handle = slab.slots[i];
+    if (!table_.IsLive(handle)) return broken("it names a handle that is not live");
+    const PageEntry& entry = table_.at(handle);
+    if (entry.slab != id || entry.index != i || entry.offset != slab.offset + i * stride) {
+      return broken("the page table says otherwise");
+    }
+    if (entry.priority != 0) {
+      ++evictable;
+      sum += entry.priority;
+      if (entry.owner == 0) return broken("a block that nobody owns may be evicted");
+    }
+  }
+  if (used != slab.used) return broken("its used blocks are counted wrongly");
+  if (evictable != slab.evictable || sum != slab.priority_sum) return broken("its value is summed wrongly");
+  uint32_t free_blocks = 0;
+  for (uint32_t i = slab.free_head; i != Slab::kEnd && free_blocks <= slab.capacity; ++free_blocks) {
+    if ((slab.slots[i] & Slab::kFreeBlock) == 0) return broken("a block in use is chained as free");
+    i = slab.slots[i] & ~Slab::kFreeBlock;
+  }
+  if (free_blocks != slab.capacity - slab.used) return broken("its free blocks are not all chained");
+  return absl::OkStatus();
+}
+
+absl::Status AsymmetricPools::CheckPools() const {
+  std::vector<PoolCounts> seen(pools_.size());
+  std::vector<uint64_t> open(pools_.size());
+  for (const Slab& slab : slabs_) {
+    if (slab.capacity == 0) continue;
+    PoolCounts& counts = seen[slab.pool];
+    ++counts.slabs;
+    counts.blocks_used += slab.used;
+    counts.blocks_free += slab.capacity - slab.used;
+    counts.blocks_evictable += slab.evictable;
+    open[slab.pool] += slab.full() ? 0 : 1;
+  }
+  for (size_t i = 0; i < pools_.size(); ++i) {
+    const PoolCounts& have = pools_[i].counts;
+    if (seen[i].slabs != have.slabs || seen[i].blocks_used != have.blocks_used ||
+        seen[i].blocks_free != have.blocks_free || seen[i].blocks_evictable != have.blocks_evictable) {
+      return absl::InternalError(absl::StrCat("pool of ", have.block_bytes, " B: its slabs or blocks are miscounted"));
+    }
+    uint64_t linked = 0;
+    for (SlabId id = pools_[i].first_open; id != kFreeExtent && linked <= open[i]; id = slabs_[id].next) ++linked;
+    if (linked != open[i]) {
+      return absl::InternalError(absl::StrCat("pool of ", have.block_bytes, " B: not all slabs with room are listed"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AsymmetricPools::CheckInvariants() const {
+  CISTERN_RETURN_IF_ERROR(extents_.CheckInvariants());
+  uint64_t used_bytes = 0;
+  uint64_t free_block_bytes = 0;
+  uint64_t remainder_bytes = 0;
+  uint64_t live = 0;
+  uint64_t evictable_bytes = 0;
+  for (SlabId id = 0; id < slabs_.size(); ++id) {
+    const Slab& slab = slabs_[id];
+    if (slab.capacity == 0) continue;
+    CISTERN_RETURN_IF_ERROR(CheckSlab(id));
+    const uint64_t stride = pools_[slab.pool].counts.stride_bytes;
+    used_bytes += slab.used * stride;
+    evictable_bytes += slab.evictable * stride;
+    free_block_bytes += (slab.capacity - slab.used) * stride;
+    remainder_bytes += slab.bytes - slab.capacity * stride;
+    live += slab.used;
+  }
+  CISTERN_RETURN_IF_ERROR(CheckPools());
+  if (live != table_.live()) return absl::InternalError("page table: live handles and used blocks differ");
+  if (used_bytes != used_bytes_ || evictable_bytes != evictable_bytes_ || free_block_bytes != free_block_bytes_) {
+    return absl::InternalError("pools: bytes are summed wrongly");
+  }
+  if (used_bytes + free_block_bytes + extents_.free_bytes() + remainder_bytes != arena_bytes_) {
+    return absl::InternalError("pools: used, free and remainder do not add up to the arena");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace cistern::storage

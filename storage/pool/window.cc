@@ -1,0 +1,81 @@
+// Where room for a block of one size could come from when other sizes have it: the part of AsymmetricPools that looks
+// over the whole arena.
+#include <algorithm>
+
+#include "storage/pool/asymmetric_pools.h"
+
+namespace cistern::storage {
+
+uint64_t AsymmetricPools::ReachableBlocks(PoolId pool) const {
+  const uint64_t stride = pools_[pool].counts.stride_bytes;
+  uint64_t blocks = 0;
+  uint64_t run_bytes = 0;  // of neighbours that are free or can be cleared
+  for (const auto& [offset, extent] : extents_.extents()) {
+    if (extent.slab == kFreeExtent || slabs_[extent.slab].clearable()) {
+      run_bytes += extent.bytes;
+      continue;
+    }
+    blocks += run_bytes / stride;
+    run_bytes = 0;
+    const Slab& slab = slabs_[extent.slab];
+    if (slab.pool == pool) blocks += slab.capacity - slab.used + slab.evictable;
+  }
+  return blocks + run_bytes / stride;
+}
+
+double AsymmetricPools::Loss(const Slab& slab, uint64_t inflation) const {
+  const uint64_t worthless = inflation * slab.evictable;
+  if (slab.priority_sum <= worthless) return 0;
+  return static_cast<double>(slab.priority_sum - worthless) *
+         static_cast<double>(pools_[slab.pool].counts.stride_bytes);
+}
+
+// Two ends move over the extents in address order: the right one takes an extent in, the left one gives up extents as
+// long as the stretch stays large enough. Every shortest stretch is seen once.
+std::optional<Window> AsymmetricPools::CheapestWindow(PoolId pool, uint64_t inflation) const {
+  const uint64_t need = pools_[pool].counts.stride_bytes;
+  const auto end = extents_.extents().end();
+  auto left = extents_.extents().begin();
+  auto best_begin = end;
+  auto best_end = end;
+  double best = 0;
+  double loss = 0;
+  uint64_t bytes = 0;
+  auto loss_of = [&](const Extent& e) { return e.slab == kFreeExtent ? 0.0 : Loss(slabs_[e.slab], inflation); };
+  for (auto right = left; right != end;) {
+    const Extent& extent = right->second;
+    ++right;
+    if (extent.slab != kFreeExtent && !slabs_[extent.slab].clearable()) {
+      left = right;
+      loss = 0;
+      bytes = 0;
+      continue;
+    }
+    bytes += extent.bytes;
+    loss += loss_of(extent);
+    while (bytes - left->second.bytes >= need) {
+      bytes -= left->second.bytes;
+      loss -= loss_of(left->second);
+      ++left;
+    }
+    const double per_byte = std::max(0.0, loss) / static_cast<double>(bytes);
+    if (bytes >= need && (best_begin == end || per_byte < best)) {
+      best = per_byte;
+      best_begin = left;
+      best_end = right;
+    }
+  }
+  if (best_begin == end) return std::nullopt;
+  Window window{.owners = {}, .loss_per_byte = best};
+  for (auto it = best_begin; it != best_end; ++it) {
+    if (it->second.slab == kFreeExtent) continue;
+    for (const uint32_t slot : slabs_[it->second.slab].slots) {
+      if ((slot & Slab::kFreeBlock) == 0) window.owners.push_back(table_.at(slot).owner);
+    }
+  }
+  std::sort(window.owners.begin(), window.owners.end());
+  window.owners.erase(std::unique(window.owners.begin(), window.owners.end()), window.owners.end());
+  return window;
+}
+
+}  // namespace cistern::storage

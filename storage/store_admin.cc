@@ -1,0 +1,143 @@
+// Models, selectors, statistics.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "storage/store_impl.h"
+
+namespace cistern::storage {
+
+Store::Store(const StoreOptions& options, Arena* arena) : impl_(std::make_unique<Impl>(options, arena)) {}
+Store::~Store() = default;
+
+absl::Status Store::RegisterModel(const base::ModelSpec& spec) {
+  CISTERN_RETURN_IF_ERROR(spec.Validate());
+  const base::Key fingerprint = spec.Fingerprint();
+  if (impl_->models.contains(fingerprint)) return absl::OkStatus();
+  if (impl_->models.size() >= impl_->options.max_models) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("this node knows ", impl_->options.max_models, " models already, which is its limit"));
+  }
+  impl_->models[fingerprint] = std::make_unique<base::ModelSpec>(spec);
+  return absl::OkStatus();
+}
+
+const base::ModelSpec* Store::FindModel(const base::Key& fingerprint) const {
+  const auto it = impl_->models.find(fingerprint);
+  return it == impl_->models.end() ? nullptr : it->second.get();
+}
+
+std::vector<const base::ModelSpec*> Store::Models() const {
+  std::vector<const base::ModelSpec*> models;
+  for (const auto& [fingerprint, spec] : impl_->models) models.push_back(spec.get());
+  return models;
+}
+
+const base::ModelSpec* Store::Impl::ModelOf(const base::ObjectHeader& header) const {
+  const auto it = models.find(header.model);
+  return it == models.end() ? nullptr : it->second.get();
+}
+
+Object* Store::Impl::FindAny(ObjectId id) const {
+  const auto it = objects.find(id);
+  return it == objects.end() ? nullptr : it->second.get();
+}
+
+Object* Store::Impl::FindAttached(ObjectId id) const {
+  Object* object = FindAny(id);
+  return object == nullptr || object->detached ? nullptr : object;
+}
+
+std::vector<base::BlockRef> Store::Impl::Refs(const std::vector<Handle>& blocks) const {
+  std::vector<base::BlockRef> refs;
+  refs.reserve(blocks.size());
+  for (const Handle handle : blocks) refs.push_back(pools.Ref(handle));
+  return refs;
+}
+
+bool Store::Impl::Matches(const Selector& selector, const Object& object) const {
+  const base::ObjectHeader& header = object.header;
+  if (object.detached) return false;
+  const bool restricts = !selector.key.IsZero() || !selector.model.IsZero() || selector.has_tenant;
+  if (!restricts) return selector.all;
+  if (!selector.key.IsZero() && header.content != selector.key && header.context != selector.key) return false;
+  if (!selector.model.IsZero() && header.model != selector.model) return false;
+  return !selector.has_tenant || header.tenant == selector.tenant;
+}
+
+// In id order. With a key it is a look-up, otherwise a walk over all objects.
+std::vector<Object*> Store::Impl::Select(const Selector& selector) const {
+  std::vector<Object*> selected;
+  auto consider = [&](Object* object) {
+    if (Matches(selector, *object)) selected.push_back(object);
+  };
+  if (selector.key.IsZero()) {
+    for (const auto& [id, object] : objects) consider(object.get());
+    return selected;
+  }
+  for (Object* object : index.Variants(selector.key)) consider(object);
+  for (const ContextEntry& entry : index.AtContext(selector.key)) {
+    if (!entry.link) consider(entry.object);
+  }
+  std::sort(selected.begin(), selected.end(), [](const Object* a, const Object* b) { return a->id < b->id; });
+  selected.erase(std::unique(selected.begin(), selected.end()), selected.end());
+  return selected;
+}
+
+uint64_t Store::Evict(const Selector& selector) {
+  uint64_t gone = 0;
+  for (Object* object : impl_->Select(selector)) {
+    if (object->pinned || object->leases > 0) continue;
+    ++gone;
+    if (object->busy()) {
+      object->doomed = true;
+    } else {
+      impl_->Drop(object);
+    }
+  }
+  return gone;
+}
+
+uint64_t Store::SetPinned(const Selector& selector, bool pinned) {
+  const std::vector<Object*> selected = impl_->Select(selector);
+  for (Object* object : selected) {
+    object->pinned = pinned;
+    impl_->Refile(object);
+  }
+  return selected.size();
+}
+
+ObjectId Store::List(const Selector& selector, ObjectId cursor, uint32_t limit,
+                     absl::FunctionRef<void(const ObjectView&, bool pinned, uint32_t leases, double value)> each) const {
+  uint32_t listed = 0;
+  for (auto it = impl_->objects.lower_bound(cursor); it != impl_->objects.end(); ++it) {
+    const Object& object = *it->second;
+    if (!impl_->Matches(selector, object)) continue;
+    if (listed++ == limit) return object.id;
+    each(impl_->ViewOf(object), object.pinned, object.leases,
+         static_cast<double>(impl_->policy.Value(object.priority)));
+  }
+  return 0;
+}
+
+StoreStats Store::Stats() const {
+  const Impl& s = *impl_;
+  StoreStats stats = s.stats;
+  stats.arena_bytes = s.pools.arena_bytes();
+  stats.used_bytes = s.pools.used_bytes();
+  stats.free_bytes = s.pools.free_bytes();
+  stats.remainder_bytes = s.pools.remainder_bytes();
+  stats.leases = s.leases.size();
+  stats.reservations = s.pending.size();
+  stats.links = s.index.num_links();
+  for (PoolId id = 0; id < s.pools.num_pools(); ++id) {
+    const PoolCounts& counts = s.pools.counts(id);
+    stats.pools.push_back({.block_bytes = counts.block_bytes,
+                           .slabs = counts.slabs,
+                           .blocks_used = counts.blocks_used,
+                           .blocks_free = counts.blocks_free});
+  }
+  return stats;
+}
+
+}  // namespace cistern::storage

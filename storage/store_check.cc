@@ -1,0 +1,167 @@
+// What must always hold of the store. Slow: it walks over everything.
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "storage/store_impl.h"
+
+namespace cistern::storage {
+namespace {
+
+absl::Status Broken(absl::string_view what, uint64_t id, absl::string_view how) {
+  return absl::InternalError(absl::StrCat(what, " ", id, ": ", how));
+}
+
+}  // namespace
+
+absl::Status Store::Impl::CheckObject(const Object& o) const {
+  const auto broken = [&](absl::string_view how) { return Broken("object", o.id, how); };
+  const bool holds_blocks = o.in_memory || o.staging;
+  if (o.blocks.size() != (holds_blocks ? o.num_blocks : 0)) return broken("it holds the wrong number of blocks");
+  if (o.in_memory && o.staging) return broken("it is staged though it is in memory");
+  if (o.demoting && !o.in_memory) return broken("it is demoted from nowhere");
+  if (!o.detached && !o.in_memory && !o.on_disk) return broken("it is nowhere");
+  if (o.detached && (o.on_disk || !o.in_use())) return broken("it is detached and nobody uses it");
+  if (o.doomed && !o.detached && !o.busy()) return broken("it is doomed and still there");
+  if (o.filed_evictable != MayEvict(o) || o.filed_dirty != ShouldDemote(o) || o.filed_priority != o.priority) {
+    return broken("it is filed wrongly");
+  }
+  if (o.filed_evictable && !victims[o.pool].map().contains({o.priority, o.id})) return broken("no victim is listed");
+  if (o.filed_dirty && !dirty.map().contains({o.priority, o.id})) return broken("it is not listed as dirty");
+  if (o.set_aside != set_aside.contains(o.id)) return broken("set aside or not?");
+  for (const Handle handle : o.blocks) {
+    if (!pools.table().IsLive(handle)) return broken("one of its handles is not live");
+    const PageEntry& entry = pools.table().at(handle);
+    if (entry.owner != o.id) return broken("one of its blocks belongs to somebody else");
+    if (entry.priority != (o.filed_evictable ? o.priority : 0)) return broken("a block's value is not its own");
+  }
+  if (o.detached) return absl::OkStatus();
+  if (index.Exact(o.header.content, o.header.context) != &o) return broken("the index does not find it");
+  for (const ContextLink& link : o.links) {
+    bool found = false;
+    for (const ContextEntry& entry : index.AtContext(link.context)) found |= entry.sequence == link.sequence;
+    if (!found) return broken("the index does not find a link of it");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Store::Impl::CheckPending() const {
+  size_t named = 0;
+  for (const auto& [id, p] : pending) {
+    for (const Handle handle : p->blocks) {
+      if (!pools.table().IsLive(handle) || pools.table().at(handle).owner != 0 ||
+          pools.table().at(handle).priority != 0) {
+        return Broken("reservation", id, "one of its blocks is not its own");
+      }
+    }
+    uint32_t left = 0;
+    for (const bool written : p->written) left += written ? 0 : 1;
+    if (left != p->layers_left) return Broken("reservation", id, "its layers are miscounted");
+    if (p->aborted) {
+      if (p->writers == 0) return Broken("reservation", id, "it was aborted and nobody writes");
+      continue;
+    }
+    const auto it = being_written.find(KeyOf(p->header));
+    if (it == being_written.end() || it->second != id) return Broken("reservation", id, "its name is not taken");
+    const auto session = sessions.find(p->session);
+    if (session == sessions.end() || !session->second.reservations.contains(id)) {
+      return Broken("reservation", id, "its session does not know it");
+    }
+    ++named;
+  }
+  if (named != being_written.size()) return absl::InternalError("a name is taken for no reservation");
+  return absl::OkStatus();
+}
+
+absl::Status Store::Impl::CheckSessions() const {
+  size_t held_leases = 0;
+  for (const auto& [id, holdings] : sessions) {
+    if (holdings.leases.empty() && holdings.reservations.empty()) return Broken("session", id, "it holds nothing");
+    for (const LeaseId lease : holdings.leases) {
+      const auto it = leases.find(lease);
+      if (it == leases.end() || it->second.session != id) return Broken("session", id, "a lease is not its own");
+    }
+    for (const ReservationId reservation : holdings.reservations) {
+      const auto it = pending.find(reservation);
+      if (it == pending.end() || it->second->session != id) {
+        return Broken("session", id, "a reservation is not its own");
+      }
+    }
+    held_leases += holdings.leases.size();
+  }
+  if (held_leases != leases.size() || leases_by_age.size() != leases.size()) {
+    return absl::InternalError("leases: sessions and ages do not cover them");
+  }
+  absl::flat_hash_map<const Object*, uint32_t> count;
+  for (const auto& [id, held] : leases) {
+    if (!leases_by_age.contains({held.since, id})) return Broken("lease", id, "its age is not listed");
+    ++count[held.object];
+  }
+  for (const auto& [id, object] : objects) {
+    const auto it = count.find(object.get());
+    if (object->leases != (it == count.end() ? 0 : it->second)) return Broken("object", id, "its leases are miscounted");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Store::Impl::CheckIndex() const {
+  size_t attached = 0;
+  size_t links = 0;
+  size_t entries = 0;
+  size_t children = 0;
+  for (const auto& [id, o] : objects) {
+    if (o->detached) continue;
+    ++attached;
+    if (o->header.kind == base::ObjectKind::kBlob) continue;
+    links += o->links.size();
+    entries += 1 + o->links.size();
+    children += o->header.parent_context.IsZero() ? 0 : 1;
+    for (const ContextLink& link : o->links) children += link.parent_context.IsZero() ? 0 : 1;
+    if (o->links.size() > options.links_per_object) return Broken("object", id, "it has too many links");
+  }
+  if (attached != index.num_objects() || links != index.num_links() || entries != index.num_context_entries() ||
+      children != index.num_children()) {
+    return absl::InternalError("index: it holds more or less than the objects and links there are");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Store::Impl::CheckQueues() const {
+  size_t evictable = 0;
+  size_t unsaved = 0;
+  size_t queued = 0;
+  uint64_t demoting = 0;
+  uint64_t blocks = 0;
+  StoreStats gauges;
+  for (const auto& [id, o] : objects) {
+    evictable += o->filed_evictable ? 1 : 0;
+    unsaved += o->filed_dirty ? 1 : 0;
+    demoting += o->demoting ? BlockBytes(*o) : 0;
+    blocks += o->blocks.size();
+    if (o->detached) continue;
+    gauges.objects_memory += o->in_memory ? 1 : 0;
+    gauges.objects_disk += o->on_disk ? 1 : 0;
+    gauges.dirty_bytes += o->in_memory && !o->on_disk ? o->payload_bytes : 0;
+  }
+  for (const VictimQueue& queue : victims) queued += queue.map().size();
+  if (queued != evictable || dirty.map().size() != unsaved) return absl::InternalError("queues: they list too much");
+  if (demoting != demoting_bytes) return absl::InternalError("queues: bytes on their way to disk are miscounted");
+  if (gauges.objects_memory != stats.objects_memory || gauges.objects_disk != stats.objects_disk ||
+      gauges.dirty_bytes != stats.dirty_bytes) {
+    return absl::InternalError("statistics: the gauges are wrong");
+  }
+  for (const auto& [id, p] : pending) blocks += p->blocks.size();
+  if (blocks != pools.table().live()) return absl::InternalError("blocks: some belong to nobody");
+  if (record_drops.size() != record_drop_keys.size()) return absl::InternalError("record drops: miscounted");
+  return absl::OkStatus();
+}
+
+absl::Status Store::CheckInvariants() const {
+  const Impl& s = *impl_;
+  CISTERN_RETURN_IF_ERROR(s.pools.CheckInvariants());
+  for (const auto& [id, object] : s.objects) CISTERN_RETURN_IF_ERROR(s.CheckObject(*object));
+  CISTERN_RETURN_IF_ERROR(s.CheckPending());
+  CISTERN_RETURN_IF_ERROR(s.CheckSessions());
+  CISTERN_RETURN_IF_ERROR(s.CheckIndex());
+  return s.CheckQueues();
+}
+
+}  // namespace cistern::storage

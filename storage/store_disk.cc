@@ -1,0 +1,165 @@
+// The tier below: what should be written, what is being written, what is read back. The store itself does no I/O.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "storage/store_impl.h"
+
+namespace cistern::storage {
+
+uint64_t Store::Impl::BlockBytes(const Object& object) const {
+  return object.num_blocks * pools.counts(object.pool).stride_bytes;
+}
+
+uint64_t Store::Impl::PressureBytes() const {
+  const uint64_t easy = pools.evictable_bytes() + demoting_bytes;
+  return pools.used_bytes() > easy ? pools.used_bytes() - easy : 0;
+}
+
+std::vector<Object*> Store::Impl::ChooseDemotions(uint64_t max_bytes, bool only_above_watermark) {
+  const auto arena_bytes = static_cast<double>(pools.arena_bytes());
+  const auto low = static_cast<uint64_t>(options.low_watermark * arena_bytes);
+  uint64_t pressure = PressureBytes();
+  if (static_cast<double>(pressure) > options.high_watermark * arena_bytes) draining = true;
+  if (pressure <= low) draining = false;
+  std::vector<Object*> chosen;
+  if (only_above_watermark && !draining) return chosen;
+  uint64_t bytes = 0;
+  for (const auto& [rank, object] : dirty.map()) {
+    if (only_above_watermark && pressure <= low) break;
+    const RecordKey key = KeyOf(object->header);
+    // An older record of the same name is still being written or deleted: it must not overtake this one.
+    if (records_in_flight.contains(key) || record_drop_keys.contains(key)) continue;
+    if (!chosen.empty() && bytes + object->payload_bytes > max_bytes) break;
+    chosen.push_back(object);
+    bytes += object->payload_bytes;
+    pressure -= std::min(pressure, BlockBytes(*object));
+    if (bytes >= max_bytes) break;
+  }
+  return chosen;
+}
+
+std::vector<Demotion> Store::TakeDemotions(uint64_t max_bytes, bool only_above_watermark) {
+  Impl& s = *impl_;
+  std::vector<Demotion> demotions;
+  if (!s.options.has_disk) return demotions;
+  for (Object* object : s.ChooseDemotions(max_bytes, only_above_watermark)) {
+    object->demoting = true;
+    s.demoting_bytes += s.BlockBytes(*object);
+    s.records_in_flight.insert(Impl::KeyOf(object->header));
+    s.Refile(object);
+    demotions.push_back({.id = object->id,
+                         .header = object->header,
+                         .payload_bytes = object->payload_bytes,
+                         .blocks = s.Refs(object->blocks)});
+  }
+  if (demotions.empty() && s.dirty.map().empty()) {  // nothing else is left: those that failed may try again
+    const std::vector<ObjectId> again(s.set_aside.begin(), s.set_aside.end());
+    for (const ObjectId id : again) {
+      Object* object = s.FindAny(id);
+      object->set_aside = false;
+      s.Refile(object);
+    }
+  }
+  return demotions;
+}
+
+void Store::FinishDemotion(ObjectId id, const absl::Status& written) {
+  Impl& s = *impl_;
+  Object* object = s.FindAny(id);
+  if (object == nullptr || !object->demoting) return;
+  object->demoting = false;
+  s.demoting_bytes -= s.BlockBytes(*object);
+  const RecordKey key = Impl::KeyOf(object->header);
+  s.records_in_flight.erase(key);
+  if (written.ok()) {
+    ++s.stats.demoted_objects;
+    s.stats.demoted_bytes += object->payload_bytes;
+    if (object->detached) {  // replaced meanwhile: the record is of nobody
+      if (s.record_drop_keys.insert(key).second) s.record_drops.push_back(key);
+    } else {
+      object->on_disk = true;
+    }
+  } else {
+    ++s.stats.demotion_failures;
+    object->set_aside = true;
+    object->droppable = absl::IsResourceExhausted(written);
+  }
+  s.Refile(object);
+  if (object->doomed && !object->detached) {
+    s.Drop(object);
+  } else {
+    s.DestroyIfUnused(object);
+  }
+}
+
+Staging Store::BeginStage(ObjectId id, absl::Time /*now*/) {
+  Impl& s = *impl_;
+  Staging staging;
+  Object* object = s.FindAttached(id);
+  if (object == nullptr || (!object->in_memory && !object->on_disk)) return staging;
+  if (object->in_memory) {
+    staging.outcome = Staging::Outcome::kInMemory;
+  } else if (object->staging) {
+    staging.outcome = Staging::Outcome::kInProgress;
+  } else if (object->num_blocks > s.pools.MaxBlocks(object->pool)) {
+    staging.outcome = Staging::Outcome::kGone;  // written when the arena was larger
+  } else if (!s.AllocateOrEvict(object->pool, object->num_blocks, &object->blocks)) {
+    ++s.stats.no_room;
+    staging.outcome = Staging::Outcome::kNoRoom;
+  } else {
+    for (const Handle handle : object->blocks) s.pools.SetOwner(handle, object->id);
+    object->staging = true;
+    s.Refile(object);
+    staging.outcome = Staging::Outcome::kBegun;
+    staging.header = object->header;
+    staging.blocks = s.Refs(object->blocks);
+  }
+  return staging;
+}
+
+void Store::FinishStage(ObjectId id, const absl::Status& read) {
+  Impl& s = *impl_;
+  Object* object = s.FindAny(id);
+  if (object == nullptr || !object->staging) return;
+  object->staging = false;
+  const bool corrupt = absl::IsDataLoss(read);
+  if (corrupt) ++s.stats.corrupt_records;
+  if (read.ok()) {
+    ++s.stats.staged_objects;
+    s.stats.staged_bytes += object->payload_bytes;
+    object->in_memory = true;
+    object->priority = s.policy.Priority(object->density, object->frequency);
+  } else {
+    s.FreeBlocks(object);
+  }
+  s.Refile(object);
+  const bool lost = corrupt || absl::IsNotFound(read);
+  if ((lost || object->doomed) && !object->detached) {
+    s.Drop(object);
+  } else {
+    s.DestroyIfUnused(object);
+  }
+}
+
+absl::Status Store::AddDiskRecord(const base::ObjectHeader& header, absl::Time /*now*/) {
+  Impl& s = *impl_;
+  if (!s.options.has_disk) return absl::FailedPreconditionError("this store has no disk");
+  CISTERN_ASSIGN_OR_RETURN(const Shape shape, s.ShapeOf(header));
+  if (s.index.Exact(header.content, header.context) != nullptr || s.being_written.contains(Impl::KeyOf(header))) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("an object with content ", header.content.ToHex(), " in this context is already known"));
+  }
+  Object* object = s.Attach(header, shape);
+  object->on_disk = true;
+  s.Refile(object);
+  s.LimitVariants(*object);
+  return absl::OkStatus();
+}
+
+std::vector<RecordKey> Store::TakeRecordDrops() {
+  impl_->record_drop_keys.clear();
+  return std::exchange(impl_->record_drops, {});
+}
+
+}  // namespace cistern::storage

@@ -1,0 +1,147 @@
+// The store's state and the steps that its calls share. Private to the store_*.cc files.
+//
+//   store_write.cc   Reserve, Commit, Abort          store_evict.cc   making room, filing, dropping
+//   store_read.cc    Find, Acquire, Release, Link    store_disk.cc    demotion and staging
+//   store_admin.cc   models, selectors, statistics   store_check.cc   invariants
+//
+// An object's life: Commit or AddDiskRecord attaches it; Drop detaches it, so that nobody finds it any more; it is
+// destroyed when its last lease, demotion or staging ends. Every change of an object's state is followed by Refile,
+// which alone decides whether it may be evicted or should be demoted.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "absl/container/btree_map.h"
+#include "absl/container/btree_set.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "storage/index/content_index.h"
+#include "storage/index/object.h"
+#include "storage/policy/value_policy.h"
+#include "storage/policy/victim_queue.h"
+#include "storage/pool/asymmetric_pools.h"
+#include "storage/store.h"
+
+namespace cistern::storage {
+
+// A reservation in progress.
+struct PendingWrite {
+  ReservationId id = 0;
+  SessionId session = 0;
+  base::ObjectHeader header;
+  PoolId pool = 0;
+  uint64_t payload_bytes = 0;
+  std::vector<Handle> blocks;
+  std::vector<bool> written;   // by layer
+  uint32_t layers_left = 0;
+  uint32_t writers = 0;        // BeginWrite without EndWrite
+  bool aborted = false;        // gone for everybody but its writers
+};
+
+struct HeldLease {
+  SessionId session = 0;
+  Object* object = nullptr;
+  absl::Time since;
+};
+
+struct Holdings {  // of a session
+  absl::btree_set<ReservationId> reservations;
+  absl::btree_set<LeaseId> leases;
+};
+
+// How an object's payload is cut into blocks.
+struct Shape {
+  PoolId pool = 0;
+  uint32_t num_blocks = 0;
+  uint32_t layers = 1;
+  uint64_t payload_bytes = 0;
+};
+
+struct Store::Impl {
+  Impl(const StoreOptions& store_options, Arena* store_arena) : options(store_options), pools(store_arena) {}
+
+  // ---- store_write.cc
+  // InvalidArgument, or FailedPrecondition for an unknown model.
+  absl::StatusOr<Shape> ShapeOf(const base::ObjectHeader& header);
+  absl::StatusOr<PendingWrite*> FindPending(SessionId session, ReservationId id) const;
+  void AbortPending(PendingWrite* pending);
+  void ReleasePending(PendingWrite* pending);
+  Object* Attach(base::ObjectHeader header, const Shape& shape);
+  void LimitVariants(const Object& newest);
+
+  // ---- store_read.cc
+  absl::StatusOr<const HeldLease*> FindLease(SessionId session, LeaseId id) const;
+  void EndLease(LeaseId id);
+  ObjectView ViewOf(const Object& object) const;
+
+  // ---- store_evict.cc
+  // All `count` blocks or none, evicting what it must.
+  bool AllocateOrEvict(PoolId pool, uint32_t count, std::vector<Handle>* handles);
+  bool CanReach(PoolId pool, uint32_t count) const;
+  bool EvictForBlock(PoolId pool);
+  bool EvictWindow(PoolId pool, const Object* own);
+  Object* LowestVictim() const;
+  void EvictFromMemory(Object* object);
+  void FreeBlocks(Object* object);
+  void Drop(Object* object);            // no longer found; its record on disk will be deleted
+  void DestroyIfUnused(Object* object);
+  void Refile(Object* object);
+  void Recount(Object* object);
+  bool MayEvict(const Object& object) const;
+  bool ShouldDemote(const Object& object) const;
+
+  // ---- store_disk.cc
+  uint64_t BlockBytes(const Object& object) const;  // that it occupies, or would
+  // Bytes in use that neither are nor will soon be free for the taking.
+  uint64_t PressureBytes() const;
+  std::vector<Object*> ChooseDemotions(uint64_t max_bytes, bool only_above_watermark);
+
+  // ---- store_admin.cc
+  const base::ModelSpec* ModelOf(const base::ObjectHeader& header) const;
+  bool Matches(const Selector& selector, const Object& object) const;
+  std::vector<Object*> Select(const Selector& selector) const;
+
+  Object* FindAny(ObjectId id) const;       // detached ones too
+  Object* FindAttached(ObjectId id) const;
+  std::vector<base::BlockRef> Refs(const std::vector<Handle>& blocks) const;
+  static RecordKey KeyOf(const base::ObjectHeader& header) { return {header.content, header.context}; }
+
+  // ---- store_check.cc
+  absl::Status CheckObject(const Object& object) const;
+  absl::Status CheckPending() const;
+  absl::Status CheckSessions() const;
+  absl::Status CheckIndex() const;
+  absl::Status CheckQueues() const;
+
+  const StoreOptions options;
+  AsymmetricPools pools;
+  ContentIndex index;
+  ValuePolicy policy;
+  absl::btree_map<base::Key, std::unique_ptr<base::ModelSpec>> models;
+
+  absl::btree_map<ObjectId, std::unique_ptr<Object>> objects;  // detached ones too
+  absl::btree_map<ReservationId, std::unique_ptr<PendingWrite>> pending;
+  absl::flat_hash_map<RecordKey, ReservationId> being_written;
+  absl::flat_hash_map<LeaseId, HeldLease> leases;
+  absl::btree_set<std::pair<absl::Time, LeaseId>> leases_by_age;
+  absl::flat_hash_map<SessionId, Holdings> sessions;
+
+  std::vector<VictimQueue> victims;     // by pool: may be evicted now
+  std::vector<uint32_t> trade_wait;     // by pool: evictions until it looks at other pools' slabs again
+  VictimQueue dirty;                    // should be demoted
+  absl::btree_set<ObjectId> set_aside;  // demotion failed; tried again when nothing else is left
+  uint64_t demoting_bytes = 0;
+  bool draining = false;                // above the high watermark, not yet below the low one
+  absl::flat_hash_set<RecordKey> records_in_flight;  // being written to disk
+  std::vector<RecordKey> record_drops;
+  absl::flat_hash_set<RecordKey> record_drop_keys;   // the same
+
+  // One counter for objects and links: what came later has the larger number.
+  uint64_t next_sequence = 1;
+  ReservationId next_reservation = 1;
+  LeaseId next_lease = 1;
+  StoreStats stats;                     // the counters; the gauges that Recount keeps
+};
+
+}  // namespace cistern::storage

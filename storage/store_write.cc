@@ -1,0 +1,215 @@
+// Reserve, write, commit.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "storage/store_impl.h"
+
+namespace cistern::storage {
+
+absl::StatusOr<Shape> Store::Impl::ShapeOf(const base::ObjectHeader& header) {
+  CISTERN_RETURN_IF_ERROR(header.Validate());
+  Shape shape;
+  uint64_t block_bytes = options.blob_block_bytes;
+  uint64_t blocks = 0;
+  if (header.kind == base::ObjectKind::kBlob) {
+    shape.payload_bytes = header.blob_bytes;
+    blocks = (header.blob_bytes + block_bytes - 1) / block_bytes;
+  } else {
+    const base::ModelSpec* spec = ModelOf(header);
+    if (spec == nullptr) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("model ", header.model.ToHex(), " is not registered; register it, then try again"));
+    }
+    block_bytes = spec->page_bytes();
+    blocks = (header.num_tokens() + base::ModelSpec::kPageTokens - 1) / base::ModelSpec::kPageTokens;
+    shape.layers = spec->num_layers;
+    shape.payload_bytes = header.PayloadBytes(spec->token_bytes());
+  }
+  shape.num_blocks = static_cast<uint32_t>(blocks);
+  CISTERN_ASSIGN_OR_RETURN(shape.pool, pools.PoolFor(block_bytes));
+  victims.resize(pools.num_pools());
+  trade_wait.resize(pools.num_pools());
+  return shape;
+}
+
+absl::StatusOr<Reservation> Store::Reserve(SessionId session, const base::ObjectHeader& header, absl::Time /*now*/) {
+  Impl& s = *impl_;
+  CISTERN_ASSIGN_OR_RETURN(const Shape shape, s.ShapeOf(header));
+  Reservation reservation;
+  const RecordKey key = Impl::KeyOf(header);
+  const Object* existing = s.index.Exact(header.content, header.context);
+  const bool replaces = existing != nullptr && header.lineage == base::Lineage::kExact &&
+                        existing->header.lineage == base::Lineage::kApproximate;
+  if ((existing != nullptr && !replaces) || s.being_written.contains(key)) {
+    ++s.stats.already_have;
+    reservation.outcome = Reservation::Outcome::kAlreadyHave;
+    return reservation;
+  }
+  if (shape.num_blocks > s.pools.MaxBlocks(shape.pool)) {
+    reservation.outcome = Reservation::Outcome::kTooLarge;
+    return reservation;
+  }
+  auto pending = std::make_unique<PendingWrite>();
+  if (!s.AllocateOrEvict(shape.pool, shape.num_blocks, &pending->blocks)) {
+    ++s.stats.no_room;
+    reservation.outcome = Reservation::Outcome::kNoRoom;
+    return reservation;
+  }
+  pending->id = s.next_reservation++;
+  pending->session = session;
+  pending->header = header;
+  pending->pool = shape.pool;
+  pending->payload_bytes = shape.payload_bytes;
+  pending->written.resize(shape.layers);
+  pending->layers_left = shape.layers;
+  reservation.outcome = Reservation::Outcome::kReserved;
+  reservation.id = pending->id;
+  reservation.blocks = s.Refs(pending->blocks);
+  s.being_written[key] = pending->id;
+  s.sessions[session].reservations.insert(pending->id);
+  s.pending[pending->id] = std::move(pending);
+  return reservation;
+}
+
+absl::StatusOr<PendingWrite*> Store::Impl::FindPending(SessionId session, ReservationId id) const {
+  const auto it = pending.find(id);
+  if (it == pending.end() || it->second->session != session || it->second->aborted) {
+    return absl::FailedPreconditionError(absl::StrCat("reservation ", id, " is not held by this session"));
+  }
+  return it->second.get();
+}
+
+absl::StatusOr<std::vector<base::BlockRef>> Store::ReservedBlocks(SessionId session, ReservationId id) const {
+  CISTERN_ASSIGN_OR_RETURN(const PendingWrite* pending, impl_->FindPending(session, id));
+  return impl_->Refs(pending->blocks);
+}
+
+absl::StatusOr<const base::ObjectHeader*> Store::ReservedHeader(SessionId session, ReservationId id) const {
+  CISTERN_ASSIGN_OR_RETURN(const PendingWrite* pending, impl_->FindPending(session, id));
+  return &pending->header;
+}
+
+absl::StatusOr<std::vector<base::BlockRef>> Store::BeginWrite(SessionId session, ReservationId id) {
+  CISTERN_ASSIGN_OR_RETURN(PendingWrite * pending, impl_->FindPending(session, id));
+  ++pending->writers;
+  return impl_->Refs(pending->blocks);
+}
+
+void Store::EndWrite(ReservationId id) {
+  const auto it = impl_->pending.find(id);
+  if (it == impl_->pending.end() || it->second->writers == 0) return;
+  PendingWrite* pending = it->second.get();
+  if (--pending->writers == 0 && pending->aborted) impl_->ReleasePending(pending);
+}
+
+absl::Status Store::MarkWritten(SessionId session, ReservationId id, uint32_t layer_begin, uint32_t layer_end) {
+  CISTERN_ASSIGN_OR_RETURN(PendingWrite * pending, impl_->FindPending(session, id));
+  if (layer_begin >= layer_end || layer_end > pending->written.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("layers [", layer_begin, ", ", layer_end, ") of a reservation of ",
+                                                   pending->written.size()));
+  }
+  for (uint32_t layer = layer_begin; layer < layer_end; ++layer) {
+    if (!pending->written[layer]) --pending->layers_left;
+    pending->written[layer] = true;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ObjectId> Store::Commit(SessionId session, ReservationId id, absl::Time /*now*/) {
+  Impl& s = *impl_;
+  CISTERN_ASSIGN_OR_RETURN(PendingWrite * pending, s.FindPending(session, id));
+  if (pending->layers_left > 0) {
+    return absl::FailedPreconditionError(absl::StrCat("reservation ", id, ": ", pending->layers_left, " of ",
+                                                      pending->written.size(), " layers were never written"));
+  }
+  if (pending->writers > 0) {
+    return absl::FailedPreconditionError(absl::StrCat("reservation ", id, ": a write is still in progress"));
+  }
+  const RecordKey key = Impl::KeyOf(pending->header);
+  std::vector<ContextLink> links;
+  bool pinned = false;
+  if (Object* replaced = s.index.Exact(key.content, key.context); replaced != nullptr) {
+    links = replaced->links;
+    pinned = replaced->pinned;
+    s.Drop(replaced);
+  }
+  const Shape shape{.pool = pending->pool,
+                    .num_blocks = static_cast<uint32_t>(pending->blocks.size()),
+                    .payload_bytes = pending->payload_bytes};
+  Object* object = s.Attach(std::move(pending->header), shape);
+  object->blocks = std::move(pending->blocks);
+  object->in_memory = true;
+  object->pinned = pinned;
+  for (const Handle handle : object->blocks) s.pools.SetOwner(handle, object->id);
+  for (const ContextLink& link : links) s.index.AddLink(object, link);
+  s.Refile(object);
+  pending->blocks.clear();
+  s.being_written.erase(key);
+  s.ReleasePending(pending);
+  ++s.stats.commits;
+  s.LimitVariants(*object);
+  return object->id;
+}
+
+Object* Store::Impl::Attach(base::ObjectHeader header, const Shape& shape) {
+  auto owned = std::make_unique<Object>();
+  Object* object = owned.get();
+  object->id = next_sequence++;
+  object->header = std::move(header);
+  object->pool = shape.pool;
+  object->num_blocks = shape.num_blocks;
+  object->payload_bytes = shape.payload_bytes;
+  object->density = ValuePolicy::Density(object->header, ModelOf(object->header), BlockBytes(*object));
+  object->priority = policy.Priority(object->density, object->frequency);
+  index.Insert(object);
+  objects[object->id] = std::move(owned);
+  return object;
+}
+
+// Leased, pinned and busy variants stay, even if that leaves more than the limit.
+void Store::Impl::LimitVariants(const Object& newest) {
+  const std::span<Object* const> variants = index.Variants(newest.header.content);
+  std::vector<Object*> candidates(variants.begin(), variants.end());
+  size_t count = candidates.size();
+  while (count > options.variants_per_content) {
+    Object* lowest = nullptr;
+    for (Object* object : candidates) {
+      if (object == nullptr || object == &newest || object->pinned || object->in_use()) continue;
+      if (lowest == nullptr || object->priority < lowest->priority) lowest = object;
+    }
+    if (lowest == nullptr) return;
+    std::replace(candidates.begin(), candidates.end(), lowest, static_cast<Object*>(nullptr));
+    Drop(lowest);
+    --count;
+  }
+}
+
+absl::Status Store::Abort(SessionId session, ReservationId id) {
+  CISTERN_ASSIGN_OR_RETURN(PendingWrite * pending, impl_->FindPending(session, id));
+  impl_->AbortPending(pending);
+  return absl::OkStatus();
+}
+
+// Out of everybody's sight at once; the blocks go when the last writer ends.
+void Store::Impl::AbortPending(PendingWrite* aborted) {
+  ++stats.aborts;
+  being_written.erase(KeyOf(aborted->header));
+  aborted->aborted = true;
+  if (const auto it = sessions.find(aborted->session); it != sessions.end()) {
+    it->second.reservations.erase(aborted->id);
+    if (it->second.reservations.empty() && it->second.leases.empty()) sessions.erase(it);
+  }
+  if (aborted->writers == 0) ReleasePending(aborted);
+}
+
+void Store::Impl::ReleasePending(PendingWrite* released) {
+  for (const Handle handle : released->blocks) pools.Free(handle);
+  if (const auto it = sessions.find(released->session); it != sessions.end()) {
+    it->second.reservations.erase(released->id);
+    if (it->second.reservations.empty() && it->second.leases.empty()) sessions.erase(it);
+  }
+  pending.erase(released->id);
+}
+
+}  // namespace cistern::storage
