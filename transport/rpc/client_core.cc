@@ -47,9 +47,7 @@ std::optional<ClientCore::Begun> ClientCore::Begin(const Request& request, CallO
     if (added.ok()) head.call_id = *added;
   }
   if (!status.ok()) {
-    std::vector<PendingCall> one;
-    one.push_back(std::move(call));
-    CompleteOnLane(std::move(one), std::move(status));
+    Refuse(std::move(call.done), std::move(status));
     return std::nullopt;
   }
   Lower(deadline);
@@ -63,12 +61,15 @@ std::optional<ClientCore::Begun> ClientCore::Begin(const Request& request, CallO
   return begun;
 }
 
+void ClientCore::Refuse(Completion done, absl::Status status) {
+  std::vector<PendingCall> one(1);
+  one[0].done = std::move(done);
+  CompleteOnLane(std::move(one), std::move(status));
+}
+
 void ClientCore::Abandon(uint64_t call_id, absl::Status status) {
   std::optional<PendingCall> call = pending_.Take(call_id);
-  if (!call.has_value()) return;
-  std::vector<PendingCall> one;
-  one.push_back(*std::move(call));
-  CompleteOnLane(std::move(one), std::move(status));
+  if (call.has_value()) Refuse(std::move(call->done), std::move(status));
 }
 
 absl::Status ClientCore::OnReply(std::span<const std::byte> message) {
@@ -137,8 +138,13 @@ void ClientCore::RunExpired() {
   // Before the look at what waits: a call that comes after it finds nothing armed and arms the lane
   // itself.
   armed_.store(kNever);
-  for (PendingCall& call : pending_.TakeExpired(MonoNow())) {
-    if (on_expired_ != nullptr && !on_expired_(call)) continue;
+  const MonoTime now = MonoNow();
+  for (PendingCall& call : pending_.TakeExpired(now)) {
+    if (may_expire_ != nullptr && !may_expire_(call)) {
+      call.overdue = true;
+      call.deadline = After(now, kOverdueGrace);
+      if (pending_.PutBack(call)) continue;
+    }
     call.done(absl::DeadlineExceededError("the node did not answer in time"));
   }
   const MonoTime next = pending_.NextDeadline();

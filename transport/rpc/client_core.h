@@ -32,16 +32,17 @@ namespace cistern::transport {
 
 class ClientCore : public std::enable_shared_from_this<ClientCore> {
  public:
-  // Told, on the lane's thread, that a call's deadline has passed, before its completion runs.
-  // True: complete it. False: the carrier has kept it, because its payload is coming in just now,
-  // and completes it soon.
-  using OnExpired = absl::AnyInvocable<bool(PendingCall& call)>;
+  // Asked, on the lane's thread, whether a call whose deadline has passed may be completed now. If
+  // not, because the node is writing into its buffers just now, it waits kOverdueGrace longer; then
+  // (call.overdue) the peer is stuck, the carrier should give the connection up and must say true.
+  using MayExpire = absl::AnyInvocable<bool(const PendingCall& call)>;
+  static constexpr absl::Duration kOverdueGrace = absl::Seconds(1);
 
   // `lane` outlives the core's use: stop calling before stopping the lane.
   ClientCore(Lane* lane, uint32_t max_in_flight) : lane_(lane), pending_(max_in_flight) {}
 
   // Before the first call.
-  void SetOnExpired(OnExpired on_expired) { on_expired_ = std::move(on_expired); }
+  void SetMayExpire(MayExpire may_expire) { may_expire_ = std::move(may_expire); }
 
   struct Begun {
     uint64_t call_id = 0;
@@ -52,6 +53,9 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   // `carrier_data` is kept in the PendingCall.
   std::optional<Begun> Begin(const Request& request, CallOptions options, Completion done,
                              uint64_t carrier_data = 0);
+
+  // Completes a call that was never begun, on the lane's thread.
+  void Refuse(Completion done, absl::Status status);
 
   // The call could not be sent: completes it with `status`, unless something else has.
   void Abandon(uint64_t call_id, absl::Status status);
@@ -82,7 +86,7 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
 
   Lane* const lane_;
   PendingCalls pending_;
-  OnExpired on_expired_;
+  MayExpire may_expire_;
   std::atomic<bool> alive_{true};
   // When the lane looks for deadlines next. Never later than the first deadline; it may be earlier,
   // since calls that have been answered do not move it: one wake-up per longest deadline, not one

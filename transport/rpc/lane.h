@@ -11,8 +11,8 @@
 // by it, and a PollHook whose Progress is ucp_worker_progress and whose Arm is ucp_worker_arm. The
 // loop calls Progress until nobody has work, then Arm, and blocks only if every hook is armed.
 //
-// Thread   Post, RunAndWait, SetEvents, OnLaneThread: any. Stop: any but the lane's own.
-//          The rest: the lane's own
+// Thread   Post, RunAndWait, SetEvents, OnLaneThread: any. Stop: any but the lane's own. The rest:
+//          the lane's own
 // Errors   Post returns false once the lane has stopped, or when kMaxPosts tasks wait; the refused
 //          task is destroyed, not run (what must run whatever happens is a Sent or Received inside
 //          it: once.h)

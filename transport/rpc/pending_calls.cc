@@ -58,6 +58,16 @@ std::vector<PendingCall> PendingCalls::TakeExpired(MonoTime now) {
   return expired;
 }
 
+bool PendingCalls::PutBack(PendingCall& call) {
+  base::MutexLock lock(&mutex_);
+  if (!closed_.ok()) return false;
+  due_.emplace_back(call.deadline, call.call_id);
+  std::push_heap(due_.begin(), due_.end(), std::greater<>());
+  const uint64_t call_id = call.call_id;
+  calls_.emplace(call_id, std::move(call));
+  return true;
+}
+
 std::vector<PendingCall> PendingCalls::Close(absl::Status status) {
   std::vector<PendingCall> left;
   base::MutexLock lock(&mutex_);

@@ -33,6 +33,7 @@ struct PendingCall {
   std::vector<Slice> send;  // kept for the carrier: the caller's buffers, borrowed until `done`
   std::vector<MutableSlice> receive;
   uint64_t carrier_data = 0;  // the carrier's own
+  bool overdue = false;       // its deadline has passed once, and it was put back
   Completion done;
 };
 
@@ -52,6 +53,10 @@ class PendingCalls {
 
   // Those whose deadline is at or before `now`.
   std::vector<PendingCall> TakeExpired(MonoTime now);
+
+  // Puts an expired call back under its id, with a new deadline and beyond the limit. False after
+  // Close: the caller still has it.
+  bool PutBack(PendingCall& call);
 
   // Refuses all further calls with `status` and hands out those that wait. The first status stays.
   std::vector<PendingCall> Close(absl::Status status);

@@ -1,0 +1,107 @@
+#include "transport/shm/buffer_table.h"
+
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+#include "base/status_macros.h"
+
+namespace cistern::transport {
+namespace {
+
+// Copies the next `T` off the front of `bytes`.
+template <typename T>
+absl::Status Take(std::span<const std::byte>* bytes, T* out) {
+  if (bytes->size() < sizeof(T)) {
+    return absl::InvalidArgumentError(
+        "a frame is too short for the payload slices that it announces");
+  }
+  memcpy(out, bytes->data(), sizeof(T));
+  *bytes = bytes->subspan(sizeof(T));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status BufferTable::Add(const BufferNotice& notice, UniqueFd fd) {
+  if (buffers_.size() >= kMaxBuffers) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("more than ", kMaxBuffers, " buffers in one session"));
+  }
+  if (notice.bytes == 0 || notice.bytes > kMaxBufferBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a buffer of ", notice.bytes, " bytes; it must have 1 to ", kMaxBufferBytes));
+  }
+  if (buffers_.contains(notice.buffer)) {
+    return absl::InvalidArgumentError(absl::StrCat("buffer ", notice.buffer, " exists already"));
+  }
+  CISTERN_RETURN_IF_ERROR(CheckMemfd(fd.get(), notice.bytes));
+  CISTERN_ASSIGN_OR_RETURN(buffers_[notice.buffer],
+                           Mapping::Map(fd.get(), notice.bytes, Mapping::Access::kReadWrite));
+  return absl::OkStatus();
+}
+
+absl::Status BufferTable::Drop(const BufferNotice& notice) {
+  if (buffers_.erase(notice.buffer) != 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("there is no buffer ", notice.buffer));
+}
+
+absl::Status BufferTable::SetTickets(const BufferNotice& notice, UniqueFd fd) {
+  if (tickets_ != nullptr) return absl::InvalidArgumentError("the tickets come twice");
+  if (notice.bytes == 0 || notice.bytes > kMaxBufferBytes || notice.bytes % sizeof(uint64_t) != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(notice.bytes, " bytes of tickets"));
+  }
+  CISTERN_RETURN_IF_ERROR(CheckMemfd(fd.get(), notice.bytes));
+  CISTERN_ASSIGN_OR_RETURN(tickets_,
+                           Mapping::Map(fd.get(), notice.bytes, Mapping::Access::kReadWrite));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ResolvedPayload> BufferTable::Resolve(std::span<const std::byte>* body) const {
+  PayloadTable table;
+  CISTERN_RETURN_IF_ERROR(Take(body, &table));
+  if (table.send_slices > kMaxSlices || table.receive_slices > kMaxSlices) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a payload of more than ", kMaxSlices, " slices"));
+  }
+  ResolvedPayload payload;
+  WireSlice slice;
+  for (uint32_t i = 0; i < table.send_slices; ++i) {
+    CISTERN_RETURN_IF_ERROR(Take(body, &slice));
+    CISTERN_ASSIGN_OR_RETURN(const MutableSlice bytes, ResolveOne(slice, &payload));
+    payload.send.push_back(bytes);
+  }
+  for (uint32_t i = 0; i < table.receive_slices; ++i) {
+    CISTERN_RETURN_IF_ERROR(Take(body, &slice));
+    CISTERN_ASSIGN_OR_RETURN(const MutableSlice bytes, ResolveOne(slice, &payload));
+    payload.receive.push_back(bytes);
+  }
+  if (table.receive_slices > 0) {
+    if (tickets_ == nullptr || table.ticket >= tickets_->bytes() / sizeof(uint64_t)) {
+      return absl::InvalidArgumentError(absl::StrCat("there is no ticket ", table.ticket));
+    }
+    payload.tickets = tickets_;
+    payload.ticket = {table.ticket, table.ticket_word};
+  }
+  return payload;
+}
+
+absl::StatusOr<MutableSlice> BufferTable::ResolveOne(const WireSlice& slice,
+                                                     ResolvedPayload* payload) const {
+  const auto it = buffers_.find(slice.buffer);
+  if (it == buffers_.end()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a payload in buffer ", slice.buffer, ", which does not exist"));
+  }
+  const uint64_t size = it->second->bytes();
+  if (slice.offset > size || slice.bytes > size - slice.offset) {
+    return absl::InvalidArgumentError(absl::StrCat("a payload of ", slice.bytes, " bytes at ",
+                                                   slice.offset, " in a buffer of ", size));
+  }
+  if (payload->keep.empty() || payload->keep.back() != it->second)
+    payload->keep.push_back(it->second);
+  return MutableSlice(it->second->data() + slice.offset, slice.bytes);
+}
+
+}  // namespace cistern::transport

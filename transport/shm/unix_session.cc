@@ -1,0 +1,148 @@
+#include "transport/shm/unix_session.h"
+
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+
+#include "base/status_macros.h"
+#include "transport/rpc/copy_slices.h"
+
+namespace cistern::transport {
+namespace {
+
+// A request's payload lies in the worker's buffers, and its reply's goes there: by memcpy, on
+// whichever thread asks.
+class UnixChannel final : public CallChannel {
+ public:
+  UnixChannel(std::shared_ptr<UnixSession> session, ResolvedPayload payload)
+      : session_(std::move(session)), payload_(std::move(payload)) {}
+
+  uint64_t payload_bytes() const override { return TotalBytes(payload_.send); }
+
+  void ReceivePayload(std::vector<MutableSlice> into, Received done) override {
+    CopySlices(payload_.send, into);
+    done(absl::OkStatus());
+  }
+
+  void SendReply(std::string message, std::vector<Slice> payload, Sent sent) override {
+    if (!payload.empty()) {
+      // The worker has stopped waiting: the buffer is its own again, and nobody wants the reply.
+      if (payload_.tickets == nullptr ||
+          !MoveTicket(*payload_.tickets, payload_.ticket, kTicketClaimed))
+        return;
+      CopySlices(payload, payload_.receive);
+    }
+    sent();
+    session_->Send(std::move(message));
+  }
+
+ private:
+  const std::shared_ptr<UnixSession> session_;
+  const ResolvedPayload payload_;
+};
+
+absl::Status ReadNotice(const IncomingFrame& frame, BufferNotice* notice) {
+  if (frame.body.size() != sizeof(BufferNotice))
+    return absl::InvalidArgumentError("a buffer notice of the wrong size");
+  memcpy(notice, frame.body.data(), sizeof(BufferNotice));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+UnixSession::UnixSession(std::shared_ptr<ServerCore> server, std::shared_ptr<SessionCore> core,
+                         UniqueFd socket, int arena_fd, absl::AnyInvocable<void()> on_closed)
+    : server_(std::move(server)),
+      core_(std::move(core)),
+      arena_fd_(arena_fd),
+      stream_(std::move(socket)),
+      on_closed_(std::move(on_closed)) {}
+
+absl::Status UnixSession::Start(Lane* lane) {
+  lane_ = lane;
+  const absl::Status attached = stream_.Attach(
+      lane, [self = shared_from_this()](uint32_t events) { self->OnEvents(events); });
+  if (!attached.ok()) {
+    Close();
+    return attached;
+  }
+  hello_timer_ = lane->AddTimer(After(MonoNow(), server_->options().hello_timeout),
+                                [self = shared_from_this()] {
+                                  self->hello_timer_ = 0;
+                                  self->Close();
+                                });
+  return absl::OkStatus();
+}
+
+void UnixSession::Close() {
+  if (hello_timer_ != 0) lane_->CancelTimer(std::exchange(hello_timer_, 0));
+  stream_.Close();
+  core_->OnDisconnect();
+  if (auto on_closed = std::exchange(on_closed_, nullptr)) on_closed();
+}
+
+void UnixSession::Send(std::string message) {
+  UniqueFd arena;
+  if (arena_fd_ >= 0 && core_->maps_arena() && !arena_given_.exchange(true)) {
+    arena = UniqueFd(fcntl(arena_fd_, F_DUPFD_CLOEXEC, 0));
+  }
+  const absl::Status sent =
+      stream_.Send(MakeFrame(FrameKind::kMessage, 0, {}, std::move(message), std::move(arena)));
+  if (!sent.ok()) stream_.Shutdown();
+}
+
+void UnixSession::OnEvents(uint32_t events) {
+  const std::shared_ptr<UnixSession> self =
+      shared_from_this();  // Close drops the handler that holds it
+  absl::Status status;
+  if ((events & EPOLLOUT) != 0) status = stream_.Flush();
+  if (status.ok() && (events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0) {
+    status = stream_.Read([this](IncomingFrame frame) { return OnFrame(std::move(frame)); });
+  }
+  if (!status.ok()) Close();
+}
+
+absl::Status UnixSession::OnFrame(IncomingFrame frame) {
+  if (frame.header.kind == FrameKind::kMessage) return OnMessage(std::move(frame));
+  BufferNotice notice;
+  absl::Status status = ReadNotice(frame, &notice);
+  if (status.ok() && !core_->opened())
+    status = absl::FailedPreconditionError("a buffer before the hello");
+  if (status.ok()) {
+    switch (frame.header.kind) {
+      case FrameKind::kBuffer:
+        status = buffers_.Add(notice, std::move(frame.fd));
+        break;
+      case FrameKind::kDropBuffer:
+        status = buffers_.Drop(notice);
+        break;
+      case FrameKind::kTickets:
+        status = buffers_.SetTickets(notice, std::move(frame.fd));
+        break;
+      case FrameKind::kMessage:
+        break;
+    }
+  }
+  if (!status.ok()) server_->CountBadMessage();
+  return status;
+}
+
+absl::Status UnixSession::OnMessage(IncomingFrame frame) {
+  ResolvedPayload payload;
+  std::span<const std::byte> message = frame.body;
+  if ((frame.header.flags & kHasPayload) != 0) {
+    absl::StatusOr<ResolvedPayload> resolved = buffers_.Resolve(&message);
+    if (!resolved.ok()) {
+      server_->CountBadMessage();
+      return resolved.status();
+    }
+    payload = *std::move(resolved);
+  }
+  CISTERN_RETURN_IF_ERROR(core_->OnMessage(
+      message, std::make_unique<UnixChannel>(shared_from_this(), std::move(payload))));
+  if (core_->opened() && hello_timer_ != 0) lane_->CancelTimer(std::exchange(hello_timer_, 0));
+  return absl::OkStatus();
+}
+
+}  // namespace cistern::transport

@@ -1,0 +1,173 @@
+// One connection over UCX, the same at both ends: whole messages, each with its payload beside it.
+//
+//   Send* ; events: OnMessage* OnClosed            OnMessage: (Receive | Drop) once, if it has a payload
+//
+// How they travel (README.md has it for other implementations):
+//   a message that fits in an active message's header   one active message: header = message, data = payload
+//   a longer one                                        two: data = message, then data = payload, with a tag in common
+// A payload above kEagerBytes goes by rendezvous: it stays with its sender until the receiver says
+// where to.
+//
+// Peer failure handling is on: when the peer dies, every send and receive ends, then OnClosed runs.
+// UCX can take back no single transfer: to get a buffer back early means to Close.
+//
+// Thread   Send, Receive, Drop, Close, open: any. Everything else, and all callbacks: the lane's.
+//          After OnClosed neither lane nor worker is touched
+// Errors   a frame that makes no sense: OnBadFrame, then the connection closes
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "ucp/api/ucp.h"
+
+#include "base/mutex.h"
+#include "transport/rpc/lane.h"
+#include "transport/rpc/mono_time.h"
+#include "transport/rpc/once.h"
+#include "transport/slice.h"
+#include "transport/ucx/ucx_frame.h"
+
+namespace cistern::transport {
+
+class UcxWorker;
+
+// A payload that has been announced and waits, with its sender (rendezvous) or here (eager).
+struct UcxPayload {
+  uint64_t id = 0;  // 0: there is none
+  uint64_t bytes = 0;
+};
+
+// What a connection tells its user.
+class UcxEvents {
+ public:
+  virtual ~UcxEvents() = default;
+  // `message` is valid during the call.
+  virtual void OnMessage(std::span<const std::byte> message, UcxPayload payload) = 0;
+  virtual void OnBadFrame(const absl::Status& what) = 0;
+  virtual void OnClosed(const absl::Status& why) = 0;  // the last one
+};
+
+class UcxConnection : public std::enable_shared_from_this<UcxConnection> {
+ public:
+  // A larger payload or message goes by rendezvous.
+  static constexpr uint64_t kEagerBytes = 256u << 10;
+  // A peer that takes nothing of what it is sent for so long is stopped, not slow.
+  static constexpr absl::Duration kStalledAfter = absl::Seconds(60);
+
+  UcxConnection(UcxWorker* worker, std::shared_ptr<UcxEvents> events);
+  ~UcxConnection();
+
+  // `payload` is borrowed until `sent` runs: when it has left, or never will.
+  void Send(std::string message, std::vector<Slice> payload, Sent sent);
+
+  // The sizes must agree. Unavailable when the connection closes first.
+  void Receive(UcxPayload payload, std::vector<MutableSlice> into, Received done);
+  void Drop(UcxPayload payload);
+
+  // Ends every transfer, then runs OnClosed(why) soon. The first `why` stays. With `flush`, what
+  // has been sent has kFlushPatience to leave before.
+  void Close(absl::Status why, bool flush = false);
+
+  bool open() const { return open_.load(std::memory_order_acquire); }
+
+ private:
+  friend class UcxWorker;
+  struct Operation;
+
+  static constexpr absl::Duration kFlushPatience = absl::Milliseconds(500);
+  // Of a peer's long messages that wait for their payloads, and payloads for their messages.
+  static constexpr size_t kMaxHalves = 1024;
+
+  // A payload, or a long message, as UCX hands it over.
+  struct Data {
+    void* descriptor = nullptr;  // UCX's; nullptr when `copy` has it
+    uint64_t bytes = 0;
+    bool rendezvous = false;
+    bool in_callback = false;  // UCX takes the descriptor back by itself when its callback returns
+    std::vector<std::byte> copy;
+  };
+  // What has come of a long message and its payload.
+  struct Half {
+    bool has_message = false;
+    std::string message;
+    uint64_t payload_bytes = 0;
+    UcxPayload payload;
+  };
+  struct LongMessage {
+    LongHeader header;
+    Data data;
+  };
+
+  void RunOnLane(absl::AnyInvocable<void()> task);
+
+  // ---- Sending
+  void SendNow(std::string message, const std::vector<Slice>& payload, Sent sent);
+  void Post(FrameKind kind, std::string header, std::string body, const std::vector<Slice>& payload,
+            Sent sent);
+
+  // ---- Receiving (ucx_receive.cc)
+  ucs_status_t OnFrame(FrameKind kind, std::span<const std::byte> header, Data data,
+                       bool can_keep);
+  void OnCall(std::span<const std::byte> message, uint64_t payload_id, uint64_t payload_bytes);
+  void OnLongMessage(std::span<const std::byte> header, uint64_t data_id);
+  void OnLatePayload(std::span<const std::byte> header, uint64_t data_id);
+  void ReadLongMessages();
+  void OnWholeMessage(const LongHeader& header, std::string message);
+  void TryDeliver(uint64_t tag);
+  void ReceiveNow(uint64_t id, const std::vector<MutableSlice>& into,
+                  absl::AnyInvocable<void(absl::Status)> done);
+  void ReceiveRendezvous(Data data, const std::vector<MutableSlice>& into,
+                         absl::AnyInvocable<void(absl::Status)> done);
+  void Release(Data& data);
+  void Bad(absl::Status what);
+
+  // ---- Operations under way
+  void Began(Operation* operation, ucs_status_ptr_t request);
+  void Finish(Operation* operation, ucs_status_t status);
+  static void OnSendDone(void* request, ucs_status_t status, void* operation);
+  static void OnReceiveDone(void* request, ucs_status_t status, size_t bytes, void* operation);
+
+  // ---- Closing
+  static void OnEndpointError(void* self, ucp_ep_h endpoint, ucs_status_t status);
+  void CloseNow(absl::Status why, bool flush);
+  void StartFlush();
+  void CloseEndpoint();
+  void TryFinishClosing();
+  void Abort();  // the worker is gone: ends what it has left
+  void CheckStalled(MonoTime now);
+
+  // Taken away, under the mutex, when the connection has closed.
+  base::Mutex mutex_;
+  Lane* lane_ ABSL_GUARDED_BY(mutex_);
+  std::atomic<bool> open_{true};
+
+  // The lane's own.
+  UcxWorker* worker_;
+  std::shared_ptr<UcxEvents> events_;
+  ucp_ep_h endpoint_ = nullptr;
+  bool endpoint_closed_ = false;
+  absl::Status why_;
+  Lane::TimerId flush_timer_ = 0;
+  absl::flat_hash_set<Operation*> operations_;
+  MonoTime last_finished_;  // of an operation, or when the first of them began
+  uint64_t next_data_id_ = 1;
+  uint64_t next_tag_ = 1;
+  absl::flat_hash_map<uint64_t, Data> held_;
+  absl::flat_hash_map<uint64_t, Half> halves_;  // by tag
+  uint64_t half_bytes_ = 0;                     // of messages in halves_
+  std::deque<LongMessage> long_messages_;       // by rendezvous; read one at a time
+  bool reading_long_message_ = false;
+};
+
+}  // namespace cistern::transport

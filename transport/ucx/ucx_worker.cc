@@ -1,0 +1,195 @@
+#include "transport/ucx/ucx_worker.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <poll.h>
+
+#include "transport/ucx/ucx_status.h"
+
+namespace cistern::transport {
+namespace {
+
+constexpr int kProgressPerTurn = 32;  // then the lane looks at its other work
+constexpr absl::Duration kSweepEvery = absl::Seconds(5);
+
+}  // namespace
+
+UcxWorker::UcxWorker(std::shared_ptr<UcxContext> context, Lane* lane, OnStray on_stray)
+    : context_(std::move(context)), lane_(lane), on_stray_(std::move(on_stray)) {}
+
+absl::StatusOr<std::unique_ptr<UcxWorker>> UcxWorker::Create(std::shared_ptr<UcxContext> context,
+                                                             Lane* lane, OnStray on_stray) {
+  std::unique_ptr<UcxWorker> worker(new UcxWorker(std::move(context), lane, std::move(on_stray)));
+  absl::Status started = worker->Start();
+  if (!started.ok()) return started;
+  return worker;
+}
+
+absl::Status UcxWorker::Start() {
+  ucp_worker_params_t params = {};
+  params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
+  params.thread_mode = UCS_THREAD_MODE_SERIALIZED;  // the lane's thread, and whoever ends it
+  ucs_status_t status = ucp_worker_create(context_->handle(), &params, &handle_);
+  if (status != UCS_OK) return UcxStatus(status, "creating a UCX worker");
+
+  ucp_worker_attr_t attributes = {};
+  attributes.field_mask = UCP_WORKER_ATTR_FIELD_MAX_AM_HEADER;
+  status = ucp_worker_query(handle_, &attributes);
+  if (status != UCS_OK) return UcxStatus(status, "asking a UCX worker");
+  max_header_bytes_ = attributes.max_am_header;
+
+  ucp_am_handler_param_t handler = {};
+  handler.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB |
+                       UCP_AM_HANDLER_PARAM_FIELD_ARG;
+  handler.arg = this;
+  const auto listen = [&](FrameKind kind, ucp_am_recv_callback_t callback) {
+    handler.id = static_cast<unsigned>(kind);
+    handler.cb = callback;
+    if (status == UCS_OK) status = ucp_worker_set_am_recv_handler(handle_, &handler);
+  };
+  listen(FrameKind::kCall, &OnActiveMessage<static_cast<int>(FrameKind::kCall)>);
+  listen(FrameKind::kMessage, &OnActiveMessage<static_cast<int>(FrameKind::kMessage)>);
+  listen(FrameKind::kPayload, &OnActiveMessage<static_cast<int>(FrameKind::kPayload)>);
+  if (status != UCS_OK) return UcxStatus(status, "setting a UCX message handler");
+  return Watch();
+}
+
+absl::Status UcxWorker::Watch() {
+  int fd = -1;
+  const ucs_status_t status = ucp_worker_get_efd(handle_, &fd);
+  if (status != UCS_OK) return UcxStatus(status, "asking for a UCX worker's event descriptor");
+  absl::StatusOr<Lane::FdToken> watched = lane_->AddFd(fd, EPOLLIN, [](uint32_t) {});
+  if (!watched.ok()) return watched.status();
+  watched_ = *watched;
+  event_fd_ = fd;
+  lane_->AddPollHook(this);
+  Sweep();
+  return absl::OkStatus();
+}
+
+UcxWorker::~UcxWorker() {
+  if (event_fd_ >= 0 && lane_->OnLaneThread()) {
+    lane_->CancelTimer(sweep_timer_);
+    lane_->RemovePollHook(this);
+    lane_->RemoveFd(watched_);
+  }
+  for (const auto& [connection, owner] : connections_) connection->CloseEndpoint();
+  if (handle_ != nullptr) ucp_worker_destroy(handle_);
+  while (!connections_.empty()) {
+    const std::shared_ptr<UcxConnection> connection = connections_.begin()->second;
+    connections_.erase(connections_.begin());
+    connection->Abort();
+  }
+  deferred_.clear();
+}
+
+absl::StatusOr<std::shared_ptr<UcxConnection>> UcxWorker::Connect(
+    const SocketAddress& address, std::shared_ptr<UcxEvents> events) {
+  ucp_ep_params_t params = {};
+  params.field_mask = UCP_EP_PARAM_FIELD_FLAGS | UCP_EP_PARAM_FIELD_SOCK_ADDR;
+  params.flags = UCP_EP_PARAMS_FLAGS_CLIENT_SERVER;
+  params.sockaddr.addr = address.get();
+  params.sockaddr.addrlen = address.bytes;
+  return CreateEndpoint(params, std::move(events));
+}
+
+absl::StatusOr<std::shared_ptr<UcxConnection>> UcxWorker::Accept(
+    ucp_conn_request_h request, std::shared_ptr<UcxEvents> events) {
+  ucp_ep_params_t params = {};
+  params.field_mask = UCP_EP_PARAM_FIELD_CONN_REQUEST;
+  params.conn_request = request;
+  return CreateEndpoint(params, std::move(events));
+}
+
+absl::StatusOr<std::shared_ptr<UcxConnection>> UcxWorker::CreateEndpoint(
+    ucp_ep_params_t params, std::shared_ptr<UcxEvents> events) {
+  auto connection = std::make_shared<UcxConnection>(this, std::move(events));
+  params.field_mask |= UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE | UCP_EP_PARAM_FIELD_ERR_HANDLER;
+  params.err_mode = UCP_ERR_HANDLING_MODE_PEER;
+  params.err_handler.cb = &UcxConnection::OnEndpointError;
+  params.err_handler.arg = connection.get();
+  const ucs_status_t status = ucp_ep_create(handle_, &params, &connection->endpoint_);
+  if (status != UCS_OK) return UcxStatus(status, "connecting");
+  by_endpoint_[connection->endpoint_] = connection.get();
+  connections_[connection.get()] = connection;
+  return connection;
+}
+
+void UcxWorker::Forget(UcxConnection* connection) { connections_.erase(connection); }
+
+void UcxWorker::CloseAll(const absl::Status& why, bool flush, absl::Duration patience) {
+  std::vector<std::shared_ptr<UcxConnection>> all;
+  for (const auto& [connection, owner] : connections_) all.push_back(owner);
+  for (const auto& connection : all) connection->Close(why, flush);
+  const MonoTime until = After(MonoNow(), patience);
+  while (!connections_.empty() && MonoNow() < until) {
+    if (Progress() || !Arm()) continue;
+    pollfd wait = {.fd = event_fd_, .events = POLLIN};
+    poll(&wait, 1, 10);  // short: a flush's own patience is a timer that does not run here
+    if (!flush) continue;
+    const bool give_up = MonoNow() + std::chrono::milliseconds(100) > until;
+    for (const auto& connection : all) {
+      if (give_up && connection->worker_ != nullptr) connection->CloseEndpoint();
+    }
+  }
+}
+
+bool UcxWorker::RunDeferred() {
+  if (deferred_.empty()) return false;
+  std::vector<absl::AnyInvocable<void()>> tasks;
+  tasks.swap(deferred_);
+  for (absl::AnyInvocable<void()>& task : tasks) task();
+  return true;
+}
+
+bool UcxWorker::Progress() {
+  bool any = false;
+  for (int i = 0; i < kProgressPerTurn; ++i) {
+    const bool worked = ucp_worker_progress(handle_) != 0;
+    if (!worked && !RunDeferred()) break;
+    any = true;
+    RunDeferred();
+  }
+  return any;
+}
+
+bool UcxWorker::Arm() {
+  if (!deferred_.empty()) return false;
+  return ucp_worker_arm(handle_) == UCS_OK;
+}
+
+void UcxWorker::Sweep() {
+  const MonoTime now = MonoNow();
+  for (const auto& [connection, owner] : connections_) connection->CheckStalled(now);
+  sweep_timer_ = lane_->AddTimer(After(now, kSweepEvery), [this] { Sweep(); });
+}
+
+UcxConnection* UcxWorker::Find(const ucp_am_recv_param_t* param) {
+  if ((param->recv_attr & UCP_AM_RECV_ATTR_FIELD_REPLY_EP) == 0) return nullptr;
+  const auto it = by_endpoint_.find(param->reply_ep);
+  return it == by_endpoint_.end() ? nullptr : it->second;
+}
+
+template <int kKind>
+ucs_status_t UcxWorker::OnActiveMessage(void* arg, const void* header, size_t header_bytes,
+                                        void* data, size_t bytes,
+                                        const ucp_am_recv_param_t* param) {
+  auto* self = static_cast<UcxWorker*>(arg);
+  UcxConnection* connection = self->Find(param);
+  if (connection == nullptr || !connection->open()) {
+    if (connection == nullptr && self->on_stray_ != nullptr) self->on_stray_();
+    return UCS_OK;  // dropped
+  }
+  UcxConnection::Data frame;
+  frame.descriptor = data;
+  frame.bytes = bytes;
+  frame.rendezvous = (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) != 0;
+  frame.in_callback = true;
+  const bool can_keep = frame.rendezvous || (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_DATA) != 0;
+  const std::span<const std::byte> head(static_cast<const std::byte*>(header),
+                                        header_bytes);
+  return connection->OnFrame(static_cast<FrameKind>(kKind), head, std::move(frame), can_keep);
+}
+
+}  // namespace cistern::transport
