@@ -48,13 +48,12 @@ void SayWhichRun() {
   std::array<char, 128> text{};
   const int64_t run = current_run.load();
   const int length =
-      run < 0
-          ? std::snprintf(text.data(), text.size(), "fuzz: died on seed input %lld\n",
-                          static_cast<long long>(-run - 1))
-          : std::snprintf(text.data(), text.size(),
-                          "fuzz: died; repeat with --seed=%llu --only=%lld and the same inputs\n",
-                          static_cast<unsigned long long>(current_seed),
-                          static_cast<long long>(run));
+      run < 0 ? std::snprintf(text.data(), text.size(), "fuzz: died on seed input %lld\n",
+                              static_cast<long long>(-run - 1))
+              : std::snprintf(
+                    text.data(), text.size(),
+                    "fuzz: died; repeat with --seed=%llu --only=%lld and the same inputs\n",
+                    static_cast<unsigned long long>(current_seed), static_cast<long long>(run));
   [[maybe_unused]] const ssize_t ignored =
       write(STDERR_FILENO, text.data(), static_cast<size_t>(length));
 }

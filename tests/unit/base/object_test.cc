@@ -1,0 +1,98 @@
+// An object's header says what it is, and each thing that it must not say is refused.
+#include "base/object.h"
+
+#include <functional>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+#include "tests/unit/base/test_status.h"
+
+namespace cistern::base {
+namespace {
+
+ObjectHeader Segment() {
+  ObjectHeader header;
+  header.model = Key{1, 1};
+  header.content = Key{2, 2};
+  header.context = Key{3, 3};
+  header.parent_context = Key{4, 4};
+  header.tokens = {5, 6, 7};
+  return header;
+}
+
+ObjectHeader Blob() {
+  ObjectHeader header;
+  header.kind = ObjectKind::kBlob;
+  header.content = Key{2, 2};
+  header.blob_bytes = 100;
+  return header;
+}
+
+using Fault = std::pair<std::string, std::function<void(ObjectHeader*)>>;
+
+void ExpectFaults(const ObjectHeader& good, const std::vector<Fault>& faults) {
+  ASSERT_TRUE(good.Validate().ok()) << good.Validate();
+  for (const auto& [problem, break_it] : faults) {
+    ObjectHeader header = good;
+    break_it(&header);
+    EXPECT_INVALID(header.Validate(), problem);
+  }
+}
+
+TEST(ObjectHeaderTest, PayloadBytes) {
+  EXPECT_EQ(Segment().num_tokens(), 3u);
+  EXPECT_EQ(Segment().PayloadBytes(31104), 3u * 31104);
+  EXPECT_EQ(Blob().PayloadBytes(31104), 100u);
+}
+
+TEST(ObjectHeaderTest, SegmentFaults) {
+  ExpectFaults(
+      Segment(),
+      {{"content key is zero", [](ObjectHeader* h) { h->content = Key(); }},
+       {"model or context key is zero", [](ObjectHeader* h) { h->model = Key(); }},
+       {"model or context key is zero", [](ObjectHeader* h) { h->context = Key(); }},
+       {"0 tokens", [](ObjectHeader* h) { h->tokens.clear(); }},
+       {"4097 tokens", [](ObjectHeader* h) { h->tokens.resize(4097); }},
+       {"base position 4294967295",
+        [](ObjectHeader* h) { h->base_position = std::numeric_limits<uint32_t>::max(); }},
+       {"unknown kind", [](ObjectHeader* h) { h->kind = static_cast<ObjectKind>(2); }},
+       {"unknown rotary", [](ObjectHeader* h) { h->encoding = static_cast<RotaryEncoding>(2); }},
+       {"unknown rotary",
+        [](ObjectHeader* h) { h->arithmetic = static_cast<RotaryArithmetic>(3); }},
+       {"lineage", [](ObjectHeader* h) { h->lineage = static_cast<Lineage>(2); }}});
+}
+
+TEST(ObjectHeaderTest, LargestSegment) {
+  ObjectHeader header = Segment();
+  header.tokens.resize(ObjectHeader::kMaxTokens);
+  header.base_position = std::numeric_limits<uint32_t>::max() - ObjectHeader::kMaxTokens;
+  EXPECT_TRUE(header.Validate().ok()) << header.Validate();
+}
+
+TEST(ObjectHeaderTest, BlobFaults) {
+  ExpectFaults(Blob(), {{"content key is zero", [](ObjectHeader* h) { h->content = Key(); }},
+                        {"a blob of 0 bytes", [](ObjectHeader* h) { h->blob_bytes = 0; }},
+                        {"a blob of 1073741825 bytes", [](ObjectHeader* h) {
+                           h->blob_bytes = ObjectHeader::kMaxBlobBytes + 1;
+                         }}});
+}
+
+TEST(ObjectHeaderTest, Names) {
+  EXPECT_EQ(ToString(ObjectKind::kSegment), "segment");
+  EXPECT_EQ(ToString(ObjectKind::kBlob), "blob");
+  EXPECT_EQ(ToString(RotaryEncoding::kUnrotated), "unrotated");
+  EXPECT_EQ(ToString(RotaryEncoding::kRotated), "rotated");
+  EXPECT_EQ(ToString(RotaryArithmetic::kFp32Table), "fp32_table");
+  EXPECT_EQ(ToString(RotaryArithmetic::kBf16Table), "bf16_table");
+  EXPECT_EQ(ToString(RotaryArithmetic::kBf16PerOp), "bf16_per_op");
+  EXPECT_EQ(ToString(static_cast<RotaryArithmetic>(9)), "unknown");
+  EXPECT_EQ(ToString(Lineage::kExact), "exact");
+  EXPECT_EQ(ToString(Lineage::kApproximate), "approximate");
+}
+
+}  // namespace
+}  // namespace cistern::base
