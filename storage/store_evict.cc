@@ -13,15 +13,15 @@ constexpr uint32_t kTradeWait = 16;
 
 }  // namespace
 
+// Nothing is taken before all of it is there: a block cut too early could split the room for the next.
 bool Store::Impl::AllocateOrEvict(PoolId pool, uint32_t count, std::vector<Handle>* handles) {
-  uint32_t have = pools.Allocate(pool, count, handles);
-  if (have < count && CanReach(pool, count - have)) {
-    while (have < count && EvictForBlock(pool)) have += pools.Allocate(pool, count - have, handles);
+  if (!pools.CanAllocate(pool, count)) {
+    if (!CanReach(pool, count)) return false;
+    while (!pools.CanAllocate(pool, count)) {
+      if (!EvictForBlock(pool)) return false;
+    }
   }
-  if (have == count) return true;
-  for (const Handle handle : *handles) pools.Free(handle);
-  handles->clear();
-  return false;
+  return pools.Allocate(pool, count, handles) == count;
 }
 
 // Whether evicting everything that may go would be enough: if not, nothing should be evicted at all.
@@ -57,7 +57,10 @@ bool Store::Impl::EvictForBlock(PoolId pool) {
     return true;
   }
   Object* own = victims[pool].Lowest();
-  if (own == nullptr) return EvictWindow(pool, nullptr);
+  if (own == nullptr) {
+    if (!EvictWindow(pool, nullptr)) EvictFromMemory(lowest);
+    return true;
+  }
   if (lowest != own && trade_wait[pool] == 0) {
     if (EvictWindow(pool, own)) return true;
     trade_wait[pool] = kTradeWait;
@@ -70,7 +73,7 @@ bool Store::Impl::EvictForBlock(PoolId pool) {
 
 bool Store::Impl::EvictWindow(PoolId pool, const Object* own) {
   const std::optional<Window> window = pools.CheapestWindow(pool, policy.inflation());
-  if (!window.has_value() || window->owners.empty()) return false;
+  if (!window.has_value()) return false;
   if (own != nullptr && window->loss_per_byte >= static_cast<double>(policy.Value(own->priority))) return false;
   for (const uint64_t owner : window->owners) EvictFromMemory(FindAny(owner));
   return true;

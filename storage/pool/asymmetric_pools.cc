@@ -42,6 +42,20 @@ uint64_t AsymmetricPools::MaxBlocks(PoolId pool) const {
   return std::min<uint64_t>(arena_bytes_ / pools_[pool].counts.stride_bytes, table_.live() + table_.available());
 }
 
+bool AsymmetricPools::CanAllocate(PoolId pool, uint32_t count) const {
+  if (table_.available() < count) return false;
+  const PoolCounts& counts = pools_[pool].counts;
+  uint64_t blocks = counts.blocks_free;
+  if (blocks >= count) return true;
+  for (auto it = extents_.free_by_size().rbegin(); it != extents_.free_by_size().rend(); ++it) {
+    const uint64_t here = it->first / counts.stride_bytes;  // largest first: once none fits, none will
+    blocks += here;
+    if (blocks >= count) return true;
+    if (here == 0) return false;
+  }
+  return false;
+}
+
 bool AsymmetricPools::CutSlab(PoolId pool_id) {
   Pool& pool = pools_[pool_id];
   const uint64_t stride = pool.counts.stride_bytes;

@@ -58,6 +58,8 @@ class AsymmetricPools {
 
   // How many blocks of this pool an empty arena would hold.
   uint64_t MaxBlocks(PoolId pool) const;
+  // Whether Allocate would find `count` blocks. O(free extents), O(1) when the pool's own slabs have them.
+  bool CanAllocate(PoolId pool, uint32_t count) const;
   // Takes up to `count` blocks from the pool's slabs and the free extents, appends them to `handles` and returns how
   // many. Nothing is evicted.
   uint32_t Allocate(PoolId pool, uint32_t count, std::vector<Handle>* handles);
@@ -69,8 +71,8 @@ class AsymmetricPools {
 
   // How many blocks Allocate could take if everything evictable were gone. O(slabs).
   uint64_t ReachableBlocks(PoolId pool) const;
-  // The cheapest stretch to clear that makes room for a block of `pool`. `inflation` is the priority at which a block
-  // is worth nothing. O(slabs), plus the blocks of the stretch.
+  // The cheapest stretch to clear that makes room for a block of `pool`, if clearing one stretch can. `inflation` is the
+  // priority at which a block is worth nothing. O(slabs), plus the blocks of the stretch.
   std::optional<Window> CheapestWindow(PoolId pool, uint64_t inflation) const;
 
   const PageTable& table() const { return table_; }

@@ -30,6 +30,8 @@ class ExtentMap {
  public:
   using Map = absl::btree_map<uint64_t, Extent>;  // by offset
 
+  using FreeSet = absl::btree_set<std::pair<uint64_t, uint64_t>>;  // (bytes, offset)
+
   ExtentMap(uint64_t offset, uint64_t bytes);
 
   uint64_t largest_free() const { return free_.empty() ? 0 : free_.rbegin()->first; }
@@ -41,6 +43,7 @@ class ExtentMap {
   void Give(uint64_t offset);
 
   const Map& extents() const { return extents_; }
+  const FreeSet& free_by_size() const { return free_; }
   // Internal when the tiling has a gap, an overlap or two free neighbours.
   absl::Status CheckInvariants() const;
 
@@ -52,7 +55,7 @@ class ExtentMap {
   uint64_t bytes_;
   uint64_t free_bytes_ = 0;
   Map extents_;
-  absl::btree_set<std::pair<uint64_t, uint64_t>> free_;  // (bytes, offset)
+  FreeSet free_;
 };
 
 }  // namespace cistern::storage

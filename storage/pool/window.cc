@@ -1,6 +1,7 @@
 // Where room for a block of one size could come from when other sizes have it: the part of AsymmetricPools that looks
 // over the whole arena.
 #include <algorithm>
+#include <iterator>
 
 #include "storage/pool/asymmetric_pools.h"
 
@@ -58,8 +59,9 @@ std::optional<Window> AsymmetricPools::CheapestWindow(PoolId pool, uint64_t infl
       loss -= loss_of(left->second);
       ++left;
     }
+    if (bytes < need || (std::next(left) == right && left->second.slab == kFreeExtent)) continue;  // nothing to clear
     const double per_byte = std::max(0.0, loss) / static_cast<double>(bytes);
-    if (bytes >= need && (best_begin == end || per_byte < best)) {
+    if (best_begin == end || per_byte < best) {
       best = per_byte;
       best_begin = left;
       best_end = right;

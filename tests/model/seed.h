@@ -1,0 +1,22 @@
+// The seed of a randomised test: `--seed=N` on the command line, CISTERN_SEED in the environment, or the test's own.
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <fstream>
+#include <optional>
+#include <string>
+
+namespace cistern::model_test {
+
+inline std::optional<uint64_t> GivenSeed() {
+  std::ifstream command_line("/proc/self/cmdline");
+  for (std::string word; std::getline(command_line, word, '\0');) {
+    if (word.rfind("--seed=", 0) == 0) return std::strtoull(word.c_str() + 7, nullptr, 10);
+  }
+  const char* value = std::getenv("CISTERN_SEED");  // NOLINT(concurrency-mt-unsafe)
+  if (value == nullptr) return std::nullopt;
+  return std::strtoull(value, nullptr, 10);
+}
+
+}  // namespace cistern::model_test

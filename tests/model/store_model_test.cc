@@ -1,0 +1,70 @@
+// Random calls against the store and against a plain map; the seed is printed when they disagree, and can be given.
+#include <gtest/gtest.h>
+
+#include "tests/model/seed.h"
+#include "tests/model/store_world.h"
+
+namespace cistern::model_test {
+namespace {
+
+constexpr uint64_t kWorlds = 12;
+constexpr uint64_t kSteps = 2500;
+
+void RunWorlds(WorldOptions options) {
+  const uint64_t first = GivenSeed().value_or(options.seed);
+  const uint64_t count = GivenSeed().has_value() ? 1 : kWorlds;
+  storage::StoreStats sum;
+  for (uint64_t seed = first; seed < first + count; ++seed) {
+    options.seed = seed;
+    World world(options);
+    for (uint64_t i = 0; i < kSteps && world.trouble().empty(); ++i) world.Step();
+    const storage::StoreStats stats = world.store().Stats();
+    if (world.trouble().empty()) world.Settle();
+    ASSERT_EQ(world.trouble(), "") << "repeat with --seed=" << seed;
+    sum.commits += stats.commits;
+    sum.evicted_objects += stats.evicted_objects;
+    sum.no_room += stats.no_room;
+    sum.demoted_objects += stats.demoted_objects;
+    sum.staged_objects += stats.staged_objects;
+    sum.content_hits += stats.content_hits;
+  }
+  if (GivenSeed().has_value()) return;
+  // The dice must have reached what the test is about.
+  EXPECT_GT(sum.commits, 10 * count);
+  EXPECT_GT(sum.evicted_objects, 10 * count);
+  EXPECT_GT(sum.no_room, count);
+  EXPECT_GT(sum.content_hits, 0u);
+  if (options.has_disk) {
+    EXPECT_GT(sum.demoted_objects, 10 * count);
+    EXPECT_GT(sum.staged_objects, 2 * count);
+  }
+}
+
+TEST(StoreModel, MemoryOnly) { RunWorlds({.seed = 1}); }
+TEST(StoreModel, WithDisk) { RunWorlds({.seed = 1000, .has_disk = true}); }
+TEST(StoreModel, TinyArena) { RunWorlds({.seed = 2000, .arena_bytes = 80 << 10}); }
+TEST(StoreModel, TinyArenaWithDisk) { RunWorlds({.seed = 3000, .has_disk = true, .arena_bytes = 80 << 10}); }
+// Small blocks run out of handles before the arena runs out of bytes.
+TEST(StoreModel, FewHandles) { RunWorlds({.seed = 4000, .max_handles = 20}); }
+
+// The same calls give the same answers, handles, offsets and victims.
+TEST(StoreModel, Deterministic) {
+  for (uint64_t seed = 5000; seed < 5004; ++seed) {
+    World a({.seed = seed, .has_disk = true});
+    World b({.seed = seed, .has_disk = true});
+    for (uint64_t i = 0; i < kSteps; ++i) {
+      a.Step();
+      b.Step();
+      ASSERT_EQ(a.trace(), b.trace()) << "seed " << seed << ", step " << i;
+    }
+    ASSERT_EQ(a.trouble(), "") << "seed " << seed;
+    EXPECT_EQ(a.store().Stats().evicted_bytes, b.store().Stats().evicted_bytes);
+    EXPECT_EQ(a.store().Stats().used_bytes, b.store().Stats().used_bytes);
+    World other({.seed = seed + 100, .has_disk = true});
+    for (uint64_t i = 0; i < kSteps; ++i) other.Step();
+    EXPECT_NE(other.trace(), a.trace()) << "the trace says nothing";
+  }
+}
+
+}  // namespace
+}  // namespace cistern::model_test
