@@ -1,0 +1,75 @@
+// The bytes of one object on disk: a header record, and the keys under which its pieces lie.
+//
+//   headers   RecordKey -> EncodeRecord(DiskRecord)            the object is there when this entry
+//   is pieces    PieceKey(id, 1 .. num_pieces) -> payload bytes    id: one number per write, never
+//   used twice
+//
+// storage/FORMAT.md, "Disk records", is the law of every byte. Pure functions; foreign bytes are
+// bounds-checked.
+//
+// Thread   any
+// Errors   DataLoss: not a record, or a damaged one; the text says where it breaks
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+#include "base/key.h"
+#include "base/object.h"
+#include "storage/store.h"
+
+namespace cistern::storage {
+
+inline constexpr uint32_t kRecordMagic = 0x43455243;  // "CREC"
+inline constexpr uint16_t kRecordVersion = 1;
+inline constexpr uint32_t kPieceBytes = 2 << 20;     // what this writer cuts payload into
+inline constexpr uint32_t kMinPieceBytes = 4 << 10;  // what a reader accepts
+inline constexpr uint32_t kMaxPieceBytes = 64 << 20;
+inline constexpr uint64_t kMaxRecordPayload = 4ull << 30;  // of one object
+inline constexpr uint32_t kRecordFixedBytes = 128;         // before tokens and checksums
+inline constexpr uint32_t kRecordTrailerBytes = 16;        // XXH3-128 of all before it
+
+struct DiskRecord {
+  uint64_t id = 0;
+  base::ObjectHeader header;
+  uint64_t payload_bytes = 0;
+  uint32_t piece_bytes = kPieceBytes;      // of every piece but the last
+  std::vector<base::Key> piece_checksums;  // XXH3-128 of each piece
+
+  uint32_t num_pieces() const { return static_cast<uint32_t>(piece_checksums.size()); }
+  uint64_t PieceBytes(uint32_t index) const;  // index in [0, num_pieces)
+
+  friend bool operator==(const DiskRecord&, const DiskRecord&) = default;
+};
+
+// ceil(payload_bytes / piece_bytes)
+uint64_t NumPieces(uint64_t payload_bytes, uint32_t piece_bytes);
+
+std::string EncodeRecord(const DiskRecord& record);
+absl::StatusOr<DiskRecord> DecodeRecord(std::span<const std::byte> bytes);
+
+// 32 bytes: content, then context, each hi first and big-endian.
+std::string EncodeRecordKey(const RecordKey& key);
+absl::StatusOr<RecordKey> DecodeRecordKey(absl::string_view bytes);
+
+// 12 bytes, big-endian, so that pieces sort by write and then by place. Index 0 and kPieceEnd are
+// marks without bytes that bound a file; pieces count from 1.
+struct PieceKey {
+  static constexpr uint32_t kMark = 0;
+  static constexpr uint32_t kEnd = 0xffffffff;
+
+  uint64_t id = 0;
+  uint32_t index = 0;
+
+  std::string Encode() const;
+  static std::optional<PieceKey> Decode(absl::string_view bytes);
+  friend auto operator<=>(const PieceKey&, const PieceKey&) = default;
+};
+
+}  // namespace cistern::storage

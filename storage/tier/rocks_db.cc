@@ -1,0 +1,163 @@
+#include "storage/tier/rocks_db.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+#include <vector>
+
+#include <unistd.h>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "rocksdb/db.h"
+
+#include "base/status_macros.h"
+#include "storage/tier/disk_dir.h"
+#include "storage/tier/rocks_options.h"
+
+namespace cistern::storage {
+namespace {
+
+constexpr char kFormatKey[] = "format";
+
+absl::Status ForeignDatabase(const std::string& path, absl::string_view why) {
+  return absl::FailedPreconditionError(absl::StrCat(
+      "disk tier: ", path, " ", why, "; give another directory, or run the version that wrote it"));
+}
+
+// Families that this version does not know come from a newer one, or from somebody else.
+absl::Status CheckFamilies(const std::string& path, rocksdb::Env* env) {
+  rocksdb::DBOptions options;
+  if (env != nullptr) options.env = env;
+  std::vector<std::string> names;
+  if (!rocksdb::DB::ListColumnFamilies(options, path, &names).ok())
+    return absl::OkStatus();  // new: none to list
+  for (const std::string& name : names) {
+    if (name != rocksdb::kDefaultColumnFamilyName && name != kHeadersFamily &&
+        name != kPiecesFamily) {
+      return ForeignDatabase(
+          path, absl::StrCat("holds a column family '", name, "' that this version does not know"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status FromRocks(const rocksdb::Status& status, absl::string_view doing) {
+  if (status.ok()) return absl::OkStatus();
+  const std::string text = absl::StrCat("disk tier: ", doing, ": ", status.ToString());
+  if (status.IsNoSpace() || absl::StrContains(text, "No space left")) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        text,
+        "; the disk is full: free space on it, evict objects, or give the tier another disk"));
+  }
+  if (status.IsNotFound()) return absl::NotFoundError(text);
+  if (status.IsCorruption()) return absl::DataLossError(text);
+  if (status.IsIOError() || status.IsBusy() || status.IsTimedOut() || status.IsTryAgain() ||
+      status.IsAborted() || status.IsIncomplete() || status.IsShutdownInProgress()) {
+    return absl::UnavailableError(text);
+  }
+  return absl::InternalError(text);
+}
+
+absl::StatusOr<std::unique_ptr<RocksDb>> RocksDb::Open(const RocksDbOptions& options) {
+  std::unique_ptr<RocksDb> rocks(new RocksDb());
+  rocks->path_ = options.path;
+  CISTERN_RETURN_IF_ERROR(rocks->TakeDirectory());
+  rocks->direct_io_ = options.direct_io && SupportsDirectIo(rocks->path_ + "/incoming");
+  CISTERN_RETURN_IF_ERROR(rocks->OpenDatabase(options));
+  CISTERN_RETURN_IF_ERROR(rocks->CheckFormat());
+  return rocks;
+}
+
+RocksDb::~RocksDb() {
+  if (db_ != nullptr) {
+    for (rocksdb::ColumnFamilyHandle* handle : handles_) {
+      if (handle != nullptr) db_->DestroyColumnFamilyHandle(handle);
+    }
+    db_->Close();
+  }
+  db_.reset();
+  if (lock_fd_ >= 0) close(lock_fd_);
+}
+
+absl::Status RocksDb::TakeDirectory() {
+  CISTERN_RETURN_IF_ERROR(MakeDirectory(path_));
+  CISTERN_ASSIGN_OR_RETURN(lock_fd_, LockFile(path_ + "/cistern.lock"));
+  CISTERN_RETURN_IF_ERROR(MakeDirectory(path_ + "/rocksdb"));
+  CISTERN_RETURN_IF_ERROR(MakeDirectory(path_ + "/incoming"));
+  RemoveFiles(path_ + "/incoming");
+  return absl::OkStatus();
+}
+
+absl::Status RocksDb::OpenDatabase(const RocksDbOptions& options) {
+  const std::string path = path_ + "/rocksdb";
+  CISTERN_RETURN_IF_ERROR(CheckFamilies(path, options.env));
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* db = nullptr;
+  const rocksdb::Status opened = rocksdb::DB::Open(DatabaseOptions(direct_io_, options.env), path,
+                                                   Families(options.live), &handles, &db);
+  db_.reset(db);
+  if (opened.ok()) {
+    std::copy(handles.begin(), handles.end(), handles_);
+    return absl::OkStatus();
+  }
+  absl::Status status = FromRocks(opened, absl::StrCat("opening ", path));
+  if (absl::IsDataLoss(status)) {
+    return absl::DataLossError(absl::StrCat(status.message(),
+                                            "; the database is damaged beyond opening: move the ",
+                                            "directory away to start with an empty tier"));
+  }
+  return status;
+}
+
+absl::Status RocksDb::CheckFormat() {
+  std::string text;
+  const rocksdb::Status got = db_->Get(rocksdb::ReadOptions(), meta(), kFormatKey, &text);
+  if (got.IsNotFound()) {
+    CISTERN_ASSIGN_OR_RETURN(const bool empty, IsEmpty());
+    if (!empty) return ForeignDatabase(path_, "holds a database without Cistern's format mark");
+    rocksdb::WriteOptions sync;
+    sync.sync = true;
+    return FromRocks(db_->Put(sync, meta(), kFormatKey, absl::StrCat(kDiskFormat)),
+                     "writing the format mark");
+  }
+  CISTERN_RETURN_IF_ERROR(FromRocks(got, "reading the format mark"));
+  uint32_t format = 0;
+  if (!absl::SimpleAtoi(text, &format) || format == 0) {
+    return ForeignDatabase(
+        path_, absl::StrCat("has the format mark '", text, "', which is none of Cistern's"));
+  }
+  if (format > kDiskFormat) {
+    return ForeignDatabase(path_, absl::StrCat("was written in format ", format,
+                                               "; this version knows formats up to ", kDiskFormat));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> RocksDb::IsEmpty() {
+  for (rocksdb::ColumnFamilyHandle* handle : handles_) {
+    std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(rocksdb::ReadOptions(), handle));
+    it->SeekToFirst();
+    if (it->Valid()) return false;
+    CISTERN_RETURN_IF_ERROR(FromRocks(it->status(), "looking whether the database is new"));
+  }
+  return true;
+}
+
+std::string RocksDb::IncomingPath(uint64_t id) const {
+  return absl::StrCat(path_, "/incoming/", id, ".sst");
+}
+
+uint64_t RocksDb::FreeBytes() const { return SpaceOf(path_).free_bytes; }
+uint64_t RocksDb::CapacityBytes() const { return SpaceOf(path_).capacity_bytes; }
+
+uint64_t RocksDb::PieceFileBytes() const {
+  uint64_t bytes = 0;
+  db_->GetIntProperty(pieces(), rocksdb::DB::Properties::kLiveSstFilesSize, &bytes);
+  return bytes;
+}
+
+}  // namespace cistern::storage

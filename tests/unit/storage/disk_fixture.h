@@ -1,0 +1,147 @@
+// What the tests of the disk tier share: a directory that goes away, and objects whose bytes follow
+// from a seed.
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <random>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+#include "base/object.h"
+#include "storage/tier/disk_tier.h"
+#include "storage/tier/rocks_tier.h"
+
+namespace cistern::storage {
+
+class ScratchDirectory {
+ public:
+  ScratchDirectory() {
+    const char* parent = std::getenv("TEST_TMPDIR");
+    std::string name = std::string(parent == nullptr ? "/tmp" : parent) + "/cistern_disk_XXXXXX";
+    path_ = mkdtemp(name.data());
+  }
+  ~ScratchDirectory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// Bytes that follow from `seed`, and no others would do.
+inline std::vector<std::byte> PatternBytes(uint64_t seed, uint64_t bytes) {
+  std::vector<std::byte> out(bytes);
+  uint64_t state = seed * 0x9e3779b97f4a7c15 + 1;
+  for (uint64_t i = 0; i < bytes; ++i) {
+    if (i % 8 == 0) state = state * 6364136223846793005 + 1442695040888963407;
+    out[i] = static_cast<std::byte>(state >> (8 * (i % 8)));
+  }
+  return out;
+}
+
+// An object named by `seed`, with its payload in one or more runs of memory.
+struct TestObject {
+  base::ObjectHeader header;
+  std::vector<std::byte> bytes;
+  std::vector<uint64_t> runs;  // sizes; empty: one run
+
+  RecordKey key() const { return {header.content, header.context}; }
+
+  template <typename Byte, typename Bytes>
+  std::vector<std::span<Byte>> Runs(Bytes& from) const {
+    std::span<Byte> rest(from);
+    std::vector<std::span<Byte>> out;
+    for (uint64_t size : runs) {
+      out.push_back(rest.first(size));
+      rest = rest.subspan(size);
+    }
+    if (!rest.empty() || out.empty()) out.push_back(rest);
+    return out;
+  }
+  DiskTier::Item Item() const {
+    return {.header = header, .payload = Runs<const std::byte>(bytes)};
+  }
+};
+
+inline TestObject Segment(uint64_t seed, uint64_t bytes, uint32_t num_tokens = 128) {
+  TestObject object;
+  object.header.model = {seed + 1, 77};
+  object.header.tenant = seed % 3;
+  object.header.content = {seed * 3 + 1, ~seed};
+  object.header.context = {seed * 5 + 1, seed + 9};
+  object.header.parent_context = {seed, 4};
+  object.header.base_position = static_cast<uint32_t>(seed * 16);
+  object.header.encoding =
+      seed % 2 == 0 ? base::RotaryEncoding::kUnrotated : base::RotaryEncoding::kRotated;
+  object.header.arithmetic = static_cast<base::RotaryArithmetic>(seed % 3);
+  object.header.lineage = static_cast<base::Lineage>(seed % 2);
+  for (uint32_t i = 0; i < num_tokens; ++i)
+    object.header.tokens.push_back(static_cast<uint32_t>(seed * 1000 + i));
+  object.bytes = PatternBytes(seed, bytes);
+  return object;
+}
+
+inline TestObject Blob(uint64_t seed, uint64_t bytes) {
+  TestObject object;
+  object.header.kind = base::ObjectKind::kBlob;
+  object.header.content = {~seed, seed + 1};
+  object.header.blob_bytes = bytes;
+  object.bytes = PatternBytes(seed, bytes);
+  return object;
+}
+
+inline absl::Status WriteOne(DiskTier& tier, const TestObject& object) {
+  return tier.Write({object.Item()}).at(0);
+}
+
+// Reads `object` into memory of the same runs; what came is in `bytes`.
+inline absl::Status ReadBack(DiskTier& tier, const TestObject& object,
+                             std::vector<std::byte>* bytes) {
+  bytes->assign(object.bytes.size(), std::byte{0xee});
+  return tier.Read(object.key(), object.Runs<std::byte>(*bytes));
+}
+
+// OK only when every byte is the object's.
+inline absl::Status CheckReadBack(DiskTier& tier, const TestObject& object) {
+  std::vector<std::byte> bytes;
+  if (absl::Status status = ReadBack(tier, object, &bytes); !status.ok()) return status;
+  return bytes == object.bytes ? absl::OkStatus() : absl::InternalError("other bytes came back");
+}
+
+inline uint64_t DirectoryBytes(const std::string& path) {
+  uint64_t bytes = 0;
+  std::error_code error;
+  for (std::filesystem::recursive_directory_iterator it(path, error), end; !error && it != end;
+       it.increment(error)) {
+    std::error_code ignored;
+    if (it->is_regular_file(ignored)) bytes += it->file_size(ignored);
+  }
+  return bytes;
+}
+
+class DiskTest : public ::testing::Test {
+ protected:
+  // Closes the tier that is open and opens it again.
+  RocksTier& Open() {
+    tier_.reset();
+    auto tier = RocksTier::Open(options_);
+    EXPECT_TRUE(tier.ok()) << tier.status();
+    tier_ = *std::move(tier);
+    return *tier_;
+  }
+
+  ScratchDirectory directory_;
+  RocksTierOptions options_{.disk = {.path = directory_.path() + "/tier"}};
+  std::unique_ptr<RocksTier> tier_;
+};
+
+}  // namespace cistern::storage
