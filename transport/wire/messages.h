@@ -37,6 +37,7 @@ struct HelloRequest {
   uint32_t version = kProtocolVersion;
   std::string client_name;   // for logs and `cistern status`
   bool want_mapping = true;  // same host: ask for the arena's file descriptor
+  friend bool operator==(const HelloRequest&, const HelloRequest&) = default;
 };
 
 struct HelloReply {
@@ -44,15 +45,18 @@ struct HelloReply {
   std::string node_name;
   uint64_t incarnation = 0;
   uint64_t arena_bytes = 0;  // 0: nothing is mapped, bytes come by Read
+  friend bool operator==(const HelloReply&, const HelloReply&) = default;
 };
 
 // ---- Models
 
 struct RegisterModelRequest {
   std::string spec_json;  // base::ModelSpec::ToJson
+  friend bool operator==(const RegisterModelRequest&, const RegisterModelRequest&) = default;
 };
 struct RegisterModelReply {
   base::Key fingerprint;
+  friend bool operator==(const RegisterModelReply&, const RegisterModelReply&) = default;
 };
 
 // ---- Finding and reading
@@ -67,6 +71,7 @@ struct FindItem {
   base::Key content;
   base::Key context;
   bool accept_content = false;  // another context will do
+  friend bool operator==(const FindItem&, const FindItem&) = default;
 };
 
 // Looks up the chunks of one prompt, in order. It neither refreshes nor pins what it finds unless
@@ -79,6 +84,7 @@ struct FindRequest {
   bool neighbours =
       true;  // also describe stored segments beside the gaps, for reuse of part of a segment
   std::vector<FindItem> items;
+  friend bool operator==(const FindRequest&, const FindRequest&) = default;
 };
 
 // A stored object, as a reader needs it.
@@ -88,6 +94,7 @@ struct ObjectRef {
   Where where = Where::kMiss;
   LeaseId lease = 0;
   std::vector<base::BlockRef> blocks;  // in page order; filled when leased
+  friend bool operator==(const ObjectRef&, const ObjectRef&) = default;
 };
 
 struct FindResult {
@@ -96,6 +103,7 @@ struct FindResult {
   base::Lineage lineage =
       base::Lineage::kExact;  // of the hit: a linked context is always approximate
   uint32_t object = 0;        // index into FindReply::objects
+  friend bool operator==(const FindResult&, const FindResult&) = default;
 };
 
 // A segment that may share tokens with a chunk that was not found. `after`: its first tokens
@@ -107,18 +115,21 @@ struct Neighbour {
   Match match = Match::kExact;
   base::Lineage lineage = base::Lineage::kExact;
   uint32_t object = 0;
+  friend bool operator==(const Neighbour&, const Neighbour&) = default;
 };
 
 struct FindReply {
   std::vector<FindResult> results;  // one per item
   std::vector<Neighbour> neighbours;
   std::vector<ObjectRef> objects;
+  friend bool operator==(const FindReply&, const FindReply&) = default;
 };
 
 // Leases objects, bringing them from disk first. Answered when all are settled or the call's
 // deadline is near.
 struct LeaseRequest {
   std::vector<ObjectId> objects;
+  friend bool operator==(const LeaseRequest&, const LeaseRequest&) = default;
 };
 enum class LeaseOutcome : uint8_t {
   kLeased = 0,
@@ -130,32 +141,41 @@ struct LeaseResult {
   bool from_disk = false;
   LeaseId lease = 0;
   std::vector<base::BlockRef> blocks;
+  friend bool operator==(const LeaseResult&, const LeaseResult&) = default;
 };
 struct LeaseReply {
   std::vector<LeaseResult> results;
+  friend bool operator==(const LeaseReply&, const LeaseReply&) = default;
 };
 
 struct ReleaseRequest {
   std::vector<LeaseId> leases;
+  friend bool operator==(const ReleaseRequest&, const ReleaseRequest&) = default;
 };
-struct ReleaseReply {};
+struct ReleaseReply {
+  friend bool operator==(const ReleaseReply&, const ReleaseReply&) = default;
+};
 
 // Bytes of leased objects by copy. Payload of the reply, dense: for each layer, for each lease, its
-// rows (all tokens); a blob is its bytes. `checksum` is XXH3-64 of the whole payload.
+// rows (all tokens); a blob is its bytes. `checksum` is of the whole payload (transport/checksum.h);
+// 0 = not checked.
 struct ReadRequest {
   std::vector<LeaseId> leases;
   uint32_t layer_begin = 0;
   uint32_t layer_end = 0;
+  friend bool operator==(const ReadRequest&, const ReadRequest&) = default;
 };
 struct ReadReply {
   uint64_t payload_bytes = 0;
   uint64_t checksum = 0;
+  friend bool operator==(const ReadReply&, const ReadReply&) = default;
 };
 
 // ---- Publishing
 
 struct ReserveRequest {
   std::vector<base::ObjectHeader> headers;
+  friend bool operator==(const ReserveRequest&, const ReserveRequest&) = default;
 };
 enum class ReserveOutcome : uint8_t {
   kReserved = 0,
@@ -166,32 +186,42 @@ enum class ReserveOutcome : uint8_t {
 struct ReserveResult {
   ReserveOutcome outcome = ReserveOutcome::kNoRoom;
   ReservationId reservation = 0;
+  friend bool operator==(const ReserveResult&, const ReserveResult&) = default;
 };
 struct ReserveReply {
   std::vector<ReserveResult> results;
+  friend bool operator==(const ReserveReply&, const ReserveReply&) = default;
 };
 
-// Rows into reserved blocks. Payload of the request, dense, in ReadRequest's order. `checksum` is
-// XXH3-64 of the payload; 0 = not checked.
+// Rows into reserved blocks. Payload of the request, dense, in ReadRequest's order. `checksum` as in
+// ReadReply.
 struct WriteRequest {
   std::vector<ReservationId> reservations;
   uint32_t layer_begin = 0;
   uint32_t layer_end = 0;
   uint64_t checksum = 0;
+  friend bool operator==(const WriteRequest&, const WriteRequest&) = default;
 };
-struct WriteReply {};
+struct WriteReply {
+  friend bool operator==(const WriteReply&, const WriteReply&) = default;
+};
 
 // Visible from here on. FailedPrecondition when a layer was never written.
 struct CommitRequest {
   std::vector<ReservationId> reservations;
+  friend bool operator==(const CommitRequest&, const CommitRequest&) = default;
 };
 struct CommitReply {
   uint32_t committed = 0;
+  friend bool operator==(const CommitReply&, const CommitReply&) = default;
 };
 struct AbortRequest {
   std::vector<ReservationId> reservations;
+  friend bool operator==(const AbortRequest&, const AbortRequest&) = default;
 };
-struct AbortReply {};
+struct AbortReply {
+  friend bool operator==(const AbortReply&, const AbortReply&) = default;
+};
 
 // "This stored object also serves in another context, approximately": what a worker says of a chunk
 // that it reused by content, so that the next turn of the same conversation finds its whole past in
@@ -200,12 +230,15 @@ struct LinkItem {
   ObjectId object = 0;
   base::Key context;
   base::Key parent_context;
+  friend bool operator==(const LinkItem&, const LinkItem&) = default;
 };
 struct LinkRequest {
   std::vector<LinkItem> items;
+  friend bool operator==(const LinkRequest&, const LinkRequest&) = default;
 };
 struct LinkReply {
   uint32_t linked = 0;
+  friend bool operator==(const LinkReply&, const LinkReply&) = default;
 };
 
 // ---- Administration
@@ -232,9 +265,11 @@ struct AdminRequest {
   bool all = false;
   uint32_t limit = 0;   // of rows; 0 = the node's default
   uint64_t cursor = 0;  // of a listing
+  friend bool operator==(const AdminRequest&, const AdminRequest&) = default;
 };
 struct AdminReply {
   std::string json;  // one JSON object; tools print it or a table of it
+  friend bool operator==(const AdminReply&, const AdminReply&) = default;
 };
 
 // ---- Envelope
@@ -245,7 +280,10 @@ struct ErrorReply {
   std::string message;
 
   static ErrorReply From(const absl::Status& status) {
-    return {static_cast<int32_t>(status.raw_code()), std::string(status.message())};
+    return {
+      static_cast<int32_t>(status.raw_code()), std::string(status.message()) friend bool operator==(
+                                                   const ErrorReply&, const ErrorReply&) = default;
+    };
   }
   absl::Status ToStatus() const {
     return absl::Status(static_cast<absl::StatusCode>(code), message);
