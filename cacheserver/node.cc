@@ -1,0 +1,294 @@
+#include "cacheserver/node.h"
+
+#include <chrono>
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+#include "base/status_macros.h"
+#include "base/units.h"
+#include "cacheserver/load_models.h"
+#include "cacheserver/service/node_service.h"
+#include "cacheserver/summary.h"
+#include "cacheserver/version.h"
+
+namespace cistern::cacheserver {
+namespace {
+
+constexpr size_t kMaxDiskTasks = 65536;  // reads that wait for a disk thread
+constexpr size_t kMaxCopyTasks = 65536;  // payloads that wait for a copy thread
+constexpr size_t kMaxParkedCalls = 65536;
+constexpr absl::Duration kHousekeepEvery = absl::Seconds(1);
+
+uint64_t NewIncarnation() {
+  std::random_device random;
+  const uint64_t number = (uint64_t{random()} << 32) | random();
+  return number == 0 ? 1 : number;
+}
+
+storage::StoreOptions StoreOptionsOf(const NodeConfig& config) {
+  storage::StoreOptions options;
+  options.variants_per_content = config.variants_per_content;
+  options.has_disk = !config.disk_path.empty();
+  options.high_watermark = config.demote_above;
+  options.low_watermark = config.demote_below;
+  return options;
+}
+
+}  // namespace
+
+// Members are in the order of their making; they go in reverse.
+struct Node::Impl {
+  Impl(const NodeConfig& node_config, Log* node_log, const base::Clock* node_clock)
+      : config(node_config),
+        log(node_log),
+        clock(node_clock),
+        started(node_clock->Now()),
+        incarnation(NewIncarnation()),
+        sessions({.leases = node_config.max_leases_per_session,
+                  .reservations = node_config.max_reservations_per_session}) {}
+
+  absl::Status OpenStorage();
+  absl::Status LoadDisk();
+  void StartThreads();
+  absl::Status OpenDoor();
+  void Housekeep();
+  void StopThreads();
+
+  const NodeConfig config;
+  Log* const log;
+  const base::Clock* const clock;
+  const absl::Time started;
+  const uint64_t incarnation;
+  Counters counters;
+  std::unique_ptr<storage::DiskTier> disk;
+  std::unique_ptr<storage::Arena> arena;
+  std::unique_ptr<LockedStore> store;
+  Sessions sessions;
+  std::unique_ptr<ModelBook> models;
+  std::unique_ptr<RoomQueue> room;
+  std::unique_ptr<WorkPool> copy_pool;
+  std::unique_ptr<WorkPool> disk_pool;
+  std::unique_ptr<Demoter> demoter;
+  std::unique_ptr<Stager> stager;
+  std::unique_ptr<NodeService> service;
+
+  base::Mutex server_mutex;
+  transport::Server* server ABSL_GUARDED_BY(server_mutex) = nullptr;
+  std::unique_ptr<transport::Server> own_server;
+
+  base::Mutex timer_mutex;
+  base::CondVar timer_changed;
+  bool timer_stop ABSL_GUARDED_BY(timer_mutex) = false;
+  std::thread timer;
+  bool stopped = false;
+};
+
+absl::Status Node::Impl::OpenStorage() {
+  if (!config.disk_path.empty()) {
+    CISTERN_ASSIGN_OR_RETURN(disk, storage::DiskTier::Open({.path = config.disk_path,
+                                                            .max_bytes = config.disk_max_bytes,
+                                                            .direct_io = config.direct_io}));
+  }
+  absl::StatusOr<std::unique_ptr<storage::Arena>> memory =
+      storage::Arena::Create({.bytes = config.pool_bytes,
+                              .incarnation = incarnation,
+                              .huge_pages = config.huge_pages,
+                              .pre_touch = config.pre_touch});
+  if (!memory.ok())
+    return absl::Status(memory.status().code(),
+                        absl::StrCat("pool_bytes = ", base::FormatBytes(config.pool_bytes), ": ",
+                                     memory.status().message()));
+  arena = *std::move(memory);
+  store = std::make_unique<LockedStore>(StoreOptionsOf(config), arena.get());
+  models = std::make_unique<ModelBook>(disk.get());
+  return absl::OkStatus();
+}
+
+absl::Status Node::Impl::LoadDisk() {
+  CISTERN_ASSIGN_OR_RETURN(const std::vector<base::ModelSpec> configured,
+                           LoadModels(config.models));
+  absl::Status status;
+  uint64_t records = 0;
+  uint64_t refused = 0;
+  store->With([&](storage::Store& locked) {
+    for (const base::ModelSpec& spec : configured) {
+      status = CheckModelFits(spec, arena->slab_bytes_total());
+      if (status.ok()) status = locked.RegisterModel(spec);
+      if (!status.ok()) return;
+    }
+    if (disk == nullptr) return;
+    status = disk->ForEachModel([&](const base::ModelSpec& spec) {
+      if (locked.RegisterModel(spec).ok()) models->MarkPersisted(spec.Fingerprint());
+    });
+    if (!status.ok()) return;
+    status = disk->ForEachRecord([&](const base::ObjectHeader& header) {
+      ++(locked.AddDiskRecord(header, started).ok() ? records : refused);
+    });
+  });
+  CISTERN_RETURN_IF_ERROR(status);
+  if (disk != nullptr)
+    log->Info("disk tier opened", {{"path", config.disk_path},
+                                   {"objects", records},
+                                   {"not_usable", refused},
+                                   {"bytes", disk->Stats().payload_bytes}});
+  return absl::OkStatus();
+}
+
+void Node::Impl::StartThreads() {
+  room = std::make_unique<RoomQueue>(clock, kMaxParkedCalls);
+  copy_pool = std::make_unique<WorkPool>("cistern-copy", config.copy_threads, kMaxCopyTasks);
+  Parts parts;
+  parts.config = &config;
+  parts.clock = clock;
+  parts.log = log;
+  parts.counters = &counters;
+  parts.store = store.get();
+  parts.sessions = &sessions;
+  parts.arena = arena.get();
+  parts.room = room.get();
+  parts.copy_pool = copy_pool.get();
+  parts.blob_block_bytes = StoreOptionsOf(config).blob_block_bytes;
+  if (disk != nullptr) {
+    disk_pool = std::make_unique<WorkPool>("cistern-disk", config.disk_threads, kMaxDiskTasks);
+    const auto room_came = [this] { room->RoomCame(); };
+    demoter =
+        std::make_unique<Demoter>(DemoterOptions{.batch_bytes = config.demote_batch_bytes,
+                                                 .blob_block_bytes = parts.blob_block_bytes,
+                                                 .eager = config.demote_eagerly},
+                                  Demoter::Parts{store.get(), arena.get(), disk.get(), models.get(),
+                                                 &counters, log, clock, room_came});
+    stager = std::make_unique<Stager>(Stager::Parts{store.get(), arena.get(), disk.get(),
+                                                    disk_pool.get(), &counters, log,
+                                                    parts.blob_block_bytes, room_came});
+    parts.disk = disk.get();
+    parts.models = models.get();
+    parts.disk_pool = disk_pool.get();
+    parts.demoter = demoter.get();
+    parts.stager = stager.get();
+  }
+  parts.server_stats = [this] {
+    base::MutexLock lock(&server_mutex);
+    return server == nullptr ? transport::ServerStats{} : server->stats();
+  };
+  parts.facts = [this] {
+    base::MutexLock lock(&server_mutex);
+    return NodeFacts{incarnation, started, server == nullptr ? "" : server->unix_path(),
+                     server == nullptr ? "" : server->ucx_address()};
+  };
+  service = std::make_unique<NodeService>(parts);
+  timer = std::thread([this] {
+    NameThread("cistern-timer");
+    Housekeep();
+  });
+}
+
+absl::Status Node::Impl::OpenDoor() {
+  transport::ServerOptions options;
+  options.unix_path = config.unix_socket;
+  options.ucx_address = config.ucx_address;
+  options.lanes = config.lanes;
+  options.max_sessions = config.max_sessions;
+  options.max_calls_per_session = config.max_calls_per_session;
+  options.node_name = config.name;
+  options.incarnation = incarnation;
+  options.arena_fd = arena->fd();
+  options.arena_bytes = arena->mapped_bytes();
+  options.arena = arena->data();
+  options.allow_mapping = config.allow_mapping;
+  CISTERN_ASSIGN_OR_RETURN(own_server, transport::StartServer(options, service.get()));
+  base::MutexLock lock(&server_mutex);
+  server = own_server.get();
+  return absl::OkStatus();
+}
+
+void Node::Impl::Housekeep() {
+  Summary summary(log);
+  for (;;) {
+    {
+      base::MutexLock lock(&timer_mutex);
+      timer_changed.wait_for(timer_mutex, absl::ToChronoNanoseconds(kHousekeepEvery),
+                             [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return timer_stop; });
+      if (timer_stop) return;
+    }
+    service->Housekeep();
+    summary.Update(store->With([](storage::Store& locked) { return locked.Stats(); }),
+                   clock->Now());
+  }
+}
+
+void Node::Impl::StopThreads() {
+  if (service != nullptr && !service->Drain(config.drain_timeout))
+    log->Warning("calls were still in progress when the node stopped",
+                 {{"waited", absl::FormatDuration(config.drain_timeout)}});
+  if (own_server != nullptr) own_server->Stop();
+  if (timer.joinable()) {
+    {
+      base::MutexLock lock(&timer_mutex);
+      timer_stop = true;
+    }
+    timer_changed.notify_all();
+    timer.join();
+  }
+  if (room != nullptr) room->Stop();
+  if (copy_pool != nullptr) copy_pool->Stop();
+  if (disk_pool != nullptr) disk_pool->Stop();
+}
+
+absl::StatusOr<std::unique_ptr<Node>> Node::Start(const NodeConfig& config, Log* log,
+                                                  const base::Clock* clock) {
+  CISTERN_RETURN_IF_ERROR(ValidateConfig(config));
+  std::unique_ptr<Node> node(new Node(std::make_unique<Impl>(config, log, clock)));
+  Impl& impl = *node->impl_;
+  CISTERN_RETURN_IF_ERROR(impl.OpenStorage());
+  CISTERN_RETURN_IF_ERROR(impl.LoadDisk());
+  impl.StartThreads();
+  if (!config.unix_socket.empty() || !config.ucx_address.empty())
+    CISTERN_RETURN_IF_ERROR(impl.OpenDoor());
+  log->Info("node started", {{"name", config.name},
+                             {"version", kVersion},
+                             {"unix_socket", node->unix_socket()},
+                             {"ucx_address", node->ucx_address()},
+                             {"pool_bytes", config.pool_bytes},
+                             {"disk_path", config.disk_path}});
+  return node;
+}
+
+Node::Node(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Node::~Node() { Stop(); }
+
+void Node::Stop() {
+  if (std::exchange(impl_->stopped, true)) return;
+  Impl& impl = *impl_;
+  impl.StopThreads();
+  if (impl.demoter != nullptr) {
+    if (impl.config.flush_on_stop) {
+      impl.demoter->Flush(impl.clock->Now() + impl.config.flush_timeout,
+                          [log = impl.log](const FlushReport& report) {
+                            log->Info("memory written to disk",
+                                      {{"objects", report.objects},
+                                       {"bytes", report.bytes},
+                                       {"failures", report.failures},
+                                       {"not_written_bytes", report.dirty_bytes_left},
+                                       {"error", report.first_error}});
+                          });
+    }
+    impl.demoter->Stop();  // answers the flush first
+  }
+  if (impl.service != nullptr) impl.log->Info("node stopped", {{"name", impl.config.name}});
+}
+
+std::string Node::unix_socket() const {
+  base::MutexLock lock(&impl_->server_mutex);
+  return impl_->server == nullptr ? "" : impl_->server->unix_path();
+}
+
+std::string Node::ucx_address() const {
+  base::MutexLock lock(&impl_->server_mutex);
+  return impl_->server == nullptr ? "" : impl_->server->ucx_address();
+}
+
+transport::Service* Node::service() { return impl_->service.get(); }
+
+}  // namespace cistern::cacheserver

@@ -1,0 +1,62 @@
+// A cache node: memory, store, disk tier, the threads around them, and the door.
+//
+//   Start ─► (serves) ─► Stop
+//
+// Start   disk tier, memory, store; models, then the index of what is on disk; threads; last the
+//         sockets. The first thing that fails is the error, and nothing is left behind
+// Stop    no new calls; those in progress end (drain_timeout); sessions close; what lies in memory
+//         only is written to disk if the configuration says so (flush_timeout)
+//
+// Thread   Start, Stop: one. The rest: any
+// Errors   InvalidArgument: the configuration. AlreadyExists: another server has the socket or
+//          port. FailedPrecondition: another process has the disk directory. ResourceExhausted: not
+//          the memory that was asked for. Each says what to do
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "cacheserver/config.h"
+#include "cacheserver/log.h"
+#include "transport/service.h"
+
+namespace cistern::cacheserver {
+
+class NodeService;
+
+class Node {
+ public:
+  // `log` and `clock` outlive the node.
+  static absl::StatusOr<std::unique_ptr<Node>> Start(const NodeConfig& config, Log* log,
+                                                     const base::Clock* clock);
+  ~Node();  // Stop
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  void Stop();
+
+  // As bound; "" = none.
+  std::string unix_socket() const;
+  std::string ucx_address() const;
+
+  // For servers of another kind, such as links within the process.
+  transport::Service* service();
+  transport::ServerOptions ServerOptionsForLocal() const;
+  // Where `status` finds the counters of such a server; it outlives the node's serving.
+  void SetServer(transport::Server* server);
+
+ private:
+  struct Impl;
+  explicit Node(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace cistern::cacheserver

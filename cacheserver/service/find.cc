@@ -1,0 +1,172 @@
+// Find: which chunks of a prompt are stored, leased on the way, and what is stored beside the gaps.
+#include <optional>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+
+#include "cacheserver/service/handlers.h"
+
+namespace cistern::cacheserver {
+namespace {
+
+using storage::Store;
+using transport::FindItem;
+using transport::FindReply;
+using transport::FindRequest;
+using transport::FindResult;
+
+// An encoded reply has kMaxMessageBytes at most; this leaves room for what the estimate forgets.
+constexpr uint64_t kMaxReplyBytes = transport::kMaxMessageBytes * 3 / 4;
+constexpr uint64_t kObjectBytes = 192;  // of a description, without tokens and blocks
+constexpr uint64_t kNeighbourBytes = 24;
+
+// Fills one reply, under the lock.
+class Finder {
+ public:
+  Finder(const Parts& parts, Store& store, transport::SessionId session, const FindRequest& request)
+      : parts_(parts), store_(store), session_(session), request_(request) {
+    reply_.results.resize(request.items.size());
+  }
+
+  void Run() {
+    for (size_t i = 0; i < request_.items.size(); ++i)
+      FindOne(request_.items[i], &reply_.results[i]);
+    if (request_.neighbours) {
+      for (size_t i = 0; i < request_.items.size(); ++i)
+        DescribeNeighbours(static_cast<int32_t>(i));
+    }
+  }
+
+  FindReply Take() { return std::move(reply_); }
+  bool truncated() const { return truncated_; }
+
+ private:
+  void FindOne(const FindItem& item, FindResult* result) {
+    const storage::Found found = store_.Find({.content = item.content,
+                                              .context = item.context,
+                                              .accept_content = item.accept_content,
+                                              .lossless = request_.lossless});
+    const std::optional<uint32_t> object = Describe(found.object, request_.lease);
+    if (!object.has_value()) return;
+    result->where = reply_.objects[*object].where;
+    result->match = static_cast<transport::Match>(found.match);
+    result->lineage = found.lineage;
+    result->object = *object;
+  }
+
+  bool Hit(int32_t item) const { return reply_.results[item].where != transport::Where::kMiss; }
+  const base::ObjectHeader& HeaderOf(int32_t item) const {
+    return reply_.objects[reply_.results[item].object].header;
+  }
+
+  void DescribeNeighbours(int32_t item) {
+    if (Hit(item)) return;
+    if (item == 0 || Hit(item - 1)) After(item - 1);
+    const bool last_of_gap =
+        item + 1 < static_cast<int32_t>(request_.items.size()) && Hit(item + 1);
+    if (last_of_gap) Before(item + 1);
+  }
+
+  // What may continue `item`: in the asked context, and, if another will do, in the hit's own.
+  void After(int32_t item) {
+    const base::Key asked = item < 0 ? request_.start_context : request_.items[item].context;
+    AddChildren(item, asked, transport::Match::kExact);
+    if (item < 0 || !request_.items[item + 1].accept_content) return;
+    const base::Key own = HeaderOf(item).context;
+    if (own != asked) AddChildren(item, own, transport::Match::kContent);
+  }
+
+  void AddChildren(int32_t item, const base::Key& context, transport::Match match) {
+    for (const storage::Found& found : store_.Children(context, request_.lossless))
+      AddNeighbour(item, /*after=*/true, match, found);
+  }
+
+  // What precedes `item` where the hit was computed.
+  void Before(int32_t item) {
+    const base::Key own_parent = HeaderOf(item).parent_context;
+    const bool same_past = own_parent == request_.items[item - 1].context;
+    if (!same_past && !request_.items[item - 1].accept_content) return;
+    AddNeighbour(item, /*after=*/false,
+                 same_past ? transport::Match::kExact : transport::Match::kContent,
+                 store_.ByContext(own_parent, request_.lossless));
+  }
+
+  void AddNeighbour(int32_t item, bool after, transport::Match match, const storage::Found& found) {
+    if (reply_.neighbours.size() >= transport::kMaxItems) return;
+    const std::optional<uint32_t> object = Describe(found.object, /*lease=*/false);
+    if (!object.has_value()) return;
+    reply_.neighbours.push_back({.item = item,
+                                 .after = after,
+                                 .match = match,
+                                 .lineage = found.lineage,
+                                 .object = *object});
+    bytes_ += kNeighbourBytes;
+  }
+
+  // The object's place in the reply; nothing when it is a miss, or when the reply is full.
+  std::optional<uint32_t> Describe(const storage::ObjectView& view, bool lease) {
+    if (view.where == storage::Where::kMiss || view.header->model != request_.model ||
+        view.header->kind != base::ObjectKind::kSegment)
+      return std::nullopt;
+    if (const auto known = index_.find(view.id); known != index_.end()) return known->second;
+    const uint64_t bytes =
+        kObjectBytes + view.header->tokens.size() * (sizeof(base::TokenId) + 1);  // and its blocks
+    if (reply_.objects.size() >= transport::kMaxItems || bytes_ + bytes > kMaxReplyBytes) {
+      truncated_ = true;
+      return std::nullopt;
+    }
+    bytes_ += bytes;
+    transport::ObjectRef object;
+    object.id = view.id;
+    object.header = *view.header;  // a copy, before Acquire makes the view stale
+    object.where = static_cast<transport::Where>(view.where);
+    if (lease && view.where == storage::Where::kMemory) Lease(&object);
+    const auto place = static_cast<uint32_t>(reply_.objects.size());
+    reply_.objects.push_back(std::move(object));
+    index_[view.id] = place;
+    return place;
+  }
+
+  // Without a lease (a limit) the object is described all the same: Lease may be asked later.
+  void Lease(transport::ObjectRef* object) {
+    absl::StatusOr<storage::Lease> lease =
+        parts_.sessions->Acquire(store_, session_, object->id, parts_.Now());
+    if (!lease.ok()) {
+      Counters::Bump(parts_.counters->limited);
+      return;
+    }
+    object->lease = lease->id;
+    object->blocks = std::move(lease->blocks);
+  }
+
+  const Parts& parts_;
+  Store& store_;
+  const transport::SessionId session_;
+  const FindRequest& request_;
+  FindReply reply_;
+  absl::flat_hash_map<storage::ObjectId, uint32_t> index_;
+  uint64_t bytes_ = 0;
+  bool truncated_ = false;
+};
+
+}  // namespace
+
+void HandleFind(const Parts& parts, CallPtr call) {
+  const auto& request = call->request<FindRequest>();
+  absl::StatusOr<FindReply> reply =
+      parts.store->With([&](Store& store) -> absl::StatusOr<FindReply> {
+        if (store.FindModel(request.model) == nullptr) {
+          return absl::FailedPreconditionError(
+              absl::StrCat("model ", request.model.ToHex(),
+                           " is not known to this node: register it, then try again"));
+        }
+        Finder finder(parts, store, call->session(), request);
+        finder.Run();
+        if (finder.truncated()) Counters::Bump(parts.counters->truncated_finds);
+        return finder.Take();
+      });
+  if (!reply.ok()) return call->Fail(reply.status());
+  call->Answer(*std::move(reply));
+}
+
+}  // namespace cistern::cacheserver
