@@ -157,8 +157,8 @@ struct ReleaseReply {
 };
 
 // Bytes of leased objects by copy. Payload of the reply, dense: for each layer, for each lease, its
-// rows (all tokens); a blob is its bytes. `checksum` is of the whole payload (transport/checksum.h);
-// 0 = not checked.
+// rows (all tokens); a blob is its bytes. `checksum` is of the whole payload
+// (transport/checksum.h); 0 = not checked.
 struct ReadRequest {
   std::vector<LeaseId> leases;
   uint32_t layer_begin = 0;
@@ -193,8 +193,8 @@ struct ReserveReply {
   friend bool operator==(const ReserveReply&, const ReserveReply&) = default;
 };
 
-// Rows into reserved blocks. Payload of the request, dense, in ReadRequest's order. `checksum` as in
-// ReadReply.
+// Rows into reserved blocks. Payload of the request, dense, in ReadRequest's order. `checksum` as
+// in ReadReply.
 struct WriteRequest {
   std::vector<ReservationId> reservations;
   uint32_t layer_begin = 0;
@@ -280,14 +280,12 @@ struct ErrorReply {
   std::string message;
 
   static ErrorReply From(const absl::Status& status) {
-    return {
-      static_cast<int32_t>(status.raw_code()), std::string(status.message()) friend bool operator==(
-                                                   const ErrorReply&, const ErrorReply&) = default;
-    };
+    return {static_cast<int32_t>(status.raw_code()), std::string(status.message())};
   }
   absl::Status ToStatus() const {
     return absl::Status(static_cast<absl::StatusCode>(code), message);
   }
+  friend bool operator==(const ErrorReply&, const ErrorReply&) = default;
 };
 
 using Request = std::variant<HelloRequest, RegisterModelRequest, FindRequest, LeaseRequest,
