@@ -54,7 +54,7 @@ absl::Status FromRocks(const rocksdb::Status& status, absl::string_view doing) {
         "; the disk is full: free space on it, evict objects, or give the tier another disk"));
   }
   if (status.IsNotFound()) return absl::NotFoundError(text);
-  if (status.IsCorruption()) return absl::DataLossError(text);
+  if (status.IsCorruption() || status.IsPathNotFound()) return absl::DataLossError(text);
   if (status.IsIOError() || status.IsBusy() || status.IsTimedOut() || status.IsTryAgain() ||
       status.IsAborted() || status.IsIncomplete() || status.IsShutdownInProgress()) {
     return absl::UnavailableError(text);

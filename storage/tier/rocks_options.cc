@@ -51,6 +51,7 @@ rocksdb::DBOptions DatabaseOptions(bool direct_io, rocksdb::Env* env) {
   if (env != nullptr) options.env = env;
   options.create_if_missing = true;
   options.create_missing_column_families = true;
+  options.paranoid_checks = false;  // a damaged or lost file costs its objects, not the whole tier
   options.use_direct_reads = direct_io;
   options.use_direct_io_for_flush_and_compaction = direct_io;
   options.writable_file_max_buffer_size = 1 << 20;  // larger ones measured slower: fresh memory

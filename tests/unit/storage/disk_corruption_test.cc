@@ -1,0 +1,206 @@
+// Damage on disk: every kind of it is found before a byte is used, counted, and costs no other
+// object.
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "rocksdb/db.h"
+
+#include "storage/tier/record.h"
+#include "tests/unit/storage/disk_fixture.h"
+
+namespace cistern::storage {
+namespace {
+
+using ::testing::HasSubstr;
+namespace fs = std::filesystem;
+
+constexpr uint64_t kPiece = 2 << 20;
+
+class DiskCorruptionTest : public DiskTest {
+ protected:
+  // The tier with three objects, each in a file of its own; the first has the write number 1.
+  void SetUp() override {
+    Open();
+    for (const TestObject& object : objects_) ASSERT_EQ(WriteOne(*tier_, object), absl::OkStatus());
+  }
+
+  // Writes past the tier, as bad memory or another program would.
+  void PutPiece(const PieceKey& key, const std::string& bytes) {
+    const RocksDb& rocks = tier_->rocks();
+    ASSERT_TRUE(rocks.db()->Put(rocksdb::WriteOptions(), rocks.pieces(), key.Encode(), bytes).ok());
+  }
+  void PutHeader(const std::string& key, const std::string& bytes) {
+    const RocksDb& rocks = tier_->rocks();
+    ASSERT_TRUE(rocks.db()->Put(rocksdb::WriteOptions(), rocks.headers(), key, bytes).ok());
+  }
+  std::string Header(const TestObject& object) {
+    std::string bytes;
+    const RocksDb& rocks = tier_->rocks();
+    EXPECT_TRUE(
+        rocks.db()
+            ->Get(rocksdb::ReadOptions(), rocks.headers(), EncodeRecordKey(object.key()), &bytes)
+            .ok());
+    return bytes;
+  }
+
+  // The files of payload, largest first. The tier must be closed to change them.
+  std::vector<fs::path> PieceFiles() {
+    std::vector<fs::path> files;
+    for (const auto& entry : fs::directory_iterator(options_.disk.path + "/rocksdb")) {
+      if (entry.path().extension() == ".sst") files.push_back(entry.path());
+    }
+    std::sort(files.begin(), files.end(),
+              [](auto& a, auto& b) { return fs::file_size(a) > fs::file_size(b); });
+    return files;
+  }
+  static void FlipByte(const fs::path& path, uint64_t offset) {
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(static_cast<std::streamoff>(offset));
+    const char flipped = static_cast<char>(file.get() ^ 0x10);
+    file.seekp(static_cast<std::streamoff>(offset));
+    file.put(flipped);
+    ASSERT_TRUE(file.good());
+  }
+
+  void ExpectOnlyTheFirstIsDamaged() {
+    EXPECT_EQ(CheckReadBack(*tier_, objects_[0]).code(), absl::StatusCode::kDataLoss);
+    EXPECT_EQ(tier_->Stats().checksum_failures, 1u);
+    EXPECT_EQ(tier_->Stats().read_failures, 1u);
+    EXPECT_EQ(tier_->Verify(objects_[0].key()).code(), absl::StatusCode::kDataLoss);
+    EXPECT_EQ(tier_->Stats().checksum_failures, 2u);
+    ExpectTheOthersAreWhole();
+    // The damaged one can be deleted and written again.
+    ASSERT_EQ(tier_->Delete({objects_[0].key()}), absl::OkStatus());
+    EXPECT_EQ(CheckReadBack(*tier_, objects_[0]).code(), absl::StatusCode::kNotFound);
+    ASSERT_EQ(WriteOne(*tier_, objects_[0]), absl::OkStatus());
+    EXPECT_EQ(CheckReadBack(*tier_, objects_[0]), absl::OkStatus());
+    ExpectTheOthersAreWhole();
+  }
+  void ExpectTheOthersAreWhole() {
+    EXPECT_EQ(CheckReadBack(*tier_, objects_[1]), absl::OkStatus());
+    EXPECT_EQ(CheckReadBack(*tier_, objects_[2]), absl::OkStatus());
+  }
+
+  const std::vector<TestObject> objects_ = {Segment(1, 3 * kPiece + 1000), Segment(2, kPiece + 1),
+                                            Blob(3, 100000)};
+};
+
+TEST_F(DiskCorruptionTest, AFlippedByteInAPiece) {
+  tier_.reset();
+  FlipByte(PieceFiles()[0], kPiece + 12345);
+  Open();
+  ExpectOnlyTheFirstIsDamaged();
+}
+
+// Index, properties and footer lie at the end of a file: without them none of its pieces can be
+// found.
+TEST_F(DiskCorruptionTest, AFlippedByteInTheTailOfAFile) {
+  for (uint64_t from_end : {10, 45, 200, 600, 900}) {
+    SCOPED_TRACE(from_end);
+    tier_.reset();
+    const fs::path file = PieceFiles()[0];
+    const uint64_t offset = fs::file_size(file) - from_end;
+    FlipByte(file, offset);
+    Open();
+    EXPECT_NE(CheckReadBack(*tier_, objects_[0]).code(), absl::StatusCode::kInternal);
+    ExpectTheOthersAreWhole();
+    tier_.reset();
+    FlipByte(file, offset);
+    Open();
+    EXPECT_EQ(CheckReadBack(*tier_, objects_[0]), absl::OkStatus());
+  }
+}
+
+TEST_F(DiskCorruptionTest, ATruncatedFile) {
+  tier_.reset();
+  fs::resize_file(PieceFiles()[0], kPiece);
+  Open();
+  ExpectOnlyTheFirstIsDamaged();
+}
+
+TEST_F(DiskCorruptionTest, AMissingFile) {
+  tier_.reset();
+  fs::remove(PieceFiles()[0]);
+  Open();
+  ExpectOnlyTheFirstIsDamaged();
+}
+
+// Below the file's own checksums everything fits: only ours sees that these are other bytes.
+TEST_F(DiskCorruptionTest, OtherBytesInPlaceOfAPiece) {
+  PutPiece({1, 2}, std::string(kPiece, 'x'));
+  ExpectOnlyTheFirstIsDamaged();
+}
+
+TEST_F(DiskCorruptionTest, WithoutVerificationOnlyVerifyLooks) {
+  options_.disk.verify_checksums = false;
+  Open();
+  PutPiece({1, 2}, std::string(kPiece, 'x'));
+  std::vector<std::byte> bytes;
+  EXPECT_EQ(ReadBack(*tier_, objects_[0], &bytes), absl::OkStatus());
+  EXPECT_NE(bytes, objects_[0].bytes);
+  EXPECT_EQ(tier_->Verify(objects_[0].key()).code(), absl::StatusCode::kDataLoss);
+}
+
+TEST_F(DiskCorruptionTest, AShortPiece) {
+  PutPiece({1, 4}, std::string(999, 'x'));
+  ExpectOnlyTheFirstIsDamaged();
+}
+
+TEST_F(DiskCorruptionTest, AMissingPiece) {
+  const RocksDb& rocks = tier_->rocks();
+  ASSERT_TRUE(
+      rocks.db()->Delete(rocksdb::WriteOptions(), rocks.pieces(), PieceKey{1, 3}.Encode()).ok());
+  const absl::Status status = CheckReadBack(*tier_, objects_[0]);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("incomplete"));
+  EXPECT_EQ(tier_->Verify(objects_[0].key()).code(), absl::StatusCode::kDataLoss);
+  ExpectTheOthersAreWhole();
+}
+
+// A damaged header is found by a read, dropped by a scan, and its payload is garbage from then on.
+TEST_F(DiskCorruptionTest, AnUnreadableHeaderIsDroppedAndCounted) {
+  const std::string key = EncodeRecordKey(objects_[0].key()), header = Header(objects_[0]);
+  for (const std::string& damaged :
+       {header.substr(0, 100), std::string(), header + "x", Header(objects_[1])}) {
+    PutHeader(key, damaged);
+    EXPECT_EQ(CheckReadBack(*tier_, objects_[0]).code(), absl::StatusCode::kDataLoss);
+  }
+  std::vector<base::Key> seen;
+  ASSERT_EQ(tier_->ForEachRecord([&](base::ObjectHeader found) { seen.push_back(found.content); }),
+            absl::OkStatus());
+  EXPECT_EQ(seen.size(), 2u);
+  EXPECT_EQ(tier_->Stats().dropped_headers, 1u);
+  EXPECT_EQ(tier_->Stats().records, 2u);
+  EXPECT_EQ(CheckReadBack(*tier_, objects_[0]).code(), absl::StatusCode::kNotFound);
+  ExpectTheOthersAreWhole();
+}
+
+TEST_F(DiskCorruptionTest, UnreadableHeadersAreDroppedAtTheStart) {
+  PutHeader(EncodeRecordKey(objects_[0].key()), "nonsense");
+  PutHeader("a key of another length", Header(objects_[1]));
+  Open();
+  EXPECT_EQ(tier_->Stats().dropped_headers, 2u);
+  EXPECT_EQ(tier_->Stats().records, 2u);
+  ExpectTheOthersAreWhole();
+  Open();
+  EXPECT_EQ(tier_->Stats().dropped_headers, 0u);  // they are gone for good
+  ASSERT_EQ(WriteOne(*tier_, objects_[0]), absl::OkStatus());
+  EXPECT_EQ(CheckReadBack(*tier_, objects_[0]), absl::OkStatus());
+}
+
+TEST_F(DiskCorruptionTest, AnUnreadableModelIsPassedOver) {
+  const RocksDb& rocks = tier_->rocks();
+  ASSERT_TRUE(
+      rocks.db()->Put(rocksdb::WriteOptions(), rocks.meta(), "model/zzz", "{not json").ok());
+  int models = 0;
+  EXPECT_EQ(tier_->ForEachModel([&](const base::ModelSpec&) { ++models; }), absl::OkStatus());
+  EXPECT_EQ(models, 0);
+  EXPECT_EQ(tier_->Stats().dropped_headers, 1u);
+}
+
+}  // namespace
+}  // namespace cistern::storage

@@ -1,0 +1,140 @@
+// Opening a disk tier: every way in which it can be refused says what is wrong and what to do.
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include <sys/mount.h>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "rocksdb/db.h"
+
+#include "storage/tier/disk_dir.h"
+#include "tests/unit/storage/disk_fixture.h"
+
+namespace cistern::storage {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+namespace fs = std::filesystem;
+
+class DiskOpenTest : public DiskTest {
+ protected:
+  std::string Refused(absl::StatusCode code) {
+    const absl::Status status = DiskTier::Open(options_.disk).status();
+    EXPECT_EQ(status.code(), code) << status;
+    return std::string(status.message());
+  }
+  void PutMeta(const std::string& key, const std::string& value) {
+    const RocksDb& rocks = tier_->rocks();
+    ASSERT_TRUE(rocks.db()->Put(rocksdb::WriteOptions(), rocks.meta(), key, value).ok());
+    tier_.reset();
+  }
+  std::string rocks_path() const { return options_.disk.path + "/rocksdb"; }
+};
+
+TEST_F(DiskOpenTest, MakesTheDirectoryAndItsParents) {
+  options_.disk.path = directory_.path() + "/a/b/c";
+  auto tier = DiskTier::Open(options_.disk);
+  ASSERT_TRUE(tier.ok()) << tier.status();
+  EXPECT_EQ((*tier)->Stats().records, 0u);
+  EXPECT_EQ(WriteOne(**tier, Segment(1, 100)), absl::OkStatus());
+}
+
+TEST_F(DiskOpenTest, ASecondOpenerIsRefusedUntilTheFirstCloses) {
+  Open();
+  EXPECT_THAT(
+      Refused(absl::StatusCode::kFailedPrecondition),
+      AllOf(HasSubstr("another server uses this directory"), HasSubstr("a directory of its own")));
+  tier_.reset();
+  EXPECT_TRUE(DiskTier::Open(options_.disk).ok());
+}
+
+TEST_F(DiskOpenTest, AFileInTheWayIsRefused) {
+  std::ofstream(options_.disk.path) << "a file";
+  EXPECT_THAT(Refused(absl::StatusCode::kInvalidArgument), HasSubstr("give a directory"));
+  options_.disk.path += "/below";
+  EXPECT_THAT(Refused(absl::StatusCode::kInvalidArgument), HasSubstr("give a directory"));
+  options_.disk.path = "";
+  EXPECT_THAT(Refused(absl::StatusCode::kInvalidArgument), HasSubstr("give a directory"));
+}
+
+TEST_F(DiskOpenTest, ADirectoryThatCannotBeMadeIsRefused) {
+  options_.disk.path = "/proc/cistern/tier";  // not even root can
+  const absl::Status status = DiskTier::Open(options_.disk).status();
+  EXPECT_FALSE(status.ok());
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("/proc/cistern"), HasSubstr("may write")));
+}
+
+TEST_F(DiskOpenTest, AReadOnlyFileSystemIsRefused) {
+  fs::create_directories(options_.disk.path);
+  if (mount("tmpfs", options_.disk.path.c_str(), "tmpfs", MS_RDONLY, nullptr) != 0) {
+    GTEST_SKIP() << "mounting a file system needs root";
+  }
+  EXPECT_THAT(Refused(absl::StatusCode::kPermissionDenied), HasSubstr("may write"));
+  umount(options_.disk.path.c_str());
+}
+
+TEST_F(DiskOpenTest, ANewerFormatIsRefusedAndLeftAlone) {
+  Open();
+  ASSERT_EQ(WriteOne(*tier_, Segment(1, 1000)), absl::OkStatus());
+  PutMeta("format", "2");
+  EXPECT_THAT(Refused(absl::StatusCode::kFailedPrecondition),
+              AllOf(HasSubstr("format 2"), HasSubstr("run the version that wrote it")));
+  EXPECT_THAT(Refused(absl::StatusCode::kFailedPrecondition), HasSubstr("format 2"));  // and again
+}
+
+TEST_F(DiskOpenTest, AForeignFormatMarkIsRefused) {
+  Open();
+  PutMeta("format", "penguin");
+  EXPECT_THAT(Refused(absl::StatusCode::kFailedPrecondition), HasSubstr("penguin"));
+}
+
+TEST_F(DiskOpenTest, SomebodyElsesDatabaseIsRefused) {
+  fs::create_directories(rocks_path());
+  rocksdb::Options options;
+  options.create_if_missing = true;
+  rocksdb::DB* db = nullptr;
+  ASSERT_TRUE(rocksdb::DB::Open(options, rocks_path(), &db).ok());
+  ASSERT_TRUE(db->Put(rocksdb::WriteOptions(), "their", "data").ok());
+  delete db;
+  EXPECT_THAT(Refused(absl::StatusCode::kFailedPrecondition),
+              HasSubstr("without Cistern's format mark"));
+}
+
+TEST_F(DiskOpenTest, UnknownColumnFamiliesAreRefused) {
+  Open();
+  rocksdb::ColumnFamilyHandle* family = nullptr;
+  ASSERT_TRUE(tier_->rocks().db()->CreateColumnFamily({}, "of_the_future", &family).ok());
+  tier_->rocks().db()->DestroyColumnFamilyHandle(family);
+  tier_.reset();
+  EXPECT_THAT(Refused(absl::StatusCode::kFailedPrecondition), HasSubstr("of_the_future"));
+}
+
+TEST_F(DiskOpenTest, ADamagedDatabaseSaysHowToStartAfresh) {
+  Open();
+  ASSERT_EQ(WriteOne(*tier_, Segment(1, 1000)), absl::OkStatus());
+  tier_.reset();
+  std::ofstream(rocks_path() + "/CURRENT") << "MANIFEST-999999\n";
+  EXPECT_THAT(Refused(absl::StatusCode::kDataLoss), HasSubstr("move the directory away"));
+}
+
+// What a killed server left half-written in the way in is removed.
+TEST_F(DiskOpenTest, UnfinishedFilesAreRemovedAtTheStart) {
+  Open();
+  tier_.reset();
+  const std::string left = options_.disk.path + "/incoming/77.sst";
+  std::ofstream(left) << std::string(100000, 'x');
+  Open();
+  EXPECT_FALSE(fs::exists(left));
+}
+
+TEST_F(DiskOpenTest, DirectIoIsUsedWhereThereIsOne) {
+  Open();
+  EXPECT_EQ(tier_->rocks().direct_io(), SupportsDirectIo(directory_.path()));
+}
+
+}  // namespace
+}  // namespace cistern::storage
