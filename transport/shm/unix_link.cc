@@ -20,6 +20,9 @@
 namespace cistern::transport {
 namespace {
 
+// For a node that is writing a reply's payload when the call's deadline passes.
+constexpr absl::Duration kOverdueGrace = absl::Seconds(1);
+
 template <typename T>
 void Append(std::vector<std::byte>* bytes, const T& value) {
   const auto* raw = reinterpret_cast<const std::byte*>(&value);
@@ -67,7 +70,7 @@ class UnixLink final : public Link {
   // On the lane.
   void OnEvents(uint32_t events);
   absl::Status OnFrame(IncomingFrame frame);
-  bool MayExpire(const PendingCall& call);
+  bool OnExpired(PendingCall& call);
   void Die(const absl::Status& status);
 
   const LinkOptions options_;
@@ -86,7 +89,7 @@ class UnixLink final : public Link {
 };
 
 absl::Status UnixLink::Open() {
-  core_->SetMayExpire([this](const PendingCall& call) { return MayExpire(call); });
+  core_->SetOnExpired([this](PendingCall& call) { return OnExpired(call); });
   absl::Status attached;
   lane_->RunAndWait([&] {
     attached = stream_->Attach(lane_.get(), [this](uint32_t events) { OnEvents(events); });
@@ -213,11 +216,14 @@ absl::Status UnixLink::OnFrame(IncomingFrame frame) {
   return core_->OnReply(frame.body);
 }
 
-bool UnixLink::MayExpire(const PendingCall& call) {
+bool UnixLink::OnExpired(PendingCall& call) {
   if (call.carrier_data == 0) return true;
   base::MutexLock lock(&tickets_mutex_);
   if (tickets_->Withdraw(static_cast<uint32_t>(call.carrier_data - 1))) return true;
-  if (!call.overdue) return false;
+  if (!call.overdue) {
+    core_->PutBack(std::move(call), kOverdueGrace);
+    return false;
+  }
   // It has begun to write and does not come to an end. Nothing may be believed of its buffers any
   // more.
   lane_->Post(
