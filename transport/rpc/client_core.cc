@@ -98,14 +98,6 @@ void ClientCore::Complete(PendingCall call, ReplyEnvelope envelope) {
 
 void ClientCore::Fail(PendingCall call, absl::Status status) { call.done(std::move(status)); }
 
-void ClientCore::PutBack(PendingCall call, absl::Duration grace) {
-  call.overdue = true;
-  call.deadline = After(MonoNow(), grace);
-  // The core looks for the next deadline when it has told of all that have passed.
-  if (!pending_.PutBack(call))
-    call.done(absl::UnavailableError("the connection to the node is gone"));
-}
-
 void ClientCore::OnDeath(absl::Status status) {
   alive_.store(false, std::memory_order_release);
   std::vector<PendingCall> left = pending_.Close(status);
@@ -146,8 +138,13 @@ void ClientCore::RunExpired() {
   // Before the look at what waits: a call that comes after it finds nothing armed and arms the lane
   // itself.
   armed_.store(kNever);
-  for (PendingCall& call : pending_.TakeExpired(MonoNow())) {
-    if (on_expired_ != nullptr && !on_expired_(call)) continue;
+  const MonoTime now = MonoNow();
+  for (PendingCall& call : pending_.TakeExpired(now)) {
+    if (may_expire_ != nullptr && !may_expire_(call)) {
+      call.overdue = true;
+      call.deadline = After(now, kOverdueGrace);
+      if (pending_.PutBack(call)) continue;
+    }
     call.done(absl::DeadlineExceededError("the node did not answer in time"));
   }
   const MonoTime next = pending_.NextDeadline();

@@ -32,16 +32,17 @@ namespace cistern::transport {
 
 class ClientCore : public std::enable_shared_from_this<ClientCore> {
  public:
-  // Told, on the lane's thread, that a call's deadline has passed, before its completion runs.
-  // True: complete it. False: the carrier has taken it, because its payload is moving just now: it
-  // completes it soon, or has put it back.
-  using OnExpired = absl::AnyInvocable<bool(PendingCall& call)>;
+  // Asked, on the lane's thread, whether a call whose deadline has passed may be completed now. If
+  // not, because its payload is moving just now, it waits kOverdueGrace longer; then (call.overdue)
+  // the peer is stuck, the carrier should give the connection up and must say true.
+  using MayExpire = absl::AnyInvocable<bool(const PendingCall& call)>;
+  static constexpr absl::Duration kOverdueGrace = absl::Seconds(1);
 
   // `lane` outlives the core's use: stop calling before stopping the lane.
   ClientCore(Lane* lane, uint32_t max_in_flight) : lane_(lane), pending_(max_in_flight) {}
 
   // Before the first call.
-  void SetOnExpired(OnExpired on_expired) { on_expired_ = std::move(on_expired); }
+  void SetMayExpire(MayExpire may_expire) { may_expire_ = std::move(may_expire); }
 
   struct Begun {
     uint64_t call_id = 0;
@@ -70,8 +71,6 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   // Checks sizes and checksum of what came, then runs the completion.
   void Complete(PendingCall call, ReplyEnvelope envelope);
   void Fail(PendingCall call, absl::Status status);
-  // From within OnExpired: the call waits `grace` longer, and is `overdue` when it expires again.
-  void PutBack(PendingCall call, absl::Duration grace);
 
   // The connection is gone: completes all that wait with `status`, refuses what comes. Idempotent.
   void OnDeath(absl::Status status);
@@ -87,7 +86,7 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
 
   Lane* const lane_;
   PendingCalls pending_;
-  OnExpired on_expired_;
+  MayExpire may_expire_;
   std::atomic<bool> alive_{true};
   // When the lane looks for deadlines next. Never later than the first deadline; it may be earlier,
   // since calls that have been answered do not move it: one wake-up per longest deadline, not one

@@ -20,9 +20,6 @@
 namespace cistern::transport {
 namespace {
 
-// For a node that is writing a reply's payload when the call's deadline passes.
-constexpr absl::Duration kOverdueGrace = absl::Seconds(1);
-
 template <typename T>
 void Append(std::vector<std::byte>* bytes, const T& value) {
   const auto* raw = reinterpret_cast<const std::byte*>(&value);
@@ -70,7 +67,7 @@ class UnixLink final : public Link {
   // On the lane.
   void OnEvents(uint32_t events);
   absl::Status OnFrame(IncomingFrame frame);
-  bool OnExpired(PendingCall& call);
+  bool MayExpire(const PendingCall& call);
   void Die(const absl::Status& status);
 
   const LinkOptions options_;
@@ -89,7 +86,7 @@ class UnixLink final : public Link {
 };
 
 absl::Status UnixLink::Open() {
-  core_->SetOnExpired([this](PendingCall& call) { return OnExpired(call); });
+  core_->SetMayExpire([this](const PendingCall& call) { return MayExpire(call); });
   absl::Status attached;
   lane_->RunAndWait([&] {
     attached = stream_->Attach(lane_.get(), [this](uint32_t events) { OnEvents(events); });
@@ -216,14 +213,11 @@ absl::Status UnixLink::OnFrame(IncomingFrame frame) {
   return core_->OnReply(frame.body);
 }
 
-bool UnixLink::OnExpired(PendingCall& call) {
+bool UnixLink::MayExpire(const PendingCall& call) {
   if (call.carrier_data == 0) return true;
   base::MutexLock lock(&tickets_mutex_);
   if (tickets_->Withdraw(static_cast<uint32_t>(call.carrier_data - 1))) return true;
-  if (!call.overdue) {
-    core_->PutBack(std::move(call), kOverdueGrace);
-    return false;
-  }
+  if (!call.overdue) return false;
   // It has begun to write and does not come to an end. Nothing may be believed of its buffers any
   // more.
   lane_->Post(
