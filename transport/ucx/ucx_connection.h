@@ -1,10 +1,12 @@
 // One connection over UCX, the same at both ends: whole messages, each with its payload beside it.
 //
-//   Send* ; events: OnMessage* OnClosed            OnMessage: (Receive | Drop) once, if it has a payload
+//   Send* ; events: OnMessage* OnClosed            OnMessage: (Receive | Drop) once, if it has a
+//   payload
 //
 // How they travel (README.md has it for other implementations):
-//   a message that fits in an active message's header   one active message: header = message, data = payload
-//   a longer one                                        two: data = message, then data = payload, with a tag in common
+//   a message that fits in an active message's header   one active message: header = message, data
+//   = payload a longer one                                        two: data = message, then data =
+//   payload, with a tag in common
 // A payload above kEagerBytes goes by rendezvous: it stays with its sender until the receiver says
 // where to.
 //
@@ -106,46 +108,40 @@ class UcxConnection : public std::enable_shared_from_this<UcxConnection> {
   };
   struct LongMessage {
     LongHeader header;
-    Data data;
+    uint64_t data_id = 0;
   };
 
   void RunOnLane(absl::AnyInvocable<void()> task);
 
-  // ---- Sending
+  // ---- Sending (ucx_connection.cc)
   void SendNow(std::string message, const std::vector<Slice>& payload, Sent sent);
   void Post(FrameKind kind, std::string header, std::string body, const std::vector<Slice>& payload,
             Sent sent);
-
-  // ---- Receiving (ucx_receive.cc)
-  ucs_status_t OnFrame(FrameKind kind, std::span<const std::byte> header, Data data,
-                       bool can_keep);
-  void OnCall(std::span<const std::byte> message, uint64_t payload_id, uint64_t payload_bytes);
-  void OnLongMessage(std::span<const std::byte> header, uint64_t data_id);
-  void OnLatePayload(std::span<const std::byte> header, uint64_t data_id);
-  void ReadLongMessages();
-  void OnWholeMessage(const LongHeader& header, std::string message);
-  void TryDeliver(uint64_t tag);
-  void ReceiveNow(uint64_t id, const std::vector<MutableSlice>& into,
-                  absl::AnyInvocable<void(absl::Status)> done);
-  void ReceiveRendezvous(Data data, const std::vector<MutableSlice>& into,
-                         absl::AnyInvocable<void(absl::Status)> done);
-  void Release(Data& data);
-  void Bad(absl::Status what);
-
-  // ---- Operations under way
   void Began(Operation* operation, ucs_status_ptr_t request);
   void Finish(Operation* operation, ucs_status_t status);
   static void OnSendDone(void* request, ucs_status_t status, void* operation);
   static void OnReceiveDone(void* request, ucs_status_t status, size_t bytes, void* operation);
 
-  // ---- Closing
+  // ---- Receiving (ucx_receive.cc)
+  ucs_status_t OnFrame(FrameKind kind, std::span<const std::byte> header, Data data, bool can_keep);
+  void OnLongMessage(std::span<const std::byte> header, uint64_t data_id);
+  void OnLatePayload(std::span<const std::byte> header, UcxPayload payload);
+  void ReadLongMessages();
+  void OnWholeMessage(const LongHeader& header, std::string message);
+  void TryDeliver(uint64_t tag);
+  void ReceiveNow(UcxPayload payload, const std::vector<MutableSlice>& into, Received done);
+  void ReceiveRendezvous(void* descriptor, std::unique_ptr<Operation> operation);
+  void Release(Data& data);
+  void Bad(absl::string_view what);
+
+  // ---- Closing (ucx_close.cc)
   static void OnEndpointError(void* self, ucp_ep_h endpoint, ucs_status_t status);
   void CloseNow(absl::Status why, bool flush);
   void StartFlush();
   void CloseEndpoint();
   void TryFinishClosing();
   void Abort();  // the worker is gone: ends what it has left
-  void CheckStalled(MonoTime now);
+  bool Stalled(MonoTime now) const;
 
   // Taken away, under the mutex, when the connection has closed.
   base::Mutex mutex_;
@@ -155,8 +151,8 @@ class UcxConnection : public std::enable_shared_from_this<UcxConnection> {
   // The lane's own.
   UcxWorker* worker_;
   std::shared_ptr<UcxEvents> events_;
-  ucp_ep_h endpoint_ = nullptr;
-  bool endpoint_closed_ = false;
+  ucp_ep_h endpoint_ = nullptr;  // nullptr once it is closed
+  bool limits_stalls_ = false;
   absl::Status why_;
   Lane::TimerId flush_timer_ = 0;
   absl::flat_hash_set<Operation*> operations_;

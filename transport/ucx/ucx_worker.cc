@@ -12,6 +12,7 @@ namespace {
 
 constexpr int kProgressPerTurn = 32;  // then the lane looks at its other work
 constexpr absl::Duration kSweepEvery = absl::Seconds(5);
+constexpr int kWaitMs = 10;
 
 }  // namespace
 
@@ -74,7 +75,7 @@ UcxWorker::~UcxWorker() {
     lane_->RemovePollHook(this);
     lane_->RemoveFd(watched_);
   }
-  for (const auto& [connection, owner] : connections_) connection->CloseEndpoint();
+  for (const auto& connection : Connections()) connection->CloseEndpoint();
   if (handle_ != nullptr) ucp_worker_destroy(handle_);
   while (!connections_.empty()) {
     const std::shared_ptr<UcxConnection> connection = connections_.begin()->second;
@@ -99,7 +100,10 @@ absl::StatusOr<std::shared_ptr<UcxConnection>> UcxWorker::Accept(
   ucp_ep_params_t params = {};
   params.field_mask = UCP_EP_PARAM_FIELD_CONN_REQUEST;
   params.conn_request = request;
-  return CreateEndpoint(params, std::move(events));
+  absl::StatusOr<std::shared_ptr<UcxConnection>> accepted =
+      CreateEndpoint(params, std::move(events));
+  if (accepted.ok()) (*accepted)->limits_stalls_ = true;
+  return accepted;
 }
 
 absl::StatusOr<std::shared_ptr<UcxConnection>> UcxWorker::CreateEndpoint(
@@ -119,20 +123,27 @@ absl::StatusOr<std::shared_ptr<UcxConnection>> UcxWorker::CreateEndpoint(
 void UcxWorker::Forget(UcxConnection* connection) { connections_.erase(connection); }
 
 void UcxWorker::CloseAll(const absl::Status& why, bool flush, absl::Duration patience) {
-  std::vector<std::shared_ptr<UcxConnection>> all;
-  for (const auto& [connection, owner] : connections_) all.push_back(owner);
-  for (const auto& connection : all) connection->Close(why, flush);
-  const MonoTime until = After(MonoNow(), patience);
+  for (const auto& connection : Connections()) connection->Close(why, flush);
+  if (flush) {
+    WorkUntilGone(After(MonoNow(), std::min(patience, UcxConnection::kFlushPatience)));
+    for (const auto& connection : Connections()) connection->CloseEndpoint();
+  }
+  WorkUntilGone(After(MonoNow(), patience));
+}
+
+void UcxWorker::WorkUntilGone(MonoTime until) {
   while (!connections_.empty() && MonoNow() < until) {
     if (Progress() || !Arm()) continue;
-    pollfd wait = {.fd = event_fd_, .events = POLLIN};
-    poll(&wait, 1, 10);  // short: a flush's own patience is a timer that does not run here
-    if (!flush) continue;
-    const bool give_up = MonoNow() + std::chrono::milliseconds(100) > until;
-    for (const auto& connection : all) {
-      if (give_up && connection->worker_ != nullptr) connection->CloseEndpoint();
-    }
+    pollfd wait = {.fd = event_fd_, .events = POLLIN, .revents = 0};
+    poll(&wait, 1, kWaitMs);
   }
+}
+
+std::vector<std::shared_ptr<UcxConnection>> UcxWorker::Connections() const {
+  std::vector<std::shared_ptr<UcxConnection>> all;
+  all.reserve(connections_.size());
+  for (const auto& [connection, owner] : connections_) all.push_back(owner);
+  return all;
 }
 
 bool UcxWorker::RunDeferred() {
@@ -161,7 +172,11 @@ bool UcxWorker::Arm() {
 
 void UcxWorker::Sweep() {
   const MonoTime now = MonoNow();
-  for (const auto& [connection, owner] : connections_) connection->CheckStalled(now);
+  for (const auto& [connection, owner] : connections_) {
+    if (connection->Stalled(now)) {
+      connection->Close(absl::DeadlineExceededError("the peer has stopped: it takes no bytes"));
+    }
+  }
   sweep_timer_ = lane_->AddTimer(After(now, kSweepEvery), [this] { Sweep(); });
 }
 
@@ -187,8 +202,7 @@ ucs_status_t UcxWorker::OnActiveMessage(void* arg, const void* header, size_t he
   frame.rendezvous = (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) != 0;
   frame.in_callback = true;
   const bool can_keep = frame.rendezvous || (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_DATA) != 0;
-  const std::span<const std::byte> head(static_cast<const std::byte*>(header),
-                                        header_bytes);
+  const std::span<const std::byte> head(static_cast<const std::byte*>(header), header_bytes);
   return connection->OnFrame(static_cast<FrameKind>(kKind), head, std::move(frame), can_keep);
 }
 

@@ -73,6 +73,8 @@ class UcxWorker final : public PollHook {
                                                                 std::shared_ptr<UcxEvents> events);
   void Forget(UcxConnection* connection);
   bool RunDeferred();
+  void WorkUntilGone(MonoTime until);
+  std::vector<std::shared_ptr<UcxConnection>> Connections() const;
   void Sweep();  // looks for stalled connections, now and again
   UcxConnection* Find(const ucp_am_recv_param_t* param);
 
