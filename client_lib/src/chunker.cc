@@ -1,22 +1,24 @@
-#include "chunker.h"
+#include "client_lib/src/chunker.h"
 
 #include <algorithm>
 
-namespace cistern {
+namespace cistern::client {
 namespace {
 
 constexpr int kShift = 4;
 static_assert(64 / kShift == Chunker::kWindowTokens);
-static_assert(Chunker::kMinTokens > Chunker::kWindowTokens, "else a cut would depend on the chunk before");
+static_assert(Chunker::kMinTokens > Chunker::kWindowTokens,
+              "else a cut would depend on the chunk before");
 
-// 128 tokens are 7 bits; normalisation level 1 asks one more of an early cut and one less of a late one.
+// 128 tokens are 7 bits; normalisation level 1 asks one more of an early cut and one less of a late
+// one.
 constexpr int kEarlyBits = 8;
 constexpr int kLateBits = 6;
 
 constexpr uint64_t kSeed = 0x4369737465726e31;  // "Cistern1"
 
-// SplitMix64 (Steele et al., OOPSLA 2014). Computed, not looked up: a table for 200,000 ids is 1.6 MB, out of
-// the second-level cache, and was measured slower (chunker_bench.cc).
+// SplitMix64 (Steele et al., OOPSLA 2014). Computed, not looked up: a table for 200,000 ids is 1.6
+// MB, out of the second-level cache, and was measured slower (chunker_bench.cc).
 inline uint64_t Gear(base::TokenId token) {
   uint64_t x = (token ^ kSeed) + 0x9e3779b97f4a7c15;
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
@@ -28,7 +30,8 @@ constexpr base::TokenId kLargestBit = 1 << 20;  // vocabularies have up to about
 
 }  // namespace
 
-Chunker::Chunker(std::span<const base::TokenId> boundary_tokens, std::vector<uint32_t>* ends) : ends_(ends) {
+Chunker::Chunker(std::span<const base::TokenId> boundary_tokens, std::vector<uint32_t>* ends)
+    : ends_(ends) {
   for (base::TokenId token : boundary_tokens) {
     if (token >= kLargestBit) {
       boundary_large_.push_back(token);
@@ -57,7 +60,8 @@ void Chunker::Append(std::span<const base::TokenId> tokens) {
   }
   const auto is_boundary = [this](base::TokenId token) {
     return IsBoundaryToken(token) ||
-           (token >= kLargestBit && std::binary_search(boundary_large_.begin(), boundary_large_.end(), token));
+           (token >= kLargestBit &&
+            std::binary_search(boundary_large_.begin(), boundary_large_.end(), token));
   };
   while (!tokens.empty()) {
     if (is_boundary(tokens.front())) Boundary();
@@ -79,7 +83,8 @@ void Chunker::AppendPlain(std::span<const base::TokenId> tokens) {
     at = to;
   };
   while (at != end) {
-    // A cut before kMinTokens is impossible and the window is shorter than that: what lies before it is not hashed.
+    // A cut before kMinTokens is impossible and the window is shorter than that: what lies before
+    // it is not hashed.
     if (size_ < kMinTokens - kWindowTokens) advance_to(until(kMinTokens - kWindowTokens));
     if (size_ < kMinTokens - 1) {
       const base::TokenId* const stop = until(kMinTokens - 1);
@@ -105,7 +110,8 @@ void Chunker::AppendPlain(std::span<const base::TokenId> tokens) {
   }
 }
 
-std::vector<uint32_t> ChunkEnds(std::span<const base::TokenId> tokens, std::span<const uint32_t> part_boundaries,
+std::vector<uint32_t> ChunkEnds(std::span<const base::TokenId> tokens,
+                                std::span<const uint32_t> part_boundaries,
                                 std::span<const base::TokenId> boundary_tokens) {
   std::vector<uint32_t> ends;
   ends.reserve(tokens.size() / Chunker::kAvgTokens + part_boundaries.size() + 1);
@@ -121,4 +127,4 @@ std::vector<uint32_t> ChunkEnds(std::span<const base::TokenId> tokens, std::span
   return ends;
 }
 
-}  // namespace cistern
+}  // namespace cistern::client

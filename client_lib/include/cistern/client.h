@@ -59,7 +59,7 @@ struct ClientOptions {
   bool want_mapping = true;  // same host: read the node's memory in place
   base::RotaryArithmetic arithmetic = base::RotaryArithmetic::kFp32Table;  // this worker's own
   CostModel cost;
-  uint64_t max_staging_bytes = 256ull << 20;  // buffers for bytes that come or go by copy
+  uint64_t max_staging_bytes = 256ull << 20;            // buffers for bytes that come or go by copy
   absl::Duration publish_deadline = absl::Seconds(30);  // of one Publish, all its calls together
   uint32_t fetch_threads = 1;                           // each runs one fetch at a time
   uint32_t max_queued_fetches = 1024;                   // one more is ResourceExhausted

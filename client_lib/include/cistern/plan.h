@@ -31,8 +31,8 @@ struct Span {
   uint64_t object_id = 0;    // the node's name for it
   uint32_t source_position = 0;  // where the row that goes to `begin` was computed
   base::RotaryEncoding encoding = base::RotaryEncoding::kUnrotated;  // of the stored rows
-  uint32_t object_tokens = 0;      // of the whole object
-  base::Key content;               // of the whole object
+  uint32_t object_tokens = 0;                                        // of the whole object
+  base::Key content;                                                 // of the whole object
   // Computed in this very context, and by this worker's rotary arithmetic or before any: the bytes
   // are what the worker would have computed, and may be shared again. Not so what was moved or
   // linked.

@@ -1,0 +1,149 @@
+#include "client_lib/src/client_impl.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+
+#include "base/status_macros.h"
+#include "client_lib/src/plan_impl.h"
+#include "client_lib/src/planner.h"
+#include "client_lib/src/publisher.h"
+
+namespace cistern::client {
+
+absl::Status ValidateOptions(const ClientOptions& options) {
+  const auto positive = [](absl::Duration d, absl::string_view name) {
+    return d > absl::ZeroDuration()
+               ? absl::OkStatus()
+               : absl::InvalidArgumentError(absl::StrCat(name, " must be positive"));
+  };
+  CISTERN_RETURN_IF_ERROR(positive(options.connect_timeout, "connect_timeout"));
+  CISTERN_RETURN_IF_ERROR(positive(options.call_deadline, "call_deadline"));
+  CISTERN_RETURN_IF_ERROR(positive(options.reconnect_backoff, "reconnect_backoff"));
+  CISTERN_RETURN_IF_ERROR(positive(options.publish_deadline, "publish_deadline"));
+  if (options.max_staging_bytes < 1 << 20) {
+    return absl::InvalidArgumentError("max_staging_bytes is below 1 MiB");
+  }
+  return absl::OkStatus();
+}
+
+ClientImpl::ClientImpl(std::unique_ptr<transport::Link> link, Connector connector,
+                       const ClientOptions& options, const base::Clock* clock, uint64_t seed)
+    : options_(options),
+      rates_(options.cost),
+      models_(options.salt),
+      connection_(
+          std::move(link), std::move(connector),
+          {options.call_deadline, options.max_staging_bytes, options.reconnect_backoff, seed},
+          clock, &counters_),
+      fetcher_(options.fetch_threads, options.max_queued_fetches, &counters_, &rates_) {}
+
+absl::StatusOr<Plan> ClientImpl::MakePlan(const ModelSpec& model, std::span<const TokenId> tokens,
+                                          const PlanPolicy& policy,
+                                          std::span<const uint32_t> part_boundaries) {
+  ++counters_.plans;
+  auto plan = TryPlan(model, tokens, policy, part_boundaries);
+  if (!plan.ok()) ++counters_.plan_failures;
+  return plan;
+}
+
+absl::StatusOr<Plan> ClientImpl::TryPlan(const ModelSpec& model, std::span<const TokenId> tokens,
+                                         const PlanPolicy& policy,
+                                         std::span<const uint32_t> part_boundaries) {
+  PlanRequest request;
+  CISTERN_ASSIGN_OR_RETURN(request.model, models_.Find(model));
+  request.tokens = tokens;
+  request.part_boundaries = part_boundaries;
+  request.policy = policy;
+  request.cost = rates_.Now();
+  request.arithmetic = options_.arithmetic;
+  std::shared_ptr<Session> session;
+  if (policy.reuse != Reuse::kNone) {
+    CISTERN_ASSIGN_OR_RETURN(session, connection_.Current());
+  }
+  bool timed_out = false;
+  auto plan = client::MakePlan(request, std::move(session), &timed_out);
+  if (timed_out) ++counters_.plan_failures;
+  if (plan.ok()) counters_.token_mismatches += plan->stats().token_mismatches;
+  return plan;
+}
+
+absl::StatusOr<FetchHandle> ClientImpl::Fetch(Plan plan, const PagedCache& destination,
+                                              const FetchOptions& options) {
+  ++counters_.fetches;
+  std::unique_ptr<PlanImpl> impl = PlanImpl::Unwrap(std::move(plan));
+  const auto failed = [&](absl::Status status) {
+    ++counters_.fetch_failures;
+    return status;
+  };
+  if (impl == nullptr) {
+    return failed(absl::InvalidArgumentError("a plan is fetched once, and only one that was made"));
+  }
+  Destination target(destination, options);
+  const base::ModelSpec& spec = impl->model->spec();
+  if (absl::Status valid = target.Validate(spec, impl->spans); !valid.ok()) return failed(valid);
+  const uint64_t incarnation = impl->session == nullptr ? 0 : impl->session->incarnation();
+  auto state = std::make_shared<FetchState>(impl->spans, spec.num_layers, incarnation,
+                                            absl::Now() + options.deadline);
+  auto job = std::make_unique<FetchJob>(
+      FetchJob{std::move(impl), std::move(target), options.on_layer, options_.arithmetic, state});
+  if (absl::Status queued = fetcher_.Submit(std::move(job)); !queued.ok()) return failed(queued);
+  return FetchHandle(std::make_unique<FetchHandle::Impl>(std::move(state)));
+}
+
+absl::StatusOr<PublishReport> ClientImpl::Publish(const ModelSpec& model,
+                                                  std::span<const TokenId> tokens,
+                                                  const FetchResult& fetched, TokenRange range,
+                                                  const RowSource& rows,
+                                                  std::span<const uint32_t> part_boundaries) {
+  ++counters_.publishes;
+  const auto publish = [&]() -> absl::StatusOr<PublishReport> {
+    CISTERN_ASSIGN_OR_RETURN(std::shared_ptr<const Model> known, models_.Find(model));
+    CISTERN_ASSIGN_OR_RETURN(std::shared_ptr<Session> session, connection_.Current());
+    const PublishRequest request{std::move(known),
+                                 tokens,
+                                 part_boundaries,
+                                 fetched,
+                                 range,
+                                 rows,
+                                 options_.arithmetic,
+                                 absl::Now() + options_.publish_deadline};
+    return PublishRows(request, *session, &counters_);
+  };
+  auto report = publish();
+  if (!report.ok()) ++counters_.publish_failures;
+  return report;
+}
+
+}  // namespace cistern::client
+
+namespace cistern {
+
+FetchHandle::FetchHandle() = default;
+FetchHandle::FetchHandle(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+FetchHandle::~FetchHandle() { Cancel(); }
+FetchHandle::FetchHandle(FetchHandle&&) noexcept = default;
+FetchHandle& FetchHandle::operator=(FetchHandle&& other) noexcept {
+  if (this != &other) {
+    Cancel();
+    impl_ = std::move(other.impl_);
+  }
+  return *this;
+}
+
+absl::Status FetchHandle::WaitLayer(uint32_t layer) {
+  if (impl_ == nullptr) return absl::InvalidArgumentError("this handle has no fetch");
+  return impl_->state->WaitLayer(layer);
+}
+
+absl::StatusOr<FetchResult> FetchHandle::Wait() {
+  if (impl_ == nullptr) return absl::InvalidArgumentError("this handle has no fetch");
+  return impl_->state->Wait();
+}
+
+void FetchHandle::Cancel() {
+  if (impl_ != nullptr) impl_->state->Cancel();
+}
+
+}  // namespace cistern

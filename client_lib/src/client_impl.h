@@ -1,0 +1,60 @@
+// The client put together from its parts.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+#include "cistern/client.h"
+#include "client_lib/src/connection.h"
+#include "client_lib/src/counters.h"
+#include "client_lib/src/fetcher.h"
+#include "client_lib/src/model_book.h"
+#include "client_lib/src/rates.h"
+
+namespace cistern::client {
+
+class ClientImpl final : public Client {
+ public:
+  ClientImpl(std::unique_ptr<transport::Link> link, Connector connector,
+             const ClientOptions& options, const base::Clock* clock, uint64_t seed);
+
+  absl::StatusOr<Plan> MakePlan(const ModelSpec& model, std::span<const TokenId> tokens,
+                                const PlanPolicy& policy,
+                                std::span<const uint32_t> part_boundaries) override;
+  absl::StatusOr<FetchHandle> Fetch(Plan plan, const PagedCache& destination,
+                                    const FetchOptions& options) override;
+  absl::StatusOr<PublishReport> Publish(const ModelSpec& model, std::span<const TokenId> tokens,
+                                        const FetchResult& fetched, TokenRange range,
+                                        const RowSource& rows,
+                                        std::span<const uint32_t> part_boundaries) override;
+  ClientStats stats() const override { return counters_.Snapshot(); }
+
+ private:
+  absl::StatusOr<Plan> TryPlan(const ModelSpec& model, std::span<const TokenId> tokens,
+                               const PlanPolicy& policy, std::span<const uint32_t> part_boundaries);
+
+  const ClientOptions options_;
+  Counters counters_;
+  Rates rates_;
+  ModelBook models_;
+  Connection connection_;
+  Fetcher fetcher_;  // stops first
+};
+
+// InvalidArgument, naming the option.
+absl::Status ValidateOptions(const ClientOptions& options);
+
+}  // namespace cistern::client
+
+namespace cistern {
+
+class FetchHandle::Impl {
+ public:
+  explicit Impl(std::shared_ptr<client::FetchState> fetch) : state(std::move(fetch)) {}
+  const std::shared_ptr<client::FetchState> state;
+};
+
+}  // namespace cistern

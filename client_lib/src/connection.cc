@@ -1,0 +1,69 @@
+#include "client_lib/src/connection.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace cistern::client {
+
+Connection::Connection(std::unique_ptr<transport::Link> link, Connector connector,
+                       const ConnectionOptions& options, const base::Clock* clock,
+                       Counters* counters)
+    : connector_(std::move(connector)),
+      options_(options),
+      clock_(clock),
+      counters_(counters),
+      session_(NewSession(std::move(link))),
+      backoff_(options.backoff),
+      random_(static_cast<uint32_t>(options.seed)) {}
+
+Connection::~Connection() {
+  std::thread attempt;
+  {
+    base::MutexLock lock(&mutex_);
+    attempt = std::move(thread_);
+  }
+  if (attempt.joinable()) attempt.join();
+}
+
+std::shared_ptr<Session> Connection::NewSession(std::unique_ptr<transport::Link> link) const {
+  return std::make_shared<Session>(std::move(link), options_.call_deadline,
+                                   options_.max_staging_bytes);
+}
+
+absl::StatusOr<std::shared_ptr<Session>> Connection::Current() {
+  base::MutexLock lock(&mutex_);
+  if (session_->alive()) return session_;
+  if (connector_ == nullptr) return absl::UnavailableError("the node has gone");
+  if (!attempting_ && clock_->Now() >= next_attempt_) StartAttempt();
+  return absl::UnavailableError(
+      last_error_.ok() ? "the node has gone; connecting again"
+                       : absl::StrCat("the node has gone; trying again: ", last_error_.message()));
+}
+
+void Connection::StartAttempt() {
+  if (thread_.joinable()) thread_.join();  // it has ended: attempting_ is false
+  attempting_ = true;
+  thread_ = std::thread([this] { Attempt(); });
+}
+
+void Connection::Attempt() {
+  auto link = connector_();
+  std::shared_ptr<Session> old;  // goes after the lock
+  base::MutexLock lock(&mutex_);
+  attempting_ = false;
+  last_error_ = link.status();
+  if (link.ok()) {
+    old = std::exchange(session_, NewSession(*std::move(link)));
+    backoff_ = options_.backoff;
+    next_attempt_ = absl::InfinitePast();
+    ++counters_->reconnects;
+    return;
+  }
+  const double jitter = std::uniform_real_distribution<double>(0.5, 1.5)(random_);
+  next_attempt_ = clock_->Now() + backoff_ * jitter;
+  backoff_ = std::min(backoff_ * 2, kMaxBackoff);
+}
+
+}  // namespace cistern::client

@@ -1,0 +1,151 @@
+#include "client_lib/src/fetch_run.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/time/clock.h"
+
+namespace cistern::client {
+
+FetchRun::FetchRun(FetchJob* job, Counters* counters, Rates* rates)
+    : job_(*job),
+      plan_(*job->plan),
+      state_(*job->state),
+      counters_(*counters),
+      rates_(*rates),
+      spans_(plan_.spans.size()),
+      spans_of_(plan_.objects.size()),
+      from_disk_(plan_.objects.size()) {}
+
+void FetchRun::Run() {
+  if (state_.wanted()) {
+    Prepare();
+    std::vector<uint32_t> held, wanted;
+    for (uint32_t i = 0; i < plan_.objects.size(); ++i) {
+      (plan_.objects[i].lease != 0 ? held : wanted).push_back(i);
+    }
+    LeaseAndMove(std::move(held), wanted);
+  }
+  state_.Finish();
+}
+
+void FetchRun::Prepare() {
+  const base::ModelSpec& spec = plan_.model->spec();
+  uint64_t rows = 0;
+  for (uint32_t i = 0; i < plan_.spans.size(); ++i) {
+    const Span& span = plan_.spans[i];
+    if (span.kind == SpanKind::kCompute) continue;
+    spans_of_[span.object].push_back(i);
+    const PlannedObject& object = plan_.objects[span.object];
+    const bool pre_rope = job_.destination.has_pre_rope() && plan_.beside_computed[i] &&
+                          spec.movable() && !plan_.model->position_free() &&
+                          object.encoding == base::RotaryEncoding::kUnrotated;
+    auto mover =
+        SpanMover::Create(*plan_.model, job_.arithmetic, span, object, job_.destination, pre_rope);
+    spans_[i].lost = !mover.ok();
+    if (mover.ok()) spans_[i].mover.emplace(*std::move(mover));
+    rows += span.end - span.begin;
+  }
+  // A call moves one span of a few layers; what counts for the caches is the whole.
+  if (rows * spec.token_bytes() >= kernels::kStreamBytes) stores_ = kernels::StoreHint::kStream;
+}
+
+void FetchRun::LeaseAndMove(std::vector<uint32_t> held, const std::vector<uint32_t>& wanted) {
+  if (!wanted.empty()) {
+    LeaseQueue queue(plan_.session.get(), &plan_, wanted);
+    // Memory answers at once, so that everything fits into one pass; a disk does not: move what is
+    // there meanwhile.
+    bool meanwhile = std::any_of(wanted.begin(), wanted.end(),
+                                 [&](uint32_t i) { return plan_.objects[i].on_disk; });
+    while (!queue.done() && state_.wanted()) {
+      queue.Start(!held.empty(), state_.deadline());
+      if (meanwhile) {
+        Pass(held, /*last=*/false);
+        held.clear();
+      }
+      const std::vector<uint32_t> leased = FinishLeases(&queue);
+      held.insert(held.end(), leased.begin(), leased.end());
+      meanwhile = true;
+    }
+  }
+  if (state_.wanted()) Pass(held, /*last=*/true);
+}
+
+std::vector<uint32_t> FetchRun::FinishLeases(LeaseQueue* queue) {
+  const absl::Time start = absl::Now();
+  const LeaseQueue::Answer answer = queue->Finish();
+  uint64_t disk_bytes = 0;
+  std::vector<uint32_t> objects;
+  for (const LeaseQueue::Answer::Leased& leased : answer.leased) {
+    objects.push_back(leased.object);
+    from_disk_[leased.object] = leased.from_disk;
+    if (!leased.from_disk) continue;
+    disk_bytes += plan_.objects[leased.object].num_tokens * plan_.model->spec().token_bytes();
+  }
+  rates_.AddDisk(disk_bytes, absl::Now() - start);
+  for (uint32_t object : answer.lost) Lose(object);
+  if (answer.pause > absl::ZeroDuration()) state_.Pause(answer.pause);
+  return objects;
+}
+
+void FetchRun::Pass(const std::vector<uint32_t>& objects, bool last) {
+  const absl::Time start = absl::Now();
+  if (!objects.empty()) {
+    if (plan_.session->mapped()) {
+      PassInPlace(objects, last);
+    } else {
+      PassByCopy(objects, last);
+    }
+    rates_.AddFetch(RowBytes(objects) * plan_.model->spec().num_layers, absl::Now() - start);
+    std::vector<transport::LeaseId> leases;
+    for (uint32_t object : objects) {
+      leases.push_back(std::exchange(plan_.objects[object].lease, 0));
+    }
+    plan_.session->Release(std::move(leases));
+  }
+  if (last && state_.BeginStep()) {
+    Announce(plan_.model->spec().num_layers);
+    state_.EndStep();
+  }
+}
+
+void FetchRun::Announce(uint32_t layers) {
+  for (; announced_ < layers; ++announced_) {
+    state_.LayersDone(announced_ + 1);
+    if (job_.on_layer) job_.on_layer(announced_);
+  }
+}
+
+void FetchRun::MoveRows(uint32_t object, const kernels::SegmentRows& source, uint32_t layer_begin,
+                        uint32_t layer_end) {
+  for (uint32_t i : spans_of_[object]) {
+    SpanWork& work = spans_[i];
+    if (work.lost) continue;
+    work.lost = !work.mover->Move(source, layer_begin, layer_end, stores_).ok();
+  }
+}
+
+void FetchRun::SettleObject(uint32_t object, bool mapped) {
+  for (uint32_t i : spans_of_[object]) {
+    if (spans_[i].lost) continue;
+    const Span& span = plan_.spans[i];
+    FetchState::Source source;
+    source.bytes = (span.end - span.begin) * plan_.model->spec().token_bytes();
+    source.from_disk = from_disk_[object];
+    source.mapped = mapped;
+    source.pre_rope = spans_[i].mover->pre_rope();
+    state_.Delivered(i, source);
+  }
+}
+
+void FetchRun::Lose(uint32_t object) {
+  for (uint32_t i : spans_of_[object]) spans_[i].lost = true;
+}
+
+uint64_t FetchRun::RowBytes(const std::vector<uint32_t>& objects) const {
+  uint64_t rows = 0;
+  for (uint32_t object : objects) rows += plan_.objects[object].num_tokens;
+  return rows * plan_.model->spec().row_bytes;
+}
+
+}  // namespace cistern::client

@@ -1,0 +1,123 @@
+#include "client_lib/src/fetch_state.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+
+namespace cistern::client {
+
+FetchState::FetchState(const std::vector<Span>& spans, uint32_t num_layers, uint64_t incarnation,
+                       absl::Time deadline)
+    : spans_(spans),
+      num_layers_(num_layers),
+      deadline_(deadline),
+      delivered_(spans.size()),
+      pre_rope_(spans.size()) {
+  result_.incarnation = incarnation;
+}
+
+template <typename Predicate>
+bool FetchState::WaitFor(absl::Time until, Predicate what) {
+  while (!what()) {
+    const absl::Duration left = std::min(until - absl::Now(), absl::Hours(24));
+    if (left <= absl::ZeroDuration()) return false;
+    changed_.wait_for(mutex_, absl::ToChronoNanoseconds(left));
+  }
+  return true;
+}
+
+bool FetchState::BeginStep() {
+  base::MutexLock lock(&mutex_);
+  if (cancelled_ || PastDeadline()) return false;
+  stepping_ = true;
+  mover_ = std::this_thread::get_id();
+  return true;
+}
+
+void FetchState::EndStep() {
+  base::MutexLock lock(&mutex_);
+  stepping_ = false;
+  changed_.notify_all();
+}
+
+bool FetchState::wanted() {
+  base::MutexLock lock(&mutex_);
+  return !cancelled_ && !PastDeadline();
+}
+
+void FetchState::Pause(absl::Duration how_long) {
+  const absl::Time until = std::min(absl::Now() + how_long, deadline_);
+  base::MutexLock lock(&mutex_);
+  WaitFor(until, [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return cancelled_; });
+}
+
+void FetchState::Delivered(uint32_t index, const Source& source) {
+  base::MutexLock lock(&mutex_);
+  delivered_[index] = true;
+  pre_rope_[index] = source.pre_rope;
+  (source.from_disk ? result_.bytes_disk : result_.bytes_memory) += source.bytes;
+  if (source.mapped) result_.mapped_bytes += source.bytes;
+}
+
+void FetchState::LayersDone(uint32_t layers) {
+  base::MutexLock lock(&mutex_);
+  layers_done_ = std::max(layers_done_, layers);
+  changed_.notify_all();
+}
+
+void FetchState::Finish() {
+  base::MutexLock lock(&mutex_);
+  finished_ = true;
+  changed_.notify_all();
+}
+
+absl::Status FetchState::WaitLayer(uint32_t layer) {
+  if (layer >= num_layers_) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("layer ", layer, " of a model that has ", num_layers_));
+  }
+  base::MutexLock lock(&mutex_);
+  const bool there = WaitFor(deadline_, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    return layers_done_ > layer || finished_ || cancelled_;
+  });
+  if (layers_done_ > layer || (there && !cancelled_)) return absl::OkStatus();
+  if (cancelled_) return absl::CancelledError("the fetch was cancelled");
+  return absl::DeadlineExceededError("the fetch's deadline has passed");
+}
+
+void FetchState::StopLocked() {
+  cancelled_ = true;
+  changed_.notify_all();
+  if (mover_ == std::this_thread::get_id()) return;  // on_layer cancels: it is the step
+  WaitFor(absl::InfiniteFuture(), [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return !stepping_; });
+}
+
+void FetchState::Cancel() {
+  base::MutexLock lock(&mutex_);
+  StopLocked();
+}
+
+FetchResult FetchState::Wait() {
+  base::MutexLock lock(&mutex_);
+  WaitFor(deadline_, [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return finished_ || cancelled_; });
+  StopLocked();
+  FetchResult result = result_;
+  for (size_t i = 0; i < spans_.size(); ++i) {
+    const Span& span = spans_[i];
+    if (span.kind == SpanKind::kCompute) continue;
+    if (delivered_[i]) {
+      result.delivered.push_back(span);
+      result.delivered.back().pre_rope = pre_rope_[i];
+      result.approximate = result.approximate || !span.lossless;
+    } else if (!result.missing.empty() && result.missing.back().end == span.begin) {
+      result.missing.back().end = span.end;
+    } else {
+      result.missing.push_back({span.begin, span.end});
+    }
+  }
+  return result;
+}
+
+}  // namespace cistern::client

@@ -1,0 +1,67 @@
+// Leases for objects that a plan does not hold yet: those beside gaps, and those on disk. A window
+// at a time, so that a node with a small pool is never asked to hold more than it can.
+//
+//   (Start ─► Finish)* until done()
+//
+// When there is no room the window halves; what finds no room although nothing else is held is
+// given up after a few tries.
+//
+// Thread   one at a time
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+#include "client_lib/src/pending_call.h"
+#include "client_lib/src/plan_impl.h"
+#include "client_lib/src/session.h"
+
+namespace cistern::client {
+
+class LeaseQueue {
+ public:
+  static constexpr uint64_t kWindowBytes = 64 << 20;
+  static constexpr uint32_t kMaxStalls = 6;
+
+  // `wanted`: indexes into the plan's objects.
+  LeaseQueue(Session* session, PlanImpl* plan, const std::vector<uint32_t>& wanted);
+  ~LeaseQueue();  // leases that are still to come go back when they come
+  LeaseQueue(const LeaseQueue&) = delete;
+  LeaseQueue& operator=(const LeaseQueue&) = delete;
+
+  bool done() const { return waiting_.empty() && call_ == nullptr; }
+
+  // Asks for the next window. `holding`: this fetch holds leases now, which it will give back.
+  void Start(bool holding, absl::Time until);
+
+  struct Answer {
+    struct Leased {
+      uint32_t object = 0;
+      bool from_disk = false;
+    };
+    std::vector<Leased> leased;  // the plan's object has its lease and blocks
+    std::vector<uint32_t> lost;
+    absl::Duration pause;  // wait so long before the next Start
+  };
+  Answer Finish();
+
+ private:
+  void Sort(const transport::LeaseReply& reply, Answer* answer);
+  void NoRoom(std::vector<uint32_t> without_room, bool progress, Answer* answer);
+
+  Session* const session_;
+  PlanImpl* const plan_;
+  std::deque<uint32_t> waiting_;
+  std::vector<uint32_t> window_;  // asked for now
+  uint32_t max_window_ = transport::kMaxItems;
+  uint32_t stalls_ = 0;
+  bool holding_ = false;
+  std::shared_ptr<PendingCall> call_;
+};
+
+}  // namespace cistern::client

@@ -1,0 +1,67 @@
+#include "client_lib/src/pending_call.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "absl/time/clock.h"
+
+namespace cistern::client {
+
+std::shared_ptr<PendingCall> PendingCall::Start(transport::Link& link, transport::Request request,
+                                                transport::CallOptions options) {
+  auto call = std::make_shared<PendingCall>();
+  link.Call(std::move(request), std::move(options),
+            [call](absl::StatusOr<transport::Reply> reply) { call->Complete(std::move(reply)); });
+  return call;
+}
+
+void PendingCall::Complete(absl::StatusOr<transport::Reply> reply) {
+  LateReply late;
+  {
+    base::MutexLock lock(&mutex_);
+    late = std::move(late_);
+    if (!late) {
+      reply_.emplace(std::move(reply));
+      done_.notify_all();  // under the lock: the waiter may destroy this once it has seen it
+      return;
+    }
+  }
+  late(std::move(reply));
+}
+
+bool PendingCall::WaitUntil(absl::Time until) {
+  const absl::Duration left =
+      std::clamp(until - absl::Now(), absl::ZeroDuration(), absl::Hours(24));
+  mutex_.lock();
+  const auto there = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return reply_.has_value(); };
+  const bool done = done_.wait_for(mutex_, absl::ToChronoNanoseconds(left), there);
+  mutex_.unlock();
+  return done;
+}
+
+void PendingCall::Wait() {
+  mutex_.lock();
+  done_.wait(mutex_, [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return reply_.has_value(); });
+  mutex_.unlock();
+}
+
+absl::StatusOr<transport::Reply> PendingCall::Take() {
+  base::MutexLock lock(&mutex_);
+  return std::move(*reply_);
+}
+
+void PendingCall::Abandon(LateReply late) {
+  std::optional<absl::StatusOr<transport::Reply>> there;
+  {
+    base::MutexLock lock(&mutex_);
+    there = std::move(reply_);
+    if (!there.has_value()) {
+      late_ = std::move(late);
+      return;
+    }
+  }
+  late(*std::move(there));
+}
+
+}  // namespace cistern::client

@@ -1,0 +1,73 @@
+// One call in flight, waited for from a thread that is not the link's.
+//
+//   Start ─► (Wait)* ─► Take | Abandon
+//
+// Buffers that the call reads from or writes to are kept here until the link is done with them,
+// whoever has stopped waiting meanwhile.
+//
+// Thread   Start, Wait, Take, Abandon: one waiter. The link completes from its own
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+#include "base/mutex.h"
+#include "transport/link.h"
+
+namespace cistern::client {
+
+class PendingCall {
+ public:
+  using LateReply = absl::AnyInvocable<void(absl::StatusOr<transport::Reply>)>;
+
+  // No lock may be held: a link within the process may complete at once, on this thread.
+  static std::shared_ptr<PendingCall> Start(transport::Link& link, transport::Request request,
+                                            transport::CallOptions options);
+
+  // True when the reply is there; false at `until`. A link completes each call by its deadline.
+  bool WaitUntil(absl::Time until);
+  void Wait();
+
+  // After Wait. Once.
+  absl::StatusOr<transport::Reply> Take();
+
+  // Nobody waits any more: `late` gets the reply when it comes (or now), on whatever thread that
+  // is. It must not block.
+  void Abandon(LateReply late);
+
+ private:
+  void Complete(absl::StatusOr<transport::Reply> reply);
+
+  base::Mutex mutex_;
+  base::CondVar done_;
+  std::optional<absl::StatusOr<transport::Reply>> reply_ ABSL_GUARDED_BY(mutex_);
+  LateReply late_ ABSL_GUARDED_BY(mutex_);
+};
+
+// The reply as the type that the request asks for, or the error that it brought.
+template <typename ReplyType>
+absl::StatusOr<ReplyType> As(absl::StatusOr<transport::Reply> reply) {
+  if (!reply.ok()) return std::move(reply).status();
+  if (auto* typed = std::get_if<ReplyType>(&*reply)) return std::move(*typed);
+  if (auto* error = std::get_if<transport::ErrorReply>(&*reply)) return error->ToStatus();
+  return absl::InternalError("the node answered with a reply of another kind");
+}
+
+// Calls and waits.
+template <typename ReplyType>
+absl::StatusOr<ReplyType> CallNow(transport::Link& link, transport::Request request,
+                                  transport::CallOptions options) {
+  auto call = PendingCall::Start(link, std::move(request), std::move(options));
+  call->Wait();
+  return As<ReplyType>(call->Take());
+}
+
+}  // namespace cistern::client

@@ -1,0 +1,79 @@
+#include "client_lib/src/staging.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+
+namespace cistern::client {
+namespace {
+
+size_t RoundUp(size_t bytes, size_t step) { return (bytes + step - 1) / step * step; }
+
+}  // namespace
+
+bool Staging::TakeKeptOrRoom(size_t bytes, std::unique_ptr<transport::Buffer>* buffer) {
+  const auto fits = std::find_if(kept_.begin(), kept_.end(),
+                                 [bytes](const auto& b) { return b->bytes().size() >= bytes; });
+  if (fits != kept_.end()) {
+    *buffer = std::move(*fits);
+    kept_.erase(fits);
+    return true;
+  }
+  while (bytes_ + bytes > max_bytes_ && !kept_.empty()) {  // kept ones are too small: let them go
+    bytes_ -= kept_.back()->bytes().size();
+    kept_.pop_back();
+  }
+  if (bytes_ + bytes > max_bytes_) return false;
+  bytes_ += bytes;
+  return true;
+}
+
+absl::StatusOr<Staging::Lent> Staging::Make(size_t bytes, std::unique_ptr<transport::Buffer> kept) {
+  if (kept != nullptr) return Lent(this, std::move(kept));
+  auto made = link_->Allocate(bytes);
+  if (made.ok()) {
+    const size_t extra = (*made)->bytes().size() - bytes;
+    base::MutexLock lock(&mutex_);
+    bytes_ += extra;
+    return Lent(this, *std::move(made));
+  }
+  base::MutexLock lock(&mutex_);
+  bytes_ -= bytes;
+  freed_.notify_all();
+  return made.status();
+}
+
+absl::StatusOr<Staging::Lent> Staging::TryTake(size_t bytes) {
+  return Take(bytes, absl::InfinitePast());
+}
+
+absl::StatusOr<Staging::Lent> Staging::Take(size_t bytes, absl::Time until) {
+  bytes = RoundUp(std::max<size_t>(bytes, 1), kStepBytes);
+  if (bytes > max_bytes_) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "a transfer of ", bytes, " bytes at once: ", "max_staging_bytes is ", max_bytes_));
+  }
+  std::unique_ptr<transport::Buffer> kept;
+  {
+    base::MutexLock lock(&mutex_);
+    while (!TakeKeptOrRoom(bytes, &kept)) {
+      const absl::Duration left = std::min(until - absl::Now(), absl::Hours(24));
+      if (left <= absl::ZeroDuration()) {
+        return absl::ResourceExhaustedError("all staging buffers are in use");
+      }
+      freed_.wait_for(mutex_, absl::ToChronoNanoseconds(left));
+    }
+  }
+  return Make(bytes, std::move(kept));
+}
+
+void Staging::GiveBack(std::unique_ptr<transport::Buffer> buffer) {
+  base::MutexLock lock(&mutex_);
+  kept_.push_back(std::move(buffer));
+  freed_.notify_all();
+}
+
+}  // namespace cistern::client

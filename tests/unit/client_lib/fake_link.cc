@@ -1,0 +1,109 @@
+#include "tests/unit/client_lib/fake_link.h"
+
+#include <chrono>
+#include <utility>
+
+#include "absl/time/clock.h"
+
+namespace cistern::testing {
+namespace {
+
+class PlainBuffer final : public transport::Buffer {
+ public:
+  explicit PlainBuffer(size_t bytes) : bytes_(bytes) {}
+  transport::MutableSlice bytes() override { return bytes_; }
+
+ private:
+  std::vector<std::byte> bytes_;
+};
+
+constexpr size_t kMaxQueued = 4096;
+
+}  // namespace
+
+FakeLink::FakeLink(std::shared_ptr<FakeNode> node)
+    : node_(std::move(node)), killed_before_(node_->killed()), thread_([this] { Run(); }) {}
+
+FakeLink::~FakeLink() {
+  {
+    base::MutexLock lock(&mutex_);
+    closed_ = true;
+    changed_.notify_all();
+  }
+  thread_.join();
+  for (Item& item : queue_) item.done(absl::CancelledError("the link was closed"));
+  for (Item& item : parked_) item.done(absl::CancelledError("the link was closed"));
+}
+
+bool FakeLink::alive() const { return node_->killed() == killed_before_; }
+
+absl::StatusOr<std::unique_ptr<transport::Buffer>> FakeLink::Allocate(size_t bytes) {
+  return std::make_unique<PlainBuffer>(bytes);
+}
+
+void FakeLink::Call(Request request, transport::CallOptions options, transport::Completion done) {
+  Item item{std::move(request), std::move(options), std::move(done), {}};
+  item.deadline = absl::Now() + item.options.deadline;
+  base::MutexLock lock(&mutex_);
+  queue_.push_back(std::move(item));
+  changed_.notify_all();
+}
+
+void FakeLink::Run() {
+  for (;;) {
+    Item item;
+    {
+      base::MutexLock lock(&mutex_);
+      const auto something = [this] { return closed_ || !queue_.empty(); };
+      if (parked_.empty()) {
+        changed_.wait(mutex_, something);
+      } else {
+        changed_.wait_for(mutex_, std::chrono::milliseconds(1), something);
+      }
+      if (closed_) return;
+      if (!queue_.empty()) {
+        item = std::move(queue_.front());
+        queue_.pop_front();
+      }
+    }
+    LookAtParked();
+    if (item.done == nullptr) continue;
+    if (alive() && node_->MustWait(item.request)) {
+      parked_.push_back(std::move(item));
+      node_->SetHeld();
+    } else {
+      Answer(std::move(item));
+    }
+  }
+}
+
+void FakeLink::LookAtParked() {
+  std::deque<Item> still;
+  for (Item& item : parked_) {
+    if (!alive() || !node_->MustWait(item.request)) {
+      Answer(std::move(item));
+    } else if (absl::Now() >= item.deadline) {
+      item.done(absl::DeadlineExceededError("the call's deadline has passed"));
+    } else {
+      still.push_back(std::move(item));
+    }
+  }
+  parked_ = std::move(still);
+}
+
+void FakeLink::Answer(Item item) {
+  if (!alive()) {
+    item.done(absl::UnavailableError("the node has gone"));
+    return;
+  }
+  Reply reply = node_->Serve(item.request, item.options);
+  if (!alive()) {
+    item.done(absl::UnavailableError("the node has gone"));
+  } else if (auto* error = std::get_if<transport::ErrorReply>(&reply)) {
+    item.done(error->ToStatus());
+  } else {
+    item.done(std::move(reply));
+  }
+}
+
+}  // namespace cistern::testing

@@ -1,0 +1,160 @@
+// A node for the client's tests: a map of objects behind a real Link, with memory in pages, a
+// "disk", leases, and faults on request. Written from the messages' contract alone, not from the
+// server.
+//
+// Thread   FakeNode: any. Each FakeLink answers on a thread of its own
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/arena_layout.h"
+#include "base/model_spec.h"
+#include "base/mutex.h"
+#include "base/object.h"
+#include "transport/link.h"
+
+namespace cistern::testing {
+
+using transport::LeaseId;
+using transport::ObjectId;
+using transport::Reply;
+using transport::Request;
+using transport::ReservationId;
+
+struct FakeNodeOptions {
+  base::ModelSpec model;  // the pages' size
+  uint32_t num_pages = 4096;
+  bool mapped = true;
+  uint32_t variants = 4;  // of one content; the oldest goes
+  uint64_t incarnation = 77;
+};
+
+class FakeNode : public std::enable_shared_from_this<FakeNode> {
+ public:
+  explicit FakeNode(const FakeNodeOptions& options);
+
+  std::unique_ptr<transport::Link> Connect();
+
+  // ---- Faults. Called on the link's thread before a request is served.
+  // An error is the reply; nothing: serve it.
+  std::function<std::optional<absl::Status>(const Request&)> intercept;
+  // Called after the reply is made, before it is sent: may change it, or the node.
+  std::function<void(const Request&, Reply*)> tamper;
+
+  // Every link dies now: calls in flight and later ones are Unavailable.
+  void Kill() { ++killed_; }
+  // Requests of this kind wait until the gate is opened, or their deadline has passed.
+  template <typename T>
+  void Hold() {
+    gate_ = Request(T{}).index();
+  }
+  void OpenGate() { gate_ = kNoGate; }
+  // Waits until requests wait at the gate.
+  void AwaitHeld();
+
+  // ---- Looking in
+  struct Stored {
+    base::ObjectHeader header;
+    std::vector<base::BlockRef> blocks;                  // empty: on disk
+    std::vector<std::byte> disk;                         // pages, as in memory
+    std::vector<std::pair<base::Key, base::Key>> links;  // context, parent context
+    uint32_t leases = 0;
+    bool committed = false;
+    std::set<uint32_t> layers_written;
+  };
+  std::map<ObjectId, Stored> objects();  // committed ones
+  size_t num_leases();
+  size_t num_reservations();
+  uint64_t calls(size_t request_index);
+  template <typename T>
+  uint64_t Calls() {
+    return calls(Request(T{}).index());
+  }
+
+  // ---- Changing things
+  void MoveToDisk(ObjectId id);
+  void MoveAllToDisk();
+  void Drop(ObjectId id);
+  // As a node does that reuses the blocks of `id`: another generation, other bytes.
+  void ReuseBlocks(ObjectId id);
+  // A stored segment that claims a key that is not its tokens'.
+  void ChangeTokens(ObjectId id, const std::vector<base::TokenId>& tokens);
+  void SetIncarnation(uint64_t incarnation);  // in the mapping's header
+  void ForgetModels();
+
+  // ---- For FakeLink
+  Reply Serve(const Request& request, const transport::CallOptions& options);
+  bool MustWait(const Request& request) const { return request.index() == gate_; }
+  void SetHeld();
+  uint64_t killed() const { return killed_; }
+  const transport::HelloReply& hello() const { return hello_; }
+  const std::byte* arena() const { return options_.mapped ? arena_.data() : nullptr; }
+
+ private:
+  struct Hit {
+    ObjectId id = 0;
+    transport::Match match = transport::Match::kExact;
+    base::Lineage lineage = base::Lineage::kExact;
+  };
+  std::optional<Hit> Lookup(const transport::FindItem& item, bool lossless);
+  std::vector<Hit> Children(const base::Key& context, bool lossless, transport::Match match);
+  std::vector<Hit> Before(const base::Key& context, bool lossless, transport::Match match);
+  void AddNeighbours(const transport::FindRequest& request,
+                     const std::vector<std::optional<Hit>>& hits, transport::FindReply* reply,
+                     std::map<ObjectId, uint32_t>* index);
+  uint32_t Describe(ObjectId id, transport::FindReply* reply, std::map<ObjectId, uint32_t>* index);
+
+  Reply On(const transport::HelloRequest&, const transport::CallOptions&);
+  Reply On(const transport::RegisterModelRequest&, const transport::CallOptions&);
+  Reply On(const transport::FindRequest&, const transport::CallOptions&);
+  Reply On(const transport::LeaseRequest&, const transport::CallOptions&);
+  Reply On(const transport::ReleaseRequest&, const transport::CallOptions&);
+  Reply On(const transport::ReadRequest&, const transport::CallOptions&);
+  Reply On(const transport::ReserveRequest&, const transport::CallOptions&);
+  Reply On(const transport::WriteRequest&, const transport::CallOptions&);
+  Reply On(const transport::CommitRequest&, const transport::CallOptions&);
+  Reply On(const transport::AbortRequest&, const transport::CallOptions&);
+  Reply On(const transport::LinkRequest&, const transport::CallOptions&);
+  Reply On(const transport::AdminRequest&, const transport::CallOptions&);
+
+  // Pages for `tokens`, demoting what nobody leases; empty when there is no room.
+  std::vector<base::BlockRef> Allocate(uint32_t tokens);
+  void Free(std::vector<base::BlockRef>* blocks);
+  bool Demote(Stored* stored);
+  std::byte* Page(const base::BlockRef& block) { return arena_.data() + block.offset; }
+  std::byte* Row(const Stored& stored, uint32_t layer, uint32_t token);
+  LeaseId NewLease(ObjectId id);
+
+  const FakeNodeOptions options_;
+  transport::HelloReply hello_;
+  base::Mutex mutex_;
+  base::CondVar changed_;
+  std::vector<std::byte> arena_;
+  std::vector<uint32_t> free_pages_;
+  std::map<ObjectId, Stored> objects_;
+  std::map<base::Key, std::vector<ObjectId>> by_content_;
+  std::map<base::Key, std::vector<ObjectId>> by_context_;  // own and linked
+  std::map<base::Key, std::vector<ObjectId>> by_parent_;   // own and linked
+  std::map<LeaseId, ObjectId> leases_;
+  std::map<ReservationId, ObjectId> reservations_;
+  std::set<base::Key> models_;
+  std::map<size_t, uint64_t> calls_;
+  uint64_t next_id_ = 1;
+  static constexpr size_t kNoGate = SIZE_MAX;
+  std::atomic<size_t> gate_{kNoGate};
+  std::atomic<uint64_t> killed_{0};
+  bool held_ = false;
+};
+
+}  // namespace cistern::testing
