@@ -44,10 +44,16 @@ struct UcxConnection::Operation {
   }
 
   // What ucp_am_send_nbx and ucp_am_recv_data_nbx want to know.
-  void* buffer() { return pieces.size() == 1 ? pieces[0].buffer : pieces.data(); }
-  size_t count() const { return pieces.size() == 1 ? pieces[0].length : pieces.size(); }
+  void* buffer() {
+    if (pieces.size() > 1) return pieces.data();
+    return pieces.empty() ? nullptr : pieces[0].buffer;
+  }
+  size_t count() const {
+    if (pieces.size() > 1) return pieces.size();
+    return pieces.empty() ? 0 : pieces[0].length;
+  }
   ucp_datatype_t datatype() const {
-    return pieces.size() == 1 ? ucp_dt_make_contig(1) : ucp_dt_make_iov();
+    return pieces.size() > 1 ? ucp_dt_make_iov() : ucp_dt_make_contig(1);
   }
 };
 

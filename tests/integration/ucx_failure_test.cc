@@ -1,0 +1,365 @@
+// The other side of a UCX connection is killed, stopped, or was never one of ours.
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+#include "tests/integration/ucx_test_process.h"
+#include "tests/integration/ucx_test_service.h"
+#include "transport/link.h"
+#include "transport/rpc/lane.h"
+#include "transport/service.h"
+#include "transport/ucx/ucx_address.h"
+#include "transport/ucx/ucx_connection.h"
+#include "transport/ucx/ucx_context.h"
+#include "transport/ucx/ucx_worker.h"
+#include "transport/wire/codec.h"
+
+namespace cistern::transport {
+namespace {
+
+constexpr uint64_t kBytes = 64ull << 20;
+
+bool Await(const std::function<bool()>& done) {
+  const absl::Time until = absl::Now() + absl::Seconds(20);
+  while (!done()) {
+    if (absl::Now() > until) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
+// How a call ended, and when.
+struct Outcome {
+  std::atomic<int> runs{0};
+  absl::Status status;
+  absl::Time when;
+
+  Completion Take() {
+    return [this](absl::StatusOr<Reply> reply) {
+      status = reply.status();
+      when = absl::Now();
+      ++runs;
+    };
+  }
+};
+
+// ---- The node dies or stops
+
+class NodeFailureTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    node_ = std::make_unique<TestProcess>(std::vector<std::string>{UCX_TEST_PEER, "serve"});
+    address_ = node_->ReadLine();
+    ASSERT_FALSE(address_.empty());
+    auto link = Connect(address_, {});
+    ASSERT_TRUE(link.ok()) << link.status();
+    link_ = *std::move(link);
+    auto buffer = link_->Allocate(kBytes);
+    ASSERT_TRUE(buffer.ok());
+    buffer_ = *std::move(buffer);
+    memcpy(buffer_->bytes().data(), PatternPieces(kBytes, 0, 1)[0].data(), kBytes);
+  }
+
+  // Keeps `depth` big transfers going, so that whatever happens finds one under way.
+  void KeepMoving(bool push, absl::Duration deadline) {
+    CallOptions options;
+    options.deadline = deadline;
+    Request request;
+    if (push) {
+      options.send = {buffer_->bytes()};
+      request = WriteRequest{.reservations = {kBytes, 0, 1}};
+    } else {
+      options.receive = {buffer_->bytes()};
+      request = ReadRequest{.leases = {kBytes, 0, 1}};
+    }
+    link_->Call(request, options, [this, push, deadline](absl::StatusOr<Reply> reply) {
+      if (reply.ok()) {
+        ++moved_;
+        KeepMoving(push, deadline);
+        return;
+      }
+      moving_.Take()(std::move(reply));
+    });
+  }
+
+  std::unique_ptr<TestProcess> node_;
+  std::string address_;
+  std::unique_ptr<Buffer> buffer_;
+  std::atomic<int> moved_{0};
+  Outcome moving_;
+  std::unique_ptr<Link> link_;  // gone before what its completions touch
+};
+
+class NodeFailureBothWaysTest : public NodeFailureTest,
+                                public ::testing::WithParamInterface<bool> {};
+
+TEST_P(NodeFailureBothWaysTest, KilledNodeFailsEverythingSoon) {
+  Outcome waiting;
+  link_->Call(AdminRequest{.model_name = "silent"}, {.deadline = absl::Seconds(60)},
+              waiting.Take());
+  KeepMoving(GetParam(), absl::Seconds(60));
+  ASSERT_TRUE(Await([&] { return moved_ >= 2; }));
+  const absl::Time killed = absl::Now();
+  node_->Signal(SIGKILL);
+  ASSERT_TRUE(Await([&] { return moving_.runs == 1 && waiting.runs == 1; }));
+  EXPECT_TRUE(absl::IsUnavailable(moving_.status)) << moving_.status;
+  EXPECT_TRUE(absl::IsUnavailable(waiting.status)) << waiting.status;
+  RecordProperty("moving_us", static_cast<int>((moving_.when - killed) / absl::Microseconds(1)));
+  RecordProperty("waiting_us", static_cast<int>((waiting.when - killed) / absl::Microseconds(1)));
+  EXPECT_LT(moving_.when - killed, absl::Seconds(5));
+  EXPECT_LT(waiting.when - killed, absl::Seconds(5));
+  EXPECT_FALSE(link_->alive());
+  auto after = CallFor<AdminReply>(*link_, AdminRequest{.model_name = "ping"});
+  EXPECT_TRUE(absl::IsUnavailable(after.status())) << after.status();
+}
+
+TEST_P(NodeFailureBothWaysTest, StoppedNodeCostsOneDeadline) {
+  KeepMoving(GetParam(), absl::Milliseconds(1500));
+  ASSERT_TRUE(Await([&] { return moved_ >= 2; }));
+  node_->Signal(SIGSTOP);
+  const absl::Time stopped = absl::Now();
+  Outcome waiting;
+  link_->Call(AdminRequest{.model_name = "ping"}, {.deadline = absl::Milliseconds(300)},
+              waiting.Take());
+  ASSERT_TRUE(Await([&] { return moving_.runs == 1 && waiting.runs == 1; }));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(waiting.status)) << waiting.status;
+  EXPECT_LT(waiting.when - stopped, absl::Milliseconds(1300));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(moving_.status)) << moving_.status;
+  EXPECT_LT(moving_.when - stopped, absl::Seconds(6));
+  link_.reset();  // does not wait for the stopped node either
+  EXPECT_LT(absl::Now() - stopped, absl::Seconds(8));
+  node_->Signal(SIGCONT);
+}
+
+INSTANTIATE_TEST_SUITE_P(Directions, NodeFailureBothWaysTest, ::testing::Bool(),
+                         [](const auto& info) { return info.param ? "Push" : "Pull"; });
+
+TEST_F(NodeFailureTest, StoppedNodeThatGoesOnAnswersTheNextCall) {
+  node_->Signal(SIGSTOP);
+  auto reply = CallFor<AdminReply>(*link_, AdminRequest{.model_name = "ping"},
+                                   {.deadline = absl::Milliseconds(100)});
+  EXPECT_TRUE(absl::IsDeadlineExceeded(reply.status()));
+  node_->Signal(SIGCONT);
+  EXPECT_TRUE(CallFor<AdminReply>(*link_, AdminRequest{.model_name = "ping"},
+                                  {.deadline = absl::Seconds(20)})
+                  .ok());
+}
+
+// ---- The worker dies or stops
+
+class WorkerFailureTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    auto server = StartServer({.ucx_address = "127.0.0.1:0"}, &service_);
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+    worker_ = std::make_unique<TestProcess>(
+        std::vector<std::string>{UCX_TEST_PEER, GetParam(), server_->ucx_address()});
+    ASSERT_EQ(worker_->ReadLine(), "ready");
+    ASSERT_TRUE(Await([&] { return service_.receives_ok() + service_.sent() >= 2; }));
+  }
+
+  // Nothing of the worker's session is left under way.
+  bool AllEnded() const {
+    return service_.closed() == 1 && service_.sent() == service_.replies() &&
+           service_.receives_ok() + service_.receives_failed() == service_.receives_begun();
+  }
+
+  UcxTestService service_;
+  std::unique_ptr<Server> server_;
+  std::unique_ptr<TestProcess> worker_;
+};
+
+TEST_P(WorkerFailureTest, KilledWorkerIsClosedOnceAndItsPayloadsEnd) {
+  const absl::Time killed = absl::Now();
+  worker_->KillAndReap();
+  ASSERT_TRUE(Await([&] { return AllEnded(); }));
+  EXPECT_LT(absl::Now() - killed, absl::Seconds(5));
+  EXPECT_EQ(server_->stats().sessions_open, 0u);
+  auto link = Connect(server_->ucx_address(), {});
+  ASSERT_TRUE(link.ok()) << link.status();
+  EXPECT_TRUE(CallFor<AdminReply>(**link, AdminRequest{.model_name = "ping"}).ok());
+}
+
+TEST_P(WorkerFailureTest, StoppedWorkerDoesNotHoldUpTheNode) {
+  worker_->Signal(SIGSTOP);
+  auto link = Connect(server_->ucx_address(), {});
+  ASSERT_TRUE(link.ok()) << link.status();
+  EXPECT_TRUE(CallFor<AdminReply>(**link, AdminRequest{.model_name = "ping"}).ok());
+  const absl::Time start = absl::Now();
+  server_->Stop();
+  EXPECT_LT(absl::Now() - start, absl::Seconds(10));
+  EXPECT_EQ(service_.closed(), 2u);
+  EXPECT_EQ(service_.sent(), service_.replies());
+}
+
+INSTANTIATE_TEST_SUITE_P(Directions, WorkerFailureTest, ::testing::Values("push", "pull"),
+                         [](const auto& info) { return std::string(info.param); });
+
+// ---- Peers that are not ours
+
+class StrangerTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto server = StartServer(
+        {.ucx_address = "127.0.0.1:0", .hello_timeout = absl::Milliseconds(300)}, &service_);
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+  }
+
+  void ExpectServing() {
+    auto link = Connect(server_->ucx_address(), {});
+    ASSERT_TRUE(link.ok()) << link.status();
+    EXPECT_TRUE(CallFor<AdminReply>(**link, AdminRequest{.model_name = "ping"}).ok());
+  }
+
+  UcxTestService service_;
+  std::unique_ptr<Server> server_;
+};
+
+int RawConnection(const std::string& address) {
+  auto resolved = ResolveHostPort(address, false);
+  if (!resolved.ok()) return -1;
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  if (connect(fd, resolved->front().get(), resolved->front().bytes) != 0) return -1;
+  return fd;
+}
+
+TEST_F(StrangerTest, RawTcpGarbageHarmsNobody) {
+  std::vector<int> fds;
+  for (const size_t bytes : {0, 1, 3, 100, 5000, 100000}) {
+    const int fd = RawConnection(server_->ucx_address());
+    ASSERT_GE(fd, 0);
+    const std::string garbage(bytes, static_cast<char>(0xa5));
+    if (bytes > 0) {
+      EXPECT_GT(send(fd, garbage.data(), garbage.size(), MSG_NOSIGNAL | MSG_DONTWAIT), 0);
+    }
+    fds.push_back(fd);
+  }
+  ExpectServing();
+  rusage before;
+  rusage after;
+  getrusage(RUSAGE_SELF, &before);
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  getrusage(RUSAGE_SELF, &after);
+  const double spent = (after.ru_utime.tv_sec - before.ru_utime.tv_sec) +
+                       (after.ru_utime.tv_usec - before.ru_utime.tv_usec) * 1e-6 +
+                       (after.ru_stime.tv_sec - before.ru_stime.tv_sec) +
+                       (after.ru_stime.tv_usec - before.ru_stime.tv_usec) * 1e-6;
+  EXPECT_LT(spent, 0.2);
+  for (const int fd : fds) close(fd);
+  ExpectServing();
+}
+
+// A UCX peer that sends what it likes.
+class RoguePeer {
+ public:
+  explicit RoguePeer(const std::string& address) : events_(std::make_shared<Events>()) {
+    lane_ = *Lane::Start("rogue");
+    lane_->RunAndWait([&] {
+      worker_ = *UcxWorker::Create(*UcxContext::Create(), lane_.get());
+      connection_ = *worker_->Connect(ResolveHostPort(address, false)->front(), events_);
+    });
+  }
+  ~RoguePeer() {
+    lane_->RunAndWait([&] {
+      worker_->CloseAll(absl::CancelledError("done"), false, absl::Seconds(5));
+      worker_.reset();
+    });
+  }
+
+  void Send(std::string message, std::vector<Slice> payload = {}) {
+    connection_->Send(std::move(message), std::move(payload), Sent());
+  }
+  void SayHello() {
+    Send(EncodeRequest({.call_id = 1, .deadline = absl::Seconds(5)}, HelloRequest{}));
+    EXPECT_TRUE(Await([&] { return messages() >= 1; }));
+  }
+  int messages() const { return events_->messages; }
+  bool closed() const { return events_->closed; }
+
+ private:
+  struct Events final : UcxEvents {
+    void OnMessage(std::span<const std::byte>, UcxPayload) override { ++messages; }
+    void OnBadFrame(const absl::Status&) override {}
+    void OnClosed(const absl::Status&) override { closed = true; }
+    std::atomic<int> messages{0};
+    std::atomic<bool> closed{false};
+  };
+
+  std::shared_ptr<Events> events_;
+  std::unique_ptr<Lane> lane_;
+  std::unique_ptr<UcxWorker> worker_;
+  std::shared_ptr<UcxConnection> connection_;
+};
+
+TEST_F(StrangerTest, WhoSaysNoHelloIsClosed) {
+  RoguePeer peer(server_->ucx_address());
+  EXPECT_TRUE(Await([&] { return peer.closed(); }));
+  EXPECT_EQ(service_.opened(), 0u);
+  ExpectServing();
+}
+
+TEST_F(StrangerTest, GarbageIsCountedAndClosed) {
+  for (const size_t bytes : {1, 40, 5000, 20000, 1000000}) {  // header, data, rendezvous
+    const uint64_t before = server_->stats().bad_messages;
+    RoguePeer peer(server_->ucx_address());
+    peer.Send(std::string(bytes, 'x'));
+    EXPECT_TRUE(Await([&] { return peer.closed(); })) << bytes;
+    EXPECT_EQ(server_->stats().bad_messages, before + 1) << bytes;
+  }
+  EXPECT_EQ(service_.opened(), 0u);
+  ExpectServing();
+}
+
+TEST_F(StrangerTest, GarbageAfterTheHelloIsCountedAndClosed) {
+  RoguePeer peer(server_->ucx_address());
+  peer.SayHello();
+  peer.Send(std::string(100, 'x'));
+  EXPECT_TRUE(Await([&] { return peer.closed() && service_.closed() == 1; }));
+  EXPECT_EQ(server_->stats().bad_messages, 1u);
+}
+
+TEST_F(StrangerTest, AnotherVersionIsToldSo) {
+  RoguePeer peer(server_->ucx_address());
+  peer.Send(EncodeRequest({.call_id = 1, .deadline = absl::Seconds(5)},
+                          HelloRequest{.version = kProtocolVersion + 1}));
+  EXPECT_TRUE(Await([&] { return peer.closed(); }));
+  EXPECT_EQ(peer.messages(), 1);  // the reason came before the end
+  EXPECT_EQ(server_->stats().bad_messages, 1u);
+}
+
+TEST_F(StrangerTest, PayloadOfAnotherSizeThanSaidIsCountedAndNotTaken) {
+  RoguePeer peer(server_->ucx_address());
+  peer.SayHello();
+  for (const uint64_t bytes : {uint64_t{100}, uint64_t{1 << 20}}) {
+    const uint64_t before = server_->stats().bad_messages;
+    const int messages = peer.messages();
+    peer.Send(EncodeRequest({.call_id = bytes, .deadline = absl::Seconds(5), .send_bytes = 50},
+                            WriteRequest{.reservations = {50, 0, 1}}),
+              PatternPieces(bytes, 0, 1));
+    EXPECT_TRUE(Await([&] { return peer.messages() == messages + 1; }));
+    EXPECT_EQ(server_->stats().bad_messages, before + 1);
+  }
+  EXPECT_EQ(service_.receives_begun(), 0u);
+  ExpectServing();
+}
+
+}  // namespace
+}  // namespace cistern::transport
