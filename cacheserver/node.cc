@@ -2,16 +2,19 @@
 
 #include <chrono>
 #include <random>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 
+#include "base/mutex.h"
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "cacheserver/load_models.h"
 #include "cacheserver/service/node_service.h"
 #include "cacheserver/summary.h"
 #include "cacheserver/version.h"
+#include "transport/local/in_process.h"
 
 namespace cistern::cacheserver {
 namespace {
@@ -52,8 +55,9 @@ struct Node::Impl {
   absl::Status OpenStorage();
   absl::Status LoadDisk();
   void StartThreads();
-  absl::Status OpenDoor();
+  absl::Status OpenDoor(Door door);
   void Housekeep();
+  void StopServer();
   void StopThreads();
 
   const NodeConfig config;
@@ -75,13 +79,14 @@ struct Node::Impl {
   std::unique_ptr<NodeService> service;
 
   base::Mutex server_mutex;
-  transport::Server* server ABSL_GUARDED_BY(server_mutex) = nullptr;
-  std::unique_ptr<transport::Server> own_server;
+  std::unique_ptr<transport::Server> server ABSL_GUARDED_BY(server_mutex);
+  transport::InProcessServer* in_process = nullptr;  // the server, if it is of this kind
 
   base::Mutex timer_mutex;
   base::CondVar timer_changed;
   bool timer_stop ABSL_GUARDED_BY(timer_mutex) = false;
   std::thread timer;
+  bool serving = false;
   bool stopped = false;
 };
 
@@ -184,10 +189,12 @@ void Node::Impl::StartThreads() {
   });
 }
 
-absl::Status Node::Impl::OpenDoor() {
+absl::Status Node::Impl::OpenDoor(Door door) {
   transport::ServerOptions options;
-  options.unix_path = config.unix_socket;
-  options.ucx_address = config.ucx_address;
+  if (door == Door::kSockets) {
+    options.unix_path = config.unix_socket;
+    options.ucx_address = config.ucx_address;
+  }
   options.lanes = config.lanes;
   options.max_sessions = config.max_sessions;
   options.max_calls_per_session = config.max_calls_per_session;
@@ -197,9 +204,16 @@ absl::Status Node::Impl::OpenDoor() {
   options.arena_bytes = arena->mapped_bytes();
   options.arena = arena->data();
   options.allow_mapping = config.allow_mapping;
-  CISTERN_ASSIGN_OR_RETURN(own_server, transport::StartServer(options, service.get()));
+  std::unique_ptr<transport::Server> opened;
+  if (door == Door::kSockets) {
+    CISTERN_ASSIGN_OR_RETURN(opened, transport::StartServer(options, service.get()));
+  } else {
+    CISTERN_ASSIGN_OR_RETURN(auto local, transport::StartInProcess(options, service.get()));
+    in_process = local.get();
+    opened = std::move(local);
+  }
   base::MutexLock lock(&server_mutex);
-  server = own_server.get();
+  server = std::move(opened);
   return absl::OkStatus();
 }
 
@@ -218,11 +232,20 @@ void Node::Impl::Housekeep() {
   }
 }
 
+void Node::Impl::StopServer() {
+  transport::Server* open = nullptr;
+  {
+    base::MutexLock lock(&server_mutex);
+    open = server.get();  // its sessions' last calls may ask for its counters
+  }
+  if (open != nullptr) open->Stop();
+}
+
 void Node::Impl::StopThreads() {
-  if (service != nullptr && !service->Drain(config.drain_timeout))
+  if (!service->Drain(config.drain_timeout))
     log->Warning("calls were still in progress when the node stopped",
                  {{"waited", absl::FormatDuration(config.drain_timeout)}});
-  if (own_server != nullptr) own_server->Stop();
+  StopServer();
   if (timer.joinable()) {
     {
       base::MutexLock lock(&timer_mutex);
@@ -231,21 +254,21 @@ void Node::Impl::StopThreads() {
     timer_changed.notify_all();
     timer.join();
   }
-  if (room != nullptr) room->Stop();
-  if (copy_pool != nullptr) copy_pool->Stop();
+  room->Stop();
+  copy_pool->Stop();
   if (disk_pool != nullptr) disk_pool->Stop();
 }
 
 absl::StatusOr<std::unique_ptr<Node>> Node::Start(const NodeConfig& config, Log* log,
-                                                  const base::Clock* clock) {
+                                                  const base::Clock* clock, Door door) {
   CISTERN_RETURN_IF_ERROR(ValidateConfig(config));
   std::unique_ptr<Node> node(new Node(std::make_unique<Impl>(config, log, clock)));
   Impl& impl = *node->impl_;
   CISTERN_RETURN_IF_ERROR(impl.OpenStorage());
   CISTERN_RETURN_IF_ERROR(impl.LoadDisk());
   impl.StartThreads();
-  if (!config.unix_socket.empty() || !config.ucx_address.empty())
-    CISTERN_RETURN_IF_ERROR(impl.OpenDoor());
+  CISTERN_RETURN_IF_ERROR(impl.OpenDoor(door));
+  impl.serving = true;
   log->Info("node started", {{"name", config.name},
                              {"version", kVersion},
                              {"unix_socket", node->unix_socket()},
@@ -261,9 +284,10 @@ Node::~Node() { Stop(); }
 void Node::Stop() {
   if (std::exchange(impl_->stopped, true)) return;
   Impl& impl = *impl_;
+  if (impl.service == nullptr) return;  // it never got that far
   impl.StopThreads();
   if (impl.demoter != nullptr) {
-    if (impl.config.flush_on_stop) {
+    if (impl.serving && impl.config.flush_on_stop) {
       impl.demoter->Flush(impl.clock->Now() + impl.config.flush_timeout,
                           [log = impl.log](const FlushReport& report) {
                             log->Info("memory written to disk",
@@ -276,7 +300,8 @@ void Node::Stop() {
     }
     impl.demoter->Stop();  // answers the flush first
   }
-  if (impl.service != nullptr) impl.log->Info("node stopped", {{"name", impl.config.name}});
+  impl.service->Drain(absl::InfiniteDuration());  // payloads on their way out let go of the memory
+  if (impl.serving) impl.log->Info("node stopped", {{"name", impl.config.name}});
 }
 
 std::string Node::unix_socket() const {
@@ -289,6 +314,11 @@ std::string Node::ucx_address() const {
   return impl_->server == nullptr ? "" : impl_->server->ucx_address();
 }
 
-transport::Service* Node::service() { return impl_->service.get(); }
+absl::StatusOr<std::unique_ptr<transport::Link>> Node::Connect(
+    const transport::LinkOptions& options) {
+  if (impl_->in_process == nullptr)
+    return absl::FailedPreconditionError("this node is reached by its socket: transport::Connect");
+  return impl_->in_process->Connect(options);
+}
 
 }  // namespace cistern::cacheserver

@@ -13,30 +13,32 @@
 //          the memory that was asked for. Each says what to do
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <thread>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 #include "base/clock.h"
-#include "base/mutex.h"
 #include "cacheserver/config.h"
 #include "cacheserver/log.h"
-#include "transport/service.h"
+#include "transport/link.h"
 
 namespace cistern::cacheserver {
 
-class NodeService;
+// By which door workers come in.
+enum class Door : uint8_t {
+  kSockets = 0,    // unix_socket and ucx_address
+  kInProcess = 1,  // Connect; the addresses of the configuration are not used
+};
 
 class Node {
  public:
   // `log` and `clock` outlive the node.
   static absl::StatusOr<std::unique_ptr<Node>> Start(const NodeConfig& config, Log* log,
-                                                     const base::Clock* clock);
+                                                     const base::Clock* clock,
+                                                     Door door = Door::kSockets);
   ~Node();  // Stop
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
@@ -47,11 +49,8 @@ class Node {
   std::string unix_socket() const;
   std::string ucx_address() const;
 
-  // For servers of another kind, such as links within the process.
-  transport::Service* service();
-  transport::ServerOptions ServerOptionsForLocal() const;
-  // Where `status` finds the counters of such a server; it outlives the node's serving.
-  void SetServer(transport::Server* server);
+  // A link within the process. FailedPrecondition when the door is another one.
+  absl::StatusOr<std::unique_ptr<transport::Link>> Connect(const transport::LinkOptions& options);
 
  private:
   struct Impl;

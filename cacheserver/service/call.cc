@@ -36,9 +36,12 @@ void CallGate::Close() {
 }
 
 bool CallGate::WaitIdle(absl::Duration timeout) {
+  const auto idle = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return in_progress_ == 0; };
   base::MutexLock lock(&mutex_);
-  return idle_.wait_for(mutex_, absl::ToChronoNanoseconds(timeout),
-                        [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return in_progress_ == 0; });
+  if (timeout < absl::Hours(1))
+    return idle_.wait_for(mutex_, absl::ToChronoNanoseconds(timeout), idle);
+  idle_.wait(mutex_, idle);
+  return true;
 }
 
 uint64_t CallGate::in_progress() const {

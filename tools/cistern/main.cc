@@ -1,0 +1,72 @@
+// cistern: the administrator's tool.
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "absl/flags/usage_config.h"
+
+#include "tools/cistern/commands.h"
+#include "tools/cistern/help.h"
+
+ABSL_FLAG(std::string, address, cistern::tools::DefaultAddress(),
+          "unix:PATH or host:port of the node");
+ABSL_FLAG(absl::Duration, deadline, absl::Seconds(10), "how long to wait for an answer");
+ABSL_FLAG(bool, json, false, "print the answer as one JSON object");
+ABSL_FLAG(std::string, key, "", "objects with this content or context key");
+ABSL_FLAG(std::string, model, "", "objects of this model: its name or fingerprint");
+ABSL_FLAG(std::string, tenant, "*", "objects of the tenant with this salt; *: of all tenants");
+ABSL_FLAG(bool, all, false, "all objects");
+ABSL_FLAG(uint32_t, limit, 0, "how many objects to list");
+
+namespace cistern::tools {
+namespace {
+
+#ifndef CISTERN_VERSION
+#define CISTERN_VERSION "0.0.0"
+#endif
+
+bool IsHelp(absl::string_view word) {
+  return word == "--help" || word == "-help" || word == "-h" || word == "help";
+}
+
+// Help comes before flags are parsed: its text depends on the command.
+bool PrintHelp(int argc, char** argv) {
+  bool asked = false;
+  std::string of_command;
+  for (int i = 1; i < argc; ++i) {
+    asked |= IsHelp(argv[i]);
+    if (of_command.empty()) of_command = CommandHelp(argv[i]);
+  }
+  if (asked) std::printf("%s", (of_command.empty() ? GeneralHelp() : of_command).c_str());
+  return asked;
+}
+
+int Main(int argc, char** argv) {
+  if (PrintHelp(argc, argv)) return kDone;
+  absl::SetProgramUsageMessage("see cistern --help");
+  absl::FlagsUsageConfig usage;
+  usage.version_string = [] { return std::string("cistern " CISTERN_VERSION "\n"); };
+  absl::SetFlagsUsageConfig(usage);
+  const std::vector<char*> words = absl::ParseCommandLine(argc, argv);
+
+  CommandLine line;
+  line.words.assign(words.begin() + 1, words.end());
+  line.address = absl::GetFlag(FLAGS_address);
+  line.deadline = absl::GetFlag(FLAGS_deadline);
+  line.json = absl::GetFlag(FLAGS_json);
+  line.key = absl::GetFlag(FLAGS_key);
+  line.model = absl::GetFlag(FLAGS_model);
+  line.has_tenant = absl::GetFlag(FLAGS_tenant) != "*";
+  if (line.has_tenant) line.tenant = absl::GetFlag(FLAGS_tenant);
+  line.all = absl::GetFlag(FLAGS_all);
+  line.limit = absl::GetFlag(FLAGS_limit);
+  return RunCommand(line);
+}
+
+}  // namespace
+}  // namespace cistern::tools
+
+int main(int argc, char** argv) { return cistern::tools::Main(argc, argv); }
