@@ -1,9 +1,5 @@
 #include "storage/arena.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
@@ -13,11 +9,17 @@
 #include <thread>
 #include <vector>
 
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "absl/strings/str_cat.h"
+
 #include "base/status_macros.h"
 #include "base/units.h"
 
-// Newer than some C libraries' headers; the numbers are the kernel's (include/uapi/asm-generic/mman-common.h).
+// Newer than some C libraries' headers; the numbers are the kernel's
+// (include/uapi/asm-generic/mman-common.h).
 #ifndef F_SEAL_FUTURE_WRITE
 #define F_SEAL_FUTURE_WRITE 0x0010
 #endif
@@ -36,9 +38,9 @@ constexpr uint64_t kHugePage = 2ull << 20;
 constexpr uint64_t kTableOffset = kSmallPage;
 constexpr uint64_t kBytesPerHandle = 4096;
 constexpr uint64_t kMaxHandles = 1ull << 28;
-constexpr uint64_t kMaxBytes = 1ull << 46;      // x86-64 gives a process 2^47
+constexpr uint64_t kMaxBytes = 1ull << 46;  // x86-64 gives a process 2^47
 constexpr unsigned kMaxTouchThreads = 16;
-constexpr uint64_t kTouchPiece = 64ull << 20;   // bytes that one thread asks for at a time
+constexpr uint64_t kTouchPiece = 64ull << 20;  // bytes that one thread asks for at a time
 
 uint64_t RoundUp(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
 
@@ -62,8 +64,9 @@ absl::Status NotEnough(uint64_t wanted_bytes, absl::string_view why) {
                    "; choose a smaller pool or free memory on this machine"));
 }
 
-// Makes every page of [begin, begin + bytes) present. One thread faults 0.3 to 0.8 GB/s on a small virtual machine and
-// two nearly twice that; asking the kernel for ranges is 1.5 times faster than touching page by page.
+// Makes every page of [begin, begin + bytes) present. One thread faults 0.3 to 0.8 GB/s on a small
+// virtual machine and two nearly twice that; asking the kernel for ranges is 1.5 times faster than
+// touching page by page.
 int Touch(std::byte* begin, uint64_t bytes) {
   const uint64_t pieces = (bytes + kTouchPiece - 1) / kTouchPiece;
   const unsigned threads = static_cast<unsigned>(std::min<uint64_t>(
@@ -100,13 +103,15 @@ struct Sizes {
 absl::StatusOr<Sizes> Plan(const ArenaOptions& options) {
   if (options.bytes == 0) return absl::InvalidArgumentError("an arena needs at least one byte");
   if (options.bytes > kMaxBytes) {
-    return absl::InvalidArgumentError(absl::StrCat("an arena of ", options.bytes, " bytes: at most ",
-                                                   base::FormatBytes(kMaxBytes), " can be mapped"));
+    return absl::InvalidArgumentError(absl::StrCat("an arena of ", options.bytes,
+                                                   " bytes: at most ", base::FormatBytes(kMaxBytes),
+                                                   " can be mapped"));
   }
   const uint64_t slab_bytes = RoundUp(options.bytes, kSmallPage);
   uint64_t handles = options.max_handles;
   if (handles == 0) handles = std::min(slab_bytes / kBytesPerHandle, kMaxHandles);
-  handles = std::min<uint64_t>(handles, std::numeric_limits<uint32_t>::max() - 1) + 1;  // handle 0 names nothing
+  handles = std::min<uint64_t>(handles, std::numeric_limits<uint32_t>::max() - 1) +
+            1;  // handle 0 names nothing
   const uint64_t unit = slab_bytes >= kHugePage ? kHugePage : kSmallPage;
   Sizes sizes;
   sizes.num_handles = static_cast<uint32_t>(handles);
@@ -122,7 +127,8 @@ absl::StatusOr<std::unique_ptr<Arena>> Arena::Create(const ArenaOptions& options
   if (options.pre_touch) {
     const uint64_t available = AvailableMemoryBytes();
     if (sizes.mapped_bytes > available) {
-      return NotEnough(sizes.mapped_bytes, absl::StrCat(base::FormatBytes(available), " are available"));
+      return NotEnough(sizes.mapped_bytes,
+                       absl::StrCat(base::FormatBytes(available), " are available"));
     }
   }
   const int fd = memfd_create("cistern-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -132,14 +138,15 @@ absl::StatusOr<std::unique_ptr<Arena>> Arena::Create(const ArenaOptions& options
     return NotEnough(sizes.mapped_bytes, absl::StrCat("ftruncate: ", strerror(errno)));
   }
   void* mapping = mmap(nullptr, sizes.mapped_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (mapping == MAP_FAILED) return NotEnough(sizes.mapped_bytes, absl::StrCat("mmap: ", strerror(errno)));
+  if (mapping == MAP_FAILED)
+    return NotEnough(sizes.mapped_bytes, absl::StrCat("mmap: ", strerror(errno)));
   auto* data = static_cast<std::byte*>(mapping);
   arena->data_ = data;
   arena->mapped_bytes_ = sizes.mapped_bytes;
   // From here on this mapping is the only one that can write.
   if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE) != 0) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the arena cannot be sealed (", strerror(errno), "): Linux 5.1 or newer is needed"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the arena cannot be sealed (", strerror(errno), "): Linux 5.1 or newer is needed"));
   }
   // Both are wishes: a kernel that says no gives small pages.
   if (options.huge_pages) madvise(data, sizes.mapped_bytes, MADV_HUGEPAGE);
@@ -169,7 +176,8 @@ Arena::~Arena() {
 uint32_t Arena::generation(uint32_t handle) const { return base::ReadGeneration(data_, handle); }
 
 #if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wtsan"  // the fence is for readers in other processes, which TSan does not see
+#pragma GCC diagnostic ignored \
+    "-Wtsan"  // the fence is for readers in other processes, which TSan does not see
 #endif
 
 uint32_t Arena::BumpGeneration(uint32_t handle) {

@@ -233,8 +233,8 @@ class Store {
   // ---- Administration
   uint64_t Evict(const Selector& selector);  // how many objects went; leased ones stay
   uint64_t SetPinned(const Selector& selector, bool pinned);  // pinned objects are never evicted
-  // In id order from `cursor` on, at most `limit`; the id to go on from, or 0 at the end. `value` is what is left of
-  // aged frequency x recompute cost / bytes: FLOPs per byte.
+  // In id order from `cursor` on, at most `limit`; the id to go on from, or 0 at the end. `value`
+  // is what is left of aged frequency x recompute cost / bytes: FLOPs per byte.
   ObjectId List(
       const Selector& selector, ObjectId cursor, uint32_t limit,
       absl::FunctionRef<void(const ObjectView&, bool pinned, uint32_t leases, double value)> each)

@@ -2,12 +2,14 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+
 #include "base/status_macros.h"
 #include "storage/store_impl.h"
 
 namespace cistern::storage {
 
-Store::Store(const StoreOptions& options, Arena* arena) : impl_(std::make_unique<Impl>(options, arena)) {}
+Store::Store(const StoreOptions& options, Arena* arena)
+    : impl_(std::make_unique<Impl>(options, arena)) {}
 Store::~Store() = default;
 
 absl::Status Store::RegisterModel(const base::ModelSpec& spec) {
@@ -15,8 +17,8 @@ absl::Status Store::RegisterModel(const base::ModelSpec& spec) {
   const base::Key fingerprint = spec.Fingerprint();
   if (impl_->models.contains(fingerprint)) return absl::OkStatus();
   if (impl_->models.size() >= impl_->options.max_models) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("this node knows ", impl_->options.max_models, " models already, which is its limit"));
+    return absl::ResourceExhaustedError(absl::StrCat("this node knows ", impl_->options.max_models,
+                                                     " models already, which is its limit"));
   }
   impl_->models[fingerprint] = std::make_unique<base::ModelSpec>(spec);
   return absl::OkStatus();
@@ -60,7 +62,8 @@ bool Store::Impl::Matches(const Selector& selector, const Object& object) const 
   if (object.detached) return false;
   const bool restricts = !selector.key.IsZero() || !selector.model.IsZero() || selector.has_tenant;
   if (!restricts) return selector.all;
-  if (!selector.key.IsZero() && header.content != selector.key && header.context != selector.key) return false;
+  if (!selector.key.IsZero() && header.content != selector.key && header.context != selector.key)
+    return false;
   if (!selector.model.IsZero() && header.model != selector.model) return false;
   return !selector.has_tenant || header.tenant == selector.tenant;
 }
@@ -79,7 +82,8 @@ std::vector<Object*> Store::Impl::Select(const Selector& selector) const {
   for (const ContextEntry& entry : index.AtContext(selector.key)) {
     if (!entry.link) consider(entry.object);
   }
-  std::sort(selected.begin(), selected.end(), [](const Object* a, const Object* b) { return a->id < b->id; });
+  std::sort(selected.begin(), selected.end(),
+            [](const Object* a, const Object* b) { return a->id < b->id; });
   selected.erase(std::unique(selected.begin(), selected.end()), selected.end());
   return selected;
 }
@@ -107,8 +111,10 @@ uint64_t Store::SetPinned(const Selector& selector, bool pinned) {
   return selected.size();
 }
 
-ObjectId Store::List(const Selector& selector, ObjectId cursor, uint32_t limit,
-                     absl::FunctionRef<void(const ObjectView&, bool pinned, uint32_t leases, double value)> each) const {
+ObjectId Store::List(
+    const Selector& selector, ObjectId cursor, uint32_t limit,
+    absl::FunctionRef<void(const ObjectView&, bool pinned, uint32_t leases, double value)> each)
+    const {
   uint32_t listed = 0;
   for (auto it = impl_->objects.lower_bound(cursor); it != impl_->objects.end(); ++it) {
     const Object& object = *it->second;

@@ -1,5 +1,6 @@
 // What must always hold of the store. Slow: it walks over everything.
 #include "absl/strings/str_cat.h"
+
 #include "base/status_macros.h"
 #include "storage/store_impl.h"
 
@@ -15,29 +16,36 @@ absl::Status Broken(absl::string_view what, uint64_t id, absl::string_view how) 
 absl::Status Store::Impl::CheckObject(const Object& o) const {
   const auto broken = [&](absl::string_view how) { return Broken("object", o.id, how); };
   const bool holds_blocks = o.in_memory || o.staging;
-  if (o.blocks.size() != (holds_blocks ? o.num_blocks : 0)) return broken("it holds the wrong number of blocks");
+  if (o.blocks.size() != (holds_blocks ? o.num_blocks : 0))
+    return broken("it holds the wrong number of blocks");
   if (o.in_memory && o.staging) return broken("it is staged though it is in memory");
   if (o.demoting && !o.in_memory) return broken("it is demoted from nowhere");
   if (!o.detached && !o.in_memory && !o.on_disk) return broken("it is nowhere");
   if (o.detached && (o.on_disk || !o.in_use())) return broken("it is detached and nobody uses it");
   if (o.doomed && !o.detached && !o.busy()) return broken("it is doomed and still there");
-  if (o.filed_evictable != MayEvict(o) || o.filed_dirty != ShouldDemote(o) || o.filed_priority != o.priority) {
+  if (o.filed_evictable != MayEvict(o) || o.filed_dirty != ShouldDemote(o) ||
+      o.filed_priority != o.priority) {
     return broken("it is filed wrongly");
   }
-  if (o.filed_evictable && !victims[o.pool].map().contains({o.priority, o.id})) return broken("no victim is listed");
-  if (o.filed_dirty && !dirty.map().contains({o.priority, o.id})) return broken("it is not listed as dirty");
+  if (o.filed_evictable && !victims[o.pool].map().contains({o.priority, o.id}))
+    return broken("no victim is listed");
+  if (o.filed_dirty && !dirty.map().contains({o.priority, o.id}))
+    return broken("it is not listed as dirty");
   if (o.set_aside != set_aside.contains(o.id)) return broken("set aside or not?");
   for (const Handle handle : o.blocks) {
     if (!pools.table().IsLive(handle)) return broken("one of its handles is not live");
     const PageEntry& entry = pools.table().at(handle);
     if (entry.owner != o.id) return broken("one of its blocks belongs to somebody else");
-    if (entry.priority != (o.filed_evictable ? o.priority : 0)) return broken("a block's value is not its own");
+    if (entry.priority != (o.filed_evictable ? o.priority : 0))
+      return broken("a block's value is not its own");
   }
   if (o.detached) return absl::OkStatus();
-  if (index.Exact(o.header.content, o.header.context) != &o) return broken("the index does not find it");
+  if (index.Exact(o.header.content, o.header.context) != &o)
+    return broken("the index does not find it");
   for (const ContextLink& link : o.links) {
     bool found = false;
-    for (const ContextEntry& entry : index.AtContext(link.context)) found |= entry.sequence == link.sequence;
+    for (const ContextEntry& entry : index.AtContext(link.context))
+      found |= entry.sequence == link.sequence;
     if (!found) return broken("the index does not find a link of it");
   }
   return absl::OkStatus();
@@ -60,24 +68,28 @@ absl::Status Store::Impl::CheckPending() const {
       continue;
     }
     const auto it = being_written.find(KeyOf(p->header));
-    if (it == being_written.end() || it->second != id) return Broken("reservation", id, "its name is not taken");
+    if (it == being_written.end() || it->second != id)
+      return Broken("reservation", id, "its name is not taken");
     const auto session = sessions.find(p->session);
     if (session == sessions.end() || !session->second.reservations.contains(id)) {
       return Broken("reservation", id, "its session does not know it");
     }
     ++named;
   }
-  if (named != being_written.size()) return absl::InternalError("a name is taken for no reservation");
+  if (named != being_written.size())
+    return absl::InternalError("a name is taken for no reservation");
   return absl::OkStatus();
 }
 
 absl::Status Store::Impl::CheckSessions() const {
   size_t held_leases = 0;
   for (const auto& [id, holdings] : sessions) {
-    if (holdings.leases.empty() && holdings.reservations.empty()) return Broken("session", id, "it holds nothing");
+    if (holdings.leases.empty() && holdings.reservations.empty())
+      return Broken("session", id, "it holds nothing");
     for (const LeaseId lease : holdings.leases) {
       const auto it = leases.find(lease);
-      if (it == leases.end() || it->second.session != id) return Broken("session", id, "a lease is not its own");
+      if (it == leases.end() || it->second.session != id)
+        return Broken("session", id, "a lease is not its own");
     }
     for (const ReservationId reservation : holdings.reservations) {
       const auto it = pending.find(reservation);
@@ -92,12 +104,14 @@ absl::Status Store::Impl::CheckSessions() const {
   }
   absl::flat_hash_map<const Object*, uint32_t> count;
   for (const auto& [id, held] : leases) {
-    if (!leases_by_age.contains({held.since, id})) return Broken("lease", id, "its age is not listed");
+    if (!leases_by_age.contains({held.since, id}))
+      return Broken("lease", id, "its age is not listed");
     ++count[held.object];
   }
   for (const auto& [id, object] : objects) {
     const auto it = count.find(object.get());
-    if (object->leases != (it == count.end() ? 0 : it->second)) return Broken("object", id, "its leases are miscounted");
+    if (object->leases != (it == count.end() ? 0 : it->second))
+      return Broken("object", id, "its leases are miscounted");
   }
   return absl::OkStatus();
 }
@@ -115,10 +129,11 @@ absl::Status Store::Impl::CheckIndex() const {
     entries += 1 + o->links.size();
     children += o->header.parent_context.IsZero() ? 0 : 1;
     for (const ContextLink& link : o->links) children += link.parent_context.IsZero() ? 0 : 1;
-    if (o->links.size() > options.links_per_object) return Broken("object", id, "it has too many links");
+    if (o->links.size() > options.links_per_object)
+      return Broken("object", id, "it has too many links");
   }
-  if (attached != index.num_objects() || links != index.num_links() || entries != index.num_context_entries() ||
-      children != index.num_children()) {
+  if (attached != index.num_objects() || links != index.num_links() ||
+      entries != index.num_context_entries() || children != index.num_children()) {
     return absl::InternalError("index: it holds more or less than the objects and links there are");
   }
   return absl::OkStatus();
@@ -142,15 +157,18 @@ absl::Status Store::Impl::CheckQueues() const {
     gauges.dirty_bytes += o->in_memory && !o->on_disk ? o->payload_bytes : 0;
   }
   for (const VictimQueue& queue : victims) queued += queue.map().size();
-  if (queued != evictable || dirty.map().size() != unsaved) return absl::InternalError("queues: they list too much");
-  if (demoting != demoting_bytes) return absl::InternalError("queues: bytes on their way to disk are miscounted");
+  if (queued != evictable || dirty.map().size() != unsaved)
+    return absl::InternalError("queues: they list too much");
+  if (demoting != demoting_bytes)
+    return absl::InternalError("queues: bytes on their way to disk are miscounted");
   if (gauges.objects_memory != stats.objects_memory || gauges.objects_disk != stats.objects_disk ||
       gauges.dirty_bytes != stats.dirty_bytes) {
     return absl::InternalError("statistics: the gauges are wrong");
   }
   for (const auto& [id, p] : pending) blocks += p->blocks.size();
   if (blocks != pools.table().live()) return absl::InternalError("blocks: some belong to nobody");
-  if (record_drops.size() != record_drop_keys.size()) return absl::InternalError("record drops: miscounted");
+  if (record_drops.size() != record_drop_keys.size())
+    return absl::InternalError("record drops: miscounted");
   return absl::OkStatus();
 }
 

@@ -1,7 +1,9 @@
-// The tier below: what should be written, what is being written, what is read back. The store itself does no I/O.
+// The tier below: what should be written, what is being written, what is read back. The store
+// itself does no I/O.
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+
 #include "base/status_macros.h"
 #include "storage/store_impl.h"
 
@@ -28,7 +30,8 @@ std::vector<Object*> Store::Impl::ChooseDemotions(uint64_t max_bytes, bool only_
   for (const auto& [rank, object] : dirty.map()) {
     if (only_above_watermark && pressure <= low) break;
     const RecordKey key = KeyOf(object->header);
-    // An older record of the same name is still being written or deleted: it must not overtake this one.
+    // An older record of the same name is still being written or deleted: it must not overtake this
+    // one.
     if (records_in_flight.contains(key) || record_drop_keys.contains(key)) continue;
     if (!chosen.empty() && bytes + object->payload_bytes > max_bytes) break;
     chosen.push_back(object);
@@ -53,7 +56,8 @@ std::vector<Demotion> Store::TakeDemotions(uint64_t max_bytes, bool only_above_w
                          .payload_bytes = object->payload_bytes,
                          .blocks = s.Refs(object->blocks)});
   }
-  if (demotions.empty() && s.dirty.map().empty()) {  // nothing else is left: those that failed may try again
+  if (demotions.empty() &&
+      s.dirty.map().empty()) {  // nothing else is left: those that failed may try again
     const std::vector<ObjectId> again(s.set_aside.begin(), s.set_aside.end());
     for (const ObjectId id : again) {
       Object* object = s.FindAny(id);
@@ -146,9 +150,10 @@ absl::Status Store::AddDiskRecord(const base::ObjectHeader& header, absl::Time /
   Impl& s = *impl_;
   if (!s.options.has_disk) return absl::FailedPreconditionError("this store has no disk");
   CISTERN_ASSIGN_OR_RETURN(const Shape shape, s.ShapeOf(header));
-  if (s.index.Exact(header.content, header.context) != nullptr || s.being_written.contains(Impl::KeyOf(header))) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("an object with content ", header.content.ToHex(), " in this context is already known"));
+  if (s.index.Exact(header.content, header.context) != nullptr ||
+      s.being_written.contains(Impl::KeyOf(header))) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "an object with content ", header.content.ToHex(), " in this context is already known"));
   }
   Object* object = s.Attach(header, shape);
   object->on_disk = true;

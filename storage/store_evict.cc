@@ -7,13 +7,14 @@
 namespace cistern::storage {
 namespace {
 
-// After other pools' slabs turned out to be worth more than the pool's own victims, how many evictions pass before it
-// looks again: the look goes over every slab.
+// After other pools' slabs turned out to be worth more than the pool's own victims, how many
+// evictions pass before it looks again: the look goes over every slab.
 constexpr uint32_t kTradeWait = 16;
 
 }  // namespace
 
-// Nothing is taken before all of it is there: a block cut too early could split the room for the next.
+// Nothing is taken before all of it is there: a block cut too early could split the room for the
+// next.
 bool Store::Impl::AllocateOrEvict(PoolId pool, uint32_t count, std::vector<Handle>* handles) {
   if (!pools.CanAllocate(pool, count)) {
     if (!CanReach(pool, count)) return false;
@@ -24,10 +25,12 @@ bool Store::Impl::AllocateOrEvict(PoolId pool, uint32_t count, std::vector<Handl
   return pools.Allocate(pool, count, handles) == count;
 }
 
-// Whether evicting everything that may go would be enough: if not, nothing should be evicted at all.
+// Whether evicting everything that may go would be enough: if not, nothing should be evicted at
+// all.
 bool Store::Impl::CanReach(PoolId pool, uint32_t count) const {
   uint64_t handles = pools.table().available();
-  for (PoolId id = 0; id < pools.num_pools() && handles < count; ++id) handles += pools.counts(id).blocks_evictable;
+  for (PoolId id = 0; id < pools.num_pools() && handles < count; ++id)
+    handles += pools.counts(id).blocks_evictable;
   if (handles < count) return false;
   const PoolCounts& counts = pools.counts(pool);
   if (counts.blocks_free + counts.blocks_evictable >= count) return true;
@@ -47,8 +50,8 @@ Object* Store::Impl::LowestVictim() const {
   return lowest;
 }
 
-// Evicts so that the pool comes nearer to another block: its own cheapest object, or, when that is worth more than a
-// whole stretch of other pools' slabs, that stretch. False when nothing may go.
+// Evicts so that the pool comes nearer to another block: its own cheapest object, or, when that is
+// worth more than a whole stretch of other pools' slabs, that stretch. False when nothing may go.
 bool Store::Impl::EvictForBlock(PoolId pool) {
   Object* lowest = LowestVictim();
   if (lowest == nullptr) return false;
@@ -74,7 +77,8 @@ bool Store::Impl::EvictForBlock(PoolId pool) {
 bool Store::Impl::EvictWindow(PoolId pool, const Object* own) {
   const std::optional<Window> window = pools.CheapestWindow(pool, policy.inflation());
   if (!window.has_value()) return false;
-  if (own != nullptr && window->loss_per_byte >= static_cast<double>(policy.Value(own->priority))) return false;
+  if (own != nullptr && window->loss_per_byte >= static_cast<double>(policy.Value(own->priority)))
+    return false;
   for (const uint64_t owner : window->owners) EvictFromMemory(FindAny(owner));
   return true;
 }
@@ -83,7 +87,8 @@ bool Store::Impl::EvictWindow(PoolId pool, const Object* own) {
 void Store::Impl::EvictFromMemory(Object* object) {
   // A stretch of slabs takes worthy objects along; they must not make everything else look old.
   const Object* lowest = LowestVictim();
-  policy.OnEvict(lowest == nullptr ? object->priority : std::min(lowest->priority, object->priority));
+  policy.OnEvict(lowest == nullptr ? object->priority
+                                   : std::min(lowest->priority, object->priority));
   ++stats.evicted_objects;
   stats.evicted_bytes += object->payload_bytes;
   if (!object->on_disk) {
@@ -127,8 +132,8 @@ bool Store::Impl::MayEvict(const Object& object) const {
 }
 
 bool Store::Impl::ShouldDemote(const Object& object) const {
-  return options.has_disk && object.in_memory && !object.detached && !object.on_disk && !object.demoting &&
-         !object.set_aside;
+  return options.has_disk && object.in_memory && !object.detached && !object.on_disk &&
+         !object.demoting && !object.set_aside;
 }
 
 // Files the object under what its state now says.
@@ -136,10 +141,13 @@ void Store::Impl::Refile(Object* object) {
   const bool evictable = MayEvict(*object);
   const bool demote = ShouldDemote(*object);
   const bool moved = object->filed_priority != object->priority;
-  if (object->filed_evictable && (moved || !evictable)) victims[object->pool].Erase(object->filed_priority, *object);
-  if (evictable && (moved || !object->filed_evictable)) victims[object->pool].Insert(object->priority, object);
+  if (object->filed_evictable && (moved || !evictable))
+    victims[object->pool].Erase(object->filed_priority, *object);
+  if (evictable && (moved || !object->filed_evictable))
+    victims[object->pool].Insert(object->priority, object);
   if (evictable != object->filed_evictable || (evictable && moved)) {
-    for (const Handle handle : object->blocks) pools.SetPriority(handle, evictable ? object->priority : 0);
+    for (const Handle handle : object->blocks)
+      pools.SetPriority(handle, evictable ? object->priority : 0);
   }
   if (object->filed_dirty && (moved || !demote)) dirty.Erase(object->filed_priority, *object);
   if (demote && (moved || !object->filed_dirty)) dirty.Insert(object->priority, object);

@@ -4,9 +4,10 @@
 //   store_read.cc    Find, Acquire, Release, Link    store_disk.cc    demotion and staging
 //   store_admin.cc   models, selectors, statistics   store_check.cc   invariants
 //
-// An object's life: Commit or AddDiskRecord attaches it; Drop detaches it, so that nobody finds it any more; it is
-// destroyed when its last lease, demotion or staging ends. Every change of an object's state is followed by Refile,
-// which alone decides whether it may be evicted or should be demoted.
+// An object's life: Commit or AddDiskRecord attaches it; Drop detaches it, so that nobody finds it
+// any more; it is destroyed when its last lease, demotion or staging ends. Every change of an
+// object's state is followed by Refile, which alone decides whether it may be evicted or should be
+// demoted.
 #pragma once
 
 #include <memory>
@@ -16,6 +17,7 @@
 #include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+
 #include "storage/index/content_index.h"
 #include "storage/index/object.h"
 #include "storage/policy/value_policy.h"
@@ -33,10 +35,10 @@ struct PendingWrite {
   PoolId pool = 0;
   uint64_t payload_bytes = 0;
   std::vector<Handle> blocks;
-  std::vector<bool> written;   // by layer
+  std::vector<bool> written;  // by layer
   uint32_t layers_left = 0;
-  uint32_t writers = 0;        // BeginWrite without EndWrite
-  bool aborted = false;        // gone for everybody but its writers
+  uint32_t writers = 0;  // BeginWrite without EndWrite
+  bool aborted = false;  // gone for everybody but its writers
 };
 
 struct HeldLease {
@@ -59,7 +61,8 @@ struct Shape {
 };
 
 struct Store::Impl {
-  Impl(const StoreOptions& store_options, Arena* store_arena) : options(store_options), pools(store_arena) {}
+  Impl(const StoreOptions& store_options, Arena* store_arena)
+      : options(store_options), pools(store_arena) {}
 
   // ---- store_write.cc
   // InvalidArgument, or FailedPrecondition for an unknown model.
@@ -84,7 +87,7 @@ struct Store::Impl {
   Object* LowestVictim() const;
   void EvictFromMemory(Object* object);
   void FreeBlocks(Object* object);
-  void Drop(Object* object);            // no longer found; its record on disk will be deleted
+  void Drop(Object* object);  // no longer found; its record on disk will be deleted
   void DestroyIfUnused(Object* object);
   void Refile(Object* object);
   void Recount(Object* object);
@@ -102,10 +105,12 @@ struct Store::Impl {
   bool Matches(const Selector& selector, const Object& object) const;
   std::vector<Object*> Select(const Selector& selector) const;
 
-  Object* FindAny(ObjectId id) const;       // detached ones too
+  Object* FindAny(ObjectId id) const;  // detached ones too
   Object* FindAttached(ObjectId id) const;
   std::vector<base::BlockRef> Refs(const std::vector<Handle>& blocks) const;
-  static RecordKey KeyOf(const base::ObjectHeader& header) { return {header.content, header.context}; }
+  static RecordKey KeyOf(const base::ObjectHeader& header) {
+    return {header.content, header.context};
+  }
 
   // ---- store_check.cc
   absl::Status CheckObject(const Object& object) const;
@@ -127,21 +132,22 @@ struct Store::Impl {
   absl::btree_set<std::pair<absl::Time, LeaseId>> leases_by_age;
   absl::flat_hash_map<SessionId, Holdings> sessions;
 
-  std::vector<VictimQueue> victims;     // by pool: may be evicted now
-  std::vector<uint32_t> trade_wait;     // by pool: evictions until it looks at other pools' slabs again
-  VictimQueue dirty;                    // should be demoted
+  std::vector<VictimQueue> victims;  // by pool: may be evicted now
+  std::vector<uint32_t>
+      trade_wait;     // by pool: evictions until it looks at other pools' slabs again
+  VictimQueue dirty;  // should be demoted
   absl::btree_set<ObjectId> set_aside;  // demotion failed; tried again when nothing else is left
   uint64_t demoting_bytes = 0;
-  bool draining = false;                // above the high watermark, not yet below the low one
+  bool draining = false;  // above the high watermark, not yet below the low one
   absl::flat_hash_set<RecordKey> records_in_flight;  // being written to disk
   std::vector<RecordKey> record_drops;
-  absl::flat_hash_set<RecordKey> record_drop_keys;   // the same
+  absl::flat_hash_set<RecordKey> record_drop_keys;  // the same
 
   // One counter for objects and links: what came later has the larger number.
   uint64_t next_sequence = 1;
   ReservationId next_reservation = 1;
   LeaseId next_lease = 1;
-  StoreStats stats;                     // the counters; the gauges that Recount keeps
+  StoreStats stats;  // the counters; the gauges that Recount keeps
 };
 
 }  // namespace cistern::storage

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+
 #include "base/status_macros.h"
 #include "storage/store_impl.h"
 
@@ -17,7 +18,9 @@ bool Serves(const Object& object, bool lossless) {
 // Of two variants, which one a reader in another context would rather have.
 bool Better(const Object& a, const Object& b) {
   const auto exact = [](const Object& o) { return o.header.lineage == base::Lineage::kExact; };
-  const auto unrotated = [](const Object& o) { return o.header.encoding == base::RotaryEncoding::kUnrotated; };
+  const auto unrotated = [](const Object& o) {
+    return o.header.encoding == base::RotaryEncoding::kUnrotated;
+  };
   if (exact(a) != exact(b)) return exact(a);
   if (a.in_memory != b.in_memory) return a.in_memory;
   if (unrotated(a) != unrotated(b)) return unrotated(a);
@@ -27,7 +30,9 @@ bool Better(const Object& a, const Object& b) {
 }  // namespace
 
 ObjectView Store::Impl::ViewOf(const Object& object) const {
-  return {.id = object.id, .header = &object.header, .where = object.in_memory ? Where::kMemory : Where::kDisk};
+  return {.id = object.id,
+          .header = &object.header,
+          .where = object.in_memory ? Where::kMemory : Where::kDisk};
 }
 
 Found Store::Find(const FindQuery& query) {
@@ -42,13 +47,16 @@ Found Store::Find(const FindQuery& query) {
   if (!variants.empty() && !query.lossless) {
     if (const Object* linked = s.index.Linked(query.content, query.context); linked != nullptr) {
       ++s.stats.exact_hits;
-      return {.object = s.ViewOf(*linked), .match = Match::kExact, .lineage = base::Lineage::kApproximate};
+      return {.object = s.ViewOf(*linked),
+              .match = Match::kExact,
+              .lineage = base::Lineage::kApproximate};
     }
   }
   const Object* best = nullptr;
   if (query.accept_content) {
     for (const Object* object : variants) {
-      if (Serves(*object, query.lossless) && (best == nullptr || Better(*object, *best))) best = object;
+      if (Serves(*object, query.lossless) && (best == nullptr || Better(*object, *best)))
+        best = object;
     }
   }
   if (best == nullptr) {
@@ -63,7 +71,8 @@ Found Store::ByContext(const base::Key& context, bool lossless) const {
   const ContextEntry* best = nullptr;
   for (const ContextEntry& entry : impl_->index.AtContext(context)) {
     if (!Serves(*entry.object, lossless) || (lossless && entry.link)) continue;
-    if (best == nullptr || best->link || !entry.link) best = &entry;  // the newest, but no link instead of its own
+    if (best == nullptr || best->link || !entry.link)
+      best = &entry;  // the newest, but no link instead of its own
   }
   if (best == nullptr) return {};
   return {.object = impl_->ViewOf(*best->object),
@@ -82,9 +91,10 @@ std::vector<Found> Store::Children(const base::Key& context, bool lossless) cons
     const bool seen = std::any_of(found.begin(), found.end(),
                                   [&](const Found& f) { return f.object.id == entry.object->id; });
     if (seen) continue;
-    found.push_back({.object = impl_->ViewOf(*entry.object),
-                     .match = Match::kExact,
-                     .lineage = entry.link ? base::Lineage::kApproximate : entry.object->header.lineage});
+    found.push_back(
+        {.object = impl_->ViewOf(*entry.object),
+         .match = Match::kExact,
+         .lineage = entry.link ? base::Lineage::kApproximate : entry.object->header.lineage});
   }
   return found;
 }
@@ -94,7 +104,8 @@ absl::Status Store::Link(ObjectId id, const base::Key& context, const base::Key&
   Object* object = s.FindAttached(id);
   if (object == nullptr) return absl::NotFoundError(absl::StrCat("object ", id, " is gone"));
   if (object->header.kind != base::ObjectKind::kSegment || context.IsZero()) {
-    return absl::InvalidArgumentError("only a segment can serve another context, and the context key must not be zero");
+    return absl::InvalidArgumentError(
+        "only a segment can serve another context, and the context key must not be zero");
   }
   if (s.index.Exact(object->header.content, context) != nullptr) return absl::OkStatus();
   for (const ContextLink& link : object->links) {
@@ -102,7 +113,9 @@ absl::Status Store::Link(ObjectId id, const base::Key& context, const base::Key&
   }
   if (s.options.links_per_object == 0) return absl::OkStatus();
   while (object->links.size() >= s.options.links_per_object) s.index.RemoveLink(object, 0);
-  s.index.AddLink(object, {.context = context, .parent_context = parent_context, .sequence = s.next_sequence++});
+  s.index.AddLink(
+      object,
+      {.context = context, .parent_context = parent_context, .sequence = s.next_sequence++});
   return absl::OkStatus();
 }
 
@@ -111,10 +124,12 @@ absl::StatusOr<Lease> Store::Acquire(SessionId session, ObjectId id, absl::Time 
   Object* object = s.FindAttached(id);
   if (object == nullptr) return absl::NotFoundError(absl::StrCat("object ", id, " is gone"));
   if (!object->in_memory) {
-    return absl::FailedPreconditionError(absl::StrCat("object ", id, " is on disk; stage it first"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("object ", id, " is on disk; stage it first"));
   }
   if (s.leases.size() >= s.options.max_leases) {
-    return absl::ResourceExhaustedError(absl::StrCat("there are ", s.options.max_leases, " leases already"));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("there are ", s.options.max_leases, " leases already"));
   }
   const LeaseId lease = s.next_lease++;
   ++object->leases;
@@ -130,7 +145,8 @@ absl::StatusOr<Lease> Store::Acquire(SessionId session, ObjectId id, absl::Time 
 absl::StatusOr<const HeldLease*> Store::Impl::FindLease(SessionId session, LeaseId id) const {
   const auto it = leases.find(id);
   if (it == leases.end() || it->second.session != session) {
-    return absl::FailedPreconditionError(absl::StrCat("lease ", id, " is not held by this session"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("lease ", id, " is not held by this session"));
   }
   return &it->second;
 }
@@ -148,19 +164,22 @@ void Store::Impl::EndLease(LeaseId id) {
   leases_by_age.erase({held.since, id});
   if (const auto session = sessions.find(held.session); session != sessions.end()) {
     session->second.leases.erase(id);
-    if (session->second.leases.empty() && session->second.reservations.empty()) sessions.erase(session);
+    if (session->second.leases.empty() && session->second.reservations.empty())
+      sessions.erase(session);
   }
   --held.object->leases;
   Refile(held.object);
   DestroyIfUnused(held.object);
 }
 
-absl::StatusOr<const base::ObjectHeader*> Store::LeasedHeader(SessionId session, LeaseId lease) const {
+absl::StatusOr<const base::ObjectHeader*> Store::LeasedHeader(SessionId session,
+                                                              LeaseId lease) const {
   CISTERN_ASSIGN_OR_RETURN(const HeldLease* held, impl_->FindLease(session, lease));
   return &held->object->header;
 }
 
-absl::StatusOr<std::vector<base::BlockRef>> Store::LeasedBlocks(SessionId session, LeaseId lease) const {
+absl::StatusOr<std::vector<base::BlockRef>> Store::LeasedBlocks(SessionId session,
+                                                                LeaseId lease) const {
   CISTERN_ASSIGN_OR_RETURN(const HeldLease* held, impl_->FindLease(session, lease));
   return impl_->Refs(held->object->blocks);
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+
 #include "base/status_macros.h"
 #include "storage/store_impl.h"
 
@@ -18,11 +19,12 @@ absl::StatusOr<Shape> Store::Impl::ShapeOf(const base::ObjectHeader& header) {
   } else {
     const base::ModelSpec* spec = ModelOf(header);
     if (spec == nullptr) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("model ", header.model.ToHex(), " is not registered; register it, then try again"));
+      return absl::FailedPreconditionError(absl::StrCat(
+          "model ", header.model.ToHex(), " is not registered; register it, then try again"));
     }
     block_bytes = spec->page_bytes();
-    blocks = (header.num_tokens() + base::ModelSpec::kPageTokens - 1) / base::ModelSpec::kPageTokens;
+    blocks =
+        (header.num_tokens() + base::ModelSpec::kPageTokens - 1) / base::ModelSpec::kPageTokens;
     shape.layers = spec->num_layers;
     shape.payload_bytes = header.PayloadBytes(spec->token_bytes());
   }
@@ -33,7 +35,8 @@ absl::StatusOr<Shape> Store::Impl::ShapeOf(const base::ObjectHeader& header) {
   return shape;
 }
 
-absl::StatusOr<Reservation> Store::Reserve(SessionId session, const base::ObjectHeader& header, absl::Time /*now*/) {
+absl::StatusOr<Reservation> Store::Reserve(SessionId session, const base::ObjectHeader& header,
+                                           absl::Time /*now*/) {
   Impl& s = *impl_;
   CISTERN_ASSIGN_OR_RETURN(const Shape shape, s.ShapeOf(header));
   Reservation reservation;
@@ -75,17 +78,20 @@ absl::StatusOr<Reservation> Store::Reserve(SessionId session, const base::Object
 absl::StatusOr<PendingWrite*> Store::Impl::FindPending(SessionId session, ReservationId id) const {
   const auto it = pending.find(id);
   if (it == pending.end() || it->second->session != session || it->second->aborted) {
-    return absl::FailedPreconditionError(absl::StrCat("reservation ", id, " is not held by this session"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("reservation ", id, " is not held by this session"));
   }
   return it->second.get();
 }
 
-absl::StatusOr<std::vector<base::BlockRef>> Store::ReservedBlocks(SessionId session, ReservationId id) const {
+absl::StatusOr<std::vector<base::BlockRef>> Store::ReservedBlocks(SessionId session,
+                                                                  ReservationId id) const {
   CISTERN_ASSIGN_OR_RETURN(const PendingWrite* pending, impl_->FindPending(session, id));
   return impl_->Refs(pending->blocks);
 }
 
-absl::StatusOr<const base::ObjectHeader*> Store::ReservedHeader(SessionId session, ReservationId id) const {
+absl::StatusOr<const base::ObjectHeader*> Store::ReservedHeader(SessionId session,
+                                                                ReservationId id) const {
   CISTERN_ASSIGN_OR_RETURN(const PendingWrite* pending, impl_->FindPending(session, id));
   return &pending->header;
 }
@@ -103,10 +109,12 @@ void Store::EndWrite(ReservationId id) {
   if (--pending->writers == 0 && pending->aborted) impl_->ReleasePending(pending);
 }
 
-absl::Status Store::MarkWritten(SessionId session, ReservationId id, uint32_t layer_begin, uint32_t layer_end) {
+absl::Status Store::MarkWritten(SessionId session, ReservationId id, uint32_t layer_begin,
+                                uint32_t layer_end) {
   CISTERN_ASSIGN_OR_RETURN(PendingWrite * pending, impl_->FindPending(session, id));
   if (layer_begin >= layer_end || layer_end > pending->written.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("layers [", layer_begin, ", ", layer_end, ") of a reservation of ",
+    return absl::InvalidArgumentError(absl::StrCat("layers [", layer_begin, ", ", layer_end,
+                                                   ") of a reservation of ",
                                                    pending->written.size()));
   }
   for (uint32_t layer = layer_begin; layer < layer_end; ++layer) {
@@ -120,11 +128,13 @@ absl::StatusOr<ObjectId> Store::Commit(SessionId session, ReservationId id, absl
   Impl& s = *impl_;
   CISTERN_ASSIGN_OR_RETURN(PendingWrite * pending, s.FindPending(session, id));
   if (pending->layers_left > 0) {
-    return absl::FailedPreconditionError(absl::StrCat("reservation ", id, ": ", pending->layers_left, " of ",
-                                                      pending->written.size(), " layers were never written"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("reservation ", id, ": ", pending->layers_left, " of ",
+                     pending->written.size(), " layers were never written"));
   }
   if (pending->writers > 0) {
-    return absl::FailedPreconditionError(absl::StrCat("reservation ", id, ": a write is still in progress"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("reservation ", id, ": a write is still in progress"));
   }
   const RecordKey key = Impl::KeyOf(pending->header);
   std::vector<ContextLink> links;
@@ -160,7 +170,8 @@ Object* Store::Impl::Attach(base::ObjectHeader header, const Shape& shape) {
   object->pool = shape.pool;
   object->num_blocks = shape.num_blocks;
   object->payload_bytes = shape.payload_bytes;
-  object->density = ValuePolicy::Density(object->header, ModelOf(object->header), BlockBytes(*object));
+  object->density =
+      ValuePolicy::Density(object->header, ModelOf(object->header), BlockBytes(*object));
   object->priority = policy.Priority(object->density, object->frequency);
   index.Insert(object);
   objects[object->id] = std::move(owned);

@@ -7,14 +7,17 @@ namespace {
 
 bool HasContext(const Object& object) { return object.header.kind == base::ObjectKind::kSegment; }
 
-ContextEntry OwnEntry(Object* object) { return {.sequence = object->id, .object = object, .link = false}; }
+ContextEntry OwnEntry(Object* object) {
+  return {.sequence = object->id, .object = object, .link = false};
+}
 ContextEntry LinkEntry(Object* object, const ContextLink& link) {
   return {.sequence = link.sequence, .object = object, .link = true};
 }
 
 }  // namespace
 
-void ContentIndex::AddEntry(const base::Key& context, const base::Key& parent, const ContextEntry& entry) {
+void ContentIndex::AddEntry(const base::Key& context, const base::Key& parent,
+                            const ContextEntry& entry) {
   contexts_[context].push_back(entry);
   ++num_context_entries_;
   if (parent.IsZero()) return;
@@ -22,11 +25,13 @@ void ContentIndex::AddEntry(const base::Key& context, const base::Key& parent, c
   ++num_children_;
 }
 
-void ContentIndex::RemoveEntry(const base::Key& context, const base::Key& parent, const ContextEntry& entry) {
+void ContentIndex::RemoveEntry(const base::Key& context, const base::Key& parent,
+                               const ContextEntry& entry) {
   if (const auto it = contexts_.find(context); it != contexts_.end()) {
     auto& entries = it->second;
-    const auto at = std::find_if(entries.begin(), entries.end(),
-                                 [&](const ContextEntry& e) { return e.sequence == entry.sequence; });
+    const auto at = std::find_if(entries.begin(), entries.end(), [&](const ContextEntry& e) {
+      return e.sequence == entry.sequence;
+    });
     if (at != entries.end()) {
       entries.erase(at);
       --num_context_entries_;
@@ -46,7 +51,8 @@ void ContentIndex::Insert(Object* object) {
   ++num_objects_;
   if (!HasContext(*object)) return;
   AddEntry(header.context, header.parent_context, OwnEntry(object));
-  for (const ContextLink& link : object->links) AddEntry(link.context, link.parent_context, LinkEntry(object, link));
+  for (const ContextLink& link : object->links)
+    AddEntry(link.context, link.parent_context, LinkEntry(object, link));
   num_links_ += object->links.size();
 }
 

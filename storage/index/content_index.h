@@ -1,11 +1,11 @@
 // Which objects have a content, a context, or continue a context.
 //
 //   content key ─► variants: the objects with these tokens, each in its own context
-//   context key ─► the object that ends there, and those that are linked to it ("also serves here, approximately")
-//   parent key  ─► children: the objects (and links) that begin there
+//   context key ─► the object that ends there, and those that are linked to it ("also serves here,
+//   approximately") parent key  ─► children: the objects (and links) that begin there
 //
-// The index stores pointers and owns nothing. Blobs have a content only. Its answers depend on the order of the calls,
-// never on hash order.
+// The index stores pointers and owns nothing. Blobs have a content only. Its answers depend on the
+// order of the calls, never on hash order.
 //
 // Cost     a hash look-up, then a handful of comparisons; children are ordered, O(log n)
 // Thread   one at a time
@@ -17,6 +17,7 @@
 #include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/inlined_vector.h"
+
 #include "base/key.h"
 #include "storage/index/object.h"
 
@@ -29,7 +30,9 @@ struct ContextEntry {
   bool link = false;
 };
 struct NewestFirst {
-  bool operator()(const ContextEntry& a, const ContextEntry& b) const { return a.sequence > b.sequence; }
+  bool operator()(const ContextEntry& a, const ContextEntry& b) const {
+    return a.sequence > b.sequence;
+  }
 };
 
 class ContentIndex {

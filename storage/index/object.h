@@ -1,4 +1,5 @@
-// One object as the store knows it: its header, where its bytes are, who uses it and what it is worth.
+// One object as the store knows it: its header, where its bytes are, who uses it and what it is
+// worth.
 #pragma once
 
 #include <cstdint>
@@ -26,17 +27,17 @@ struct Object {
   bool in_memory = false;
   bool on_disk = false;
   PoolId pool = 0;
-  uint32_t num_blocks = 0;         // of its payload
+  uint32_t num_blocks = 0;  // of its payload
   uint64_t payload_bytes = 0;
-  std::vector<Handle> blocks;      // in page order; also while it is being staged
+  std::vector<Handle> blocks;  // in page order; also while it is being staged
 
   // Who uses it.
   uint32_t leases = 0;
-  bool pinned = false;             // by an administrator
-  bool demoting = false;           // between TakeDemotions and FinishDemotion
-  bool staging = false;            // between BeginStage and FinishStage
-  bool detached = false;           // no longer found; goes when its last user does
-  bool doomed = false;             // goes when the disk is done with it
+  bool pinned = false;    // by an administrator
+  bool demoting = false;  // between TakeDemotions and FinishDemotion
+  bool staging = false;   // between BeginStage and FinishStage
+  bool detached = false;  // no longer found; goes when its last user does
+  bool doomed = false;    // goes when the disk is done with it
 
   // What it is worth.
   uint32_t frequency = 1;
@@ -44,8 +45,8 @@ struct Object {
   uint64_t priority = 1;
 
   // Disk trouble.
-  bool droppable = false;          // the disk is full: may be dropped though it is on no disk
-  bool set_aside = false;          // a demotion failed: others go first
+  bool droppable = false;  // the disk is full: may be dropped though it is on no disk
+  bool set_aside = false;  // a demotion failed: others go first
 
   // What the store has filed it under; kept by Refile alone.
   bool filed_evictable = false;

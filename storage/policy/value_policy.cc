@@ -7,7 +7,7 @@ namespace {
 
 constexpr double kNominalFlopsPerToken = 1e10;  // a model with 5 x 10^9 active parameters
 constexpr double kNominalTokenBytes = 32 << 10;
-constexpr double kDepthThatDoubles = 32768;     // attention costs as much as the rest from about here
+constexpr double kDepthThatDoubles = 32768;  // attention costs as much as the rest from about here
 
 }  // namespace
 
@@ -17,8 +17,8 @@ double RecomputeFlops(const base::ObjectHeader& header, const base::ModelSpec* s
   }
   const double tokens = header.num_tokens();
   const double depth = header.base_position;
-  const double per_token =
-      spec->flops_per_token == 0 ? kNominalFlopsPerToken : static_cast<double>(spec->flops_per_token);
+  const double per_token = spec->flops_per_token == 0 ? kNominalFlopsPerToken
+                                                      : static_cast<double>(spec->flops_per_token);
   if (spec->flops_per_token == 0 || spec->flops_per_token_pair == 0) {
     return tokens * per_token * (1 + depth / kDepthThatDoubles);
   }
@@ -26,8 +26,10 @@ double RecomputeFlops(const base::ObjectHeader& header, const base::ModelSpec* s
   return tokens * per_token + pairs * static_cast<double>(spec->flops_per_token_pair);
 }
 
-uint64_t ValuePolicy::Density(const base::ObjectHeader& header, const base::ModelSpec* spec, uint64_t bytes) {
-  const double density = RecomputeFlops(header, spec) / static_cast<double>(std::max<uint64_t>(bytes, 1));
+uint64_t ValuePolicy::Density(const base::ObjectHeader& header, const base::ModelSpec* spec,
+                              uint64_t bytes) {
+  const double density =
+      RecomputeFlops(header, spec) / static_cast<double>(std::max<uint64_t>(bytes, 1));
   return static_cast<uint64_t>(std::clamp(density, 1.0, static_cast<double>(kMaxDensity)));
 }
 

@@ -1,4 +1,5 @@
-// Objects in the order in which they should go: lowest priority first, the older of two equals first.
+// Objects in the order in which they should go: lowest priority first, the older of two equals
+// first.
 //
 // Cost     O(log n); the lowest is O(1)
 // Thread   one at a time
@@ -8,6 +9,7 @@
 #include <utility>
 
 #include "absl/container/btree_map.h"
+
 #include "storage/index/object.h"
 
 namespace cistern::storage {
@@ -17,7 +19,9 @@ class VictimQueue {
   // (priority, id) ─► object, in the order of victims.
   using Map = absl::btree_map<std::pair<uint64_t, uint64_t>, Object*>;
 
-  void Insert(uint64_t priority, Object* object) { map_.emplace(std::pair(priority, object->id), object); }
+  void Insert(uint64_t priority, Object* object) {
+    map_.emplace(std::pair(priority, object->id), object);
+  }
   void Erase(uint64_t priority, const Object& object) { map_.erase({priority, object.id}); }
   Object* Lowest() const { return map_.empty() ? nullptr : map_.begin()->second; }
   const Map& map() const { return map_; }

@@ -7,8 +7,8 @@
 namespace cistern::storage {
 namespace {
 
-// A slab is about this share of the arena, within these bounds: small enough that a small arena can serve many sizes,
-// large enough that cutting one is rare.
+// A slab is about this share of the arena, within these bounds: small enough that a small arena can
+// serve many sizes, large enough that cutting one is rare.
 constexpr uint64_t kSlabsPerArena = 64;
 constexpr uint64_t kMinSlabBytes = 64 << 10;
 constexpr uint64_t kMaxSlabBytes = 16 << 20;
@@ -18,20 +18,23 @@ uint64_t RoundUp(uint64_t value, uint64_t unit) { return (value + unit - 1) / un
 }  // namespace
 
 AsymmetricPools::AsymmetricPools(Arena* arena)
-    : arena_bytes_(arena->slab_bytes_total()), table_(arena), extents_(arena->slabs_offset(), arena_bytes_) {}
+    : arena_bytes_(arena->slab_bytes_total()),
+      table_(arena),
+      extents_(arena->slabs_offset(), arena_bytes_) {}
 
 absl::StatusOr<PoolId> AsymmetricPools::PoolFor(uint64_t block_bytes) {
   if (block_bytes == 0) return absl::InvalidArgumentError("a block has at least one byte");
   if (const auto it = pool_by_size_.find(block_bytes); it != pool_by_size_.end()) return it->second;
   if (pools_.size() >= kMaxPools) {
-    return absl::ResourceExhaustedError(absl::StrCat("there are ", kMaxPools, " block sizes already"));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("there are ", kMaxPools, " block sizes already"));
   }
   Pool pool;
   pool.counts.block_bytes = block_bytes;
   pool.counts.stride_bytes = RoundUp(block_bytes, kBlockAlign);
   const uint64_t target = std::clamp(arena_bytes_ / kSlabsPerArena, kMinSlabBytes, kMaxSlabBytes);
-  pool.slab_blocks =
-      static_cast<uint32_t>(std::clamp<uint64_t>(target / pool.counts.stride_bytes, 1, Slab::kMaxBlocks));
+  pool.slab_blocks = static_cast<uint32_t>(
+      std::clamp<uint64_t>(target / pool.counts.stride_bytes, 1, Slab::kMaxBlocks));
   const PoolId id = static_cast<PoolId>(pools_.size());
   pools_.push_back(pool);
   pool_by_size_[block_bytes] = id;
@@ -39,7 +42,8 @@ absl::StatusOr<PoolId> AsymmetricPools::PoolFor(uint64_t block_bytes) {
 }
 
 uint64_t AsymmetricPools::MaxBlocks(PoolId pool) const {
-  return std::min<uint64_t>(arena_bytes_ / pools_[pool].counts.stride_bytes, table_.live() + table_.available());
+  return std::min<uint64_t>(arena_bytes_ / pools_[pool].counts.stride_bytes,
+                            table_.live() + table_.available());
 }
 
 bool AsymmetricPools::CanAllocate(PoolId pool, uint32_t count) const {
@@ -48,7 +52,8 @@ bool AsymmetricPools::CanAllocate(PoolId pool, uint32_t count) const {
   uint64_t blocks = counts.blocks_free;
   if (blocks >= count) return true;
   for (auto it = extents_.free_by_size().rbegin(); it != extents_.free_by_size().rend(); ++it) {
-    const uint64_t here = it->first / counts.stride_bytes;  // largest first: once none fits, none will
+    const uint64_t here =
+        it->first / counts.stride_bytes;  // largest first: once none fits, none will
     blocks += here;
     if (blocks >= count) return true;
     if (here == 0) return false;
@@ -60,7 +65,8 @@ bool AsymmetricPools::CutSlab(PoolId pool_id) {
   Pool& pool = pools_[pool_id];
   const uint64_t stride = pool.counts.stride_bytes;
   uint64_t blocks = pool.slab_blocks;
-  if (RoundUp(blocks * stride, kSlabAlign) > extents_.largest_free()) blocks = extents_.largest_free() / stride;
+  if (RoundUp(blocks * stride, kSlabAlign) > extents_.largest_free())
+    blocks = extents_.largest_free() / stride;
   if (blocks == 0) return false;
   const uint64_t bytes = RoundUp(blocks * stride, kSlabAlign);
   SlabId id = static_cast<SlabId>(slabs_.size());

@@ -1,16 +1,19 @@
 // Pools of blocks of different sizes that share one arena.
 //
-// Each block size has a pool. A pool cuts slabs out of the arena's free extents, hands out their blocks, and gives a
-// slab back the moment its last block is freed; free neighbours merge, so that any pool can use the bytes next. A slab
-// is cut to a whole number of the pool's blocks, about a 64th of the arena and at least one block, so no bytes are lost
-// inside it whatever the block size; when no free extent is that large the pool takes as many blocks as the largest one holds.
+// Each block size has a pool. A pool cuts slabs out of the arena's free extents, hands out their
+// blocks, and gives a slab back the moment its last block is freed; free neighbours merge, so that
+// any pool can use the bytes next. A slab is cut to a whole number of the pool's blocks, about a
+// 64th of the arena and at least one block, so no bytes are lost inside it whatever the block size;
+// when no free extent is that large the pool takes as many blocks as the largest one holds.
 //
-// The pools know nothing of objects. The store tells them which block belongs to which owner and what it is worth; they
-// answer which stretch of the arena would be cheapest to clear for a block of another size.
+// The pools know nothing of objects. The store tells them which block belongs to which owner and
+// what it is worth; they answer which stretch of the arena would be cheapest to clear for a block
+// of another size.
 //
 // Cost     Allocate and Free are O(1) a block, plus O(log extents) when a slab is cut or given back
 // Thread   one at a time
-// Source   asymmetric pools with slab trading after AVMP (arXiv 2605.22416), without its destruction of live blocks
+// Source   asymmetric pools with slab trading after AVMP (arXiv 2605.22416), without its
+// destruction of live blocks
 #pragma once
 
 #include <cstdint>
@@ -20,6 +23,7 @@
 #include "absl/container/btree_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "storage/arena.h"
 #include "storage/pool/extent_map.h"
 #include "storage/pool/page_table.h"
@@ -35,11 +39,11 @@ struct Window {
 
 struct PoolCounts {
   uint64_t block_bytes = 0;
-  uint64_t stride_bytes = 0;     // block_bytes on a 16-byte boundary
+  uint64_t stride_bytes = 0;  // block_bytes on a 16-byte boundary
   uint64_t slabs = 0;
   uint64_t blocks_used = 0;
   uint64_t blocks_free = 0;
-  uint64_t blocks_evictable = 0; // of those used
+  uint64_t blocks_evictable = 0;  // of those used
 };
 
 class AsymmetricPools {
@@ -51,17 +55,19 @@ class AsymmetricPools {
   // `arena` outlives the pools.
   explicit AsymmetricPools(Arena* arena);
 
-  // The pool of this block size, made if it is new. InvalidArgument: zero. ResourceExhausted: too many sizes.
+  // The pool of this block size, made if it is new. InvalidArgument: zero. ResourceExhausted: too
+  // many sizes.
   absl::StatusOr<PoolId> PoolFor(uint64_t block_bytes);
   size_t num_pools() const { return pools_.size(); }
   const PoolCounts& counts(PoolId pool) const { return pools_[pool].counts; }
 
   // How many blocks of this pool an empty arena would hold.
   uint64_t MaxBlocks(PoolId pool) const;
-  // Whether Allocate would find `count` blocks. O(free extents), O(1) when the pool's own slabs have them.
+  // Whether Allocate would find `count` blocks. O(free extents), O(1) when the pool's own slabs
+  // have them.
   bool CanAllocate(PoolId pool, uint32_t count) const;
-  // Takes up to `count` blocks from the pool's slabs and the free extents, appends them to `handles` and returns how
-  // many. Nothing is evicted.
+  // Takes up to `count` blocks from the pool's slabs and the free extents, appends them to
+  // `handles` and returns how many. Nothing is evicted.
   uint32_t Allocate(PoolId pool, uint32_t count, std::vector<Handle>* handles);
   void Free(Handle handle);
 
@@ -71,8 +77,9 @@ class AsymmetricPools {
 
   // How many blocks Allocate could take if everything evictable were gone. O(slabs).
   uint64_t ReachableBlocks(PoolId pool) const;
-  // The cheapest stretch to clear that makes room for a block of `pool`, if clearing one stretch can. `inflation` is the
-  // priority at which a block is worth nothing. O(slabs), plus the blocks of the stretch.
+  // The cheapest stretch to clear that makes room for a block of `pool`, if clearing one stretch
+  // can. `inflation` is the priority at which a block is worth nothing. O(slabs), plus the blocks
+  // of the stretch.
   std::optional<Window> CheapestWindow(PoolId pool, uint64_t inflation) const;
 
   const PageTable& table() const { return table_; }
@@ -84,14 +91,15 @@ class AsymmetricPools {
   uint64_t free_bytes() const { return extents_.free_bytes() + free_block_bytes_; }
   uint64_t remainder_bytes() const { return arena_bytes_ - used_bytes_ - free_bytes(); }
 
-  // Internal names the first that is broken: capacity conserved, every block's handle names it, sums right.
+  // Internal names the first that is broken: capacity conserved, every block's handle names it,
+  // sums right.
   absl::Status CheckInvariants() const;
 
  private:
   struct Pool {
     PoolCounts counts;
-    uint32_t slab_blocks = 0;             // how many blocks a slab is cut for, where there is room
-    SlabId first_open = kFreeExtent;      // slabs with free blocks, oldest first
+    uint32_t slab_blocks = 0;         // how many blocks a slab is cut for, where there is room
+    SlabId first_open = kFreeExtent;  // slabs with free blocks, oldest first
     SlabId last_open = kFreeExtent;
   };
 

@@ -60,7 +60,8 @@ absl::Status ExtentMap::CheckInvariants() const {
   bool previous_free = false;
   for (const auto& [offset, extent] : extents_) {
     if (offset != at || extent.bytes == 0) {
-      return absl::InternalError(absl::StrCat("extents: expected one at ", at, ", found one at ", offset));
+      return absl::InternalError(
+          absl::StrCat("extents: expected one at ", at, ", found one at ", offset));
     }
     const bool is_free = extent.slab == kFreeExtent;
     if (is_free && previous_free) {
@@ -70,13 +71,15 @@ absl::Status ExtentMap::CheckInvariants() const {
       free_bytes += extent.bytes;
       ++free_extents;
       if (!free_.contains({extent.bytes, offset})) {
-        return absl::InternalError(absl::StrCat("extents: the free one at ", offset, " is not listed by size"));
+        return absl::InternalError(
+            absl::StrCat("extents: the free one at ", offset, " is not listed by size"));
       }
     }
     previous_free = is_free;
     at += extent.bytes;
   }
-  if (at != begin_ + bytes_) return absl::InternalError("extents: they do not reach the arena's end");
+  if (at != begin_ + bytes_)
+    return absl::InternalError("extents: they do not reach the arena's end");
   if (free_bytes != free_bytes_ || free_extents != free_.size()) {
     return absl::InternalError("extents: the free bytes are counted wrongly");
   }

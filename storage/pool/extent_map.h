@@ -1,8 +1,8 @@
 // Who has which bytes of the arena: an address-ordered tiling of extents, each free or one slab's.
 //
-// Free neighbours are always merged, so that a free extent is as large as it can be. Take and Give are O(log n) in the
-// number of extents. Which extent is taken depends on sizes and addresses alone: the smallest that is large enough,
-// and of those the lowest.
+// Free neighbours are always merged, so that a free extent is as large as it can be. Take and Give
+// are O(log n) in the number of extents. Which extent is taken depends on sizes and addresses
+// alone: the smallest that is large enough, and of those the lowest.
 //
 // Thread   one at a time
 #pragma once
@@ -37,7 +37,8 @@ class ExtentMap {
   uint64_t largest_free() const { return free_.empty() ? 0 : free_.rbegin()->first; }
   uint64_t free_bytes() const { return free_bytes_; }
 
-  // Cuts `bytes` (not 0) for `slab` from the beginning of a free extent; nothing when none is large enough.
+  // Cuts `bytes` (not 0) for `slab` from the beginning of a free extent; nothing when none is large
+  // enough.
   std::optional<uint64_t> Take(uint64_t bytes, SlabId slab);
   // Gives back what Take returned.
   void Give(uint64_t offset);

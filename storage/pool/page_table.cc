@@ -21,7 +21,8 @@ Handle PageTable::Mint(uint64_t offset, uint32_t slab, uint32_t index) {
     handle = static_cast<Handle>(entries_.size());
     entries_.emplace_back();
   }
-  entries_[handle] = PageEntry{.offset = offset, .owner = 0, .priority = 0, .slab = slab, .index = index};
+  entries_[handle] =
+      PageEntry{.offset = offset, .owner = 0, .priority = 0, .slab = slab, .index = index};
   --available_;
   ++live_;
   return handle;
@@ -31,7 +32,8 @@ void PageTable::Retire(Handle handle) {
   const uint32_t generation = arena_->BumpGeneration(handle);
   entries_[handle] = PageEntry{.slab = kRetired, .index = kNoHandle};
   --live_;
-  if (generation == std::numeric_limits<uint32_t>::max()) return;  // another turn would repeat a number
+  if (generation == std::numeric_limits<uint32_t>::max())
+    return;  // another turn would repeat a number
   if (free_tail_ == kNoHandle) {
     free_head_ = handle;
   } else {
@@ -46,19 +48,23 @@ bool PageTable::IsLive(Handle handle) const {
 }
 
 base::BlockRef PageTable::Ref(Handle handle) const {
-  return {.handle = handle, .generation = arena_->generation(handle), .offset = entries_[handle].offset};
+  return {.handle = handle,
+          .generation = arena_->generation(handle),
+          .offset = entries_[handle].offset};
 }
 
 absl::StatusOr<Handle> PageTable::Resolve(const base::BlockRef& ref) const {
   if (ref.handle == kNoHandle || ref.handle >= max_handles_) {
-    return absl::InvalidArgumentError(absl::StrCat("block handle ", ref.handle, " is outside the page table"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("block handle ", ref.handle, " is outside the page table"));
   }
   if (!IsLive(ref.handle) || arena_->generation(ref.handle) != ref.generation) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("block handle ", ref.handle, " of generation ", ref.generation, " has been freed"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "block handle ", ref.handle, " of generation ", ref.generation, " has been freed"));
   }
   if (entries_[ref.handle].offset != ref.offset) {
-    return absl::FailedPreconditionError(absl::StrCat("block handle ", ref.handle, " does not lie at ", ref.offset));
+    return absl::FailedPreconditionError(
+        absl::StrCat("block handle ", ref.handle, " does not lie at ", ref.offset));
   }
   return ref.handle;
 }

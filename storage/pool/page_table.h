@@ -1,8 +1,10 @@
-// Where each block lies: 32-bit handles, and the generations that tell a live block from a stale reference.
+// Where each block lies: 32-bit handles, and the generations that tell a live block from a stale
+// reference.
 //
-// A handle names one block from Mint until Retire. Retire raises its generation in the arena's table before the handle
-// or the bytes can be used again, so that whoever still holds the old reference can tell. Handles come back in the
-// order in which they were retired; one whose generation has run out never comes back. Handle 0 names nothing.
+// A handle names one block from Mint until Retire. Retire raises its generation in the arena's
+// table before the handle or the bytes can be used again, so that whoever still holds the old
+// reference can tell. Handles come back in the order in which they were retired; one whose
+// generation has run out never comes back. Handle 0 names nothing.
 //
 // Mint, Retire and every look-up are O(1).
 //
@@ -14,6 +16,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "base/arena_layout.h"
 #include "storage/arena.h"
 
@@ -23,11 +26,11 @@ using Handle = uint32_t;
 inline constexpr Handle kNoHandle = 0;
 
 struct PageEntry {
-  uint64_t offset = 0;     // bytes from the arena's first byte
-  uint64_t owner = 0;      // the object; 0 while it is being written
-  uint64_t priority = 0;   // of the object if it may be evicted now; 0: this block must stay
+  uint64_t offset = 0;    // bytes from the arena's first byte
+  uint64_t owner = 0;     // the object; 0 while it is being written
+  uint64_t priority = 0;  // of the object if it may be evicted now; 0: this block must stay
   uint32_t slab = 0;
-  uint32_t index = 0;      // within the slab
+  uint32_t index = 0;  // within the slab
 };
 
 class PageTable {
@@ -47,8 +50,9 @@ class PageTable {
   const PageEntry& at(Handle handle) const { return entries_[handle]; }
 
   base::BlockRef Ref(Handle handle) const;
-  // The handle behind a reference. InvalidArgument: there never was such a handle. FailedPrecondition: the block has
-  // been freed since, or the reference's offset is not the block's.
+  // The handle behind a reference. InvalidArgument: there never was such a handle.
+  // FailedPrecondition: the block has been freed since, or the reference's offset is not the
+  // block's.
   absl::StatusOr<Handle> Resolve(const base::BlockRef& ref) const;
 
   uint32_t live() const { return live_; }
@@ -61,7 +65,7 @@ class PageTable {
   uint32_t max_handles_;            // entries_ never grows beyond it
   uint32_t available_;
   uint32_t live_ = 0;
-  Handle free_head_ = kNoHandle;    // queue of retired handles, linked through PageEntry::index
+  Handle free_head_ = kNoHandle;  // queue of retired handles, linked through PageEntry::index
   Handle free_tail_ = kNoHandle;
 };
 

@@ -1,5 +1,6 @@
 // What must always hold of the pools.
 #include "absl/strings/str_cat.h"
+
 #include "base/status_macros.h"
 #include "storage/pool/asymmetric_pools.h"
 
@@ -12,10 +13,12 @@ absl::Status AsymmetricPools::CheckSlab(SlabId id) const {
     return absl::InternalError(absl::StrCat("slab ", id, " at ", slab.offset, ": ", what));
   };
   const auto extent = extents_.extents().find(slab.offset);
-  if (extent == extents_.extents().end() || extent->second.slab != id || extent->second.bytes != slab.bytes) {
+  if (extent == extents_.extents().end() || extent->second.slab != id ||
+      extent->second.bytes != slab.bytes) {
     return broken("its extent is not its own");
   }
-  if (slab.offset % kSlabAlign != 0 || slab.bytes < slab.capacity * stride) return broken("it is cut wrongly");
+  if (slab.offset % kSlabAlign != 0 || slab.bytes < slab.capacity * stride)
+    return broken("it is cut wrongly");
   if (slab.used == 0) return broken("it is empty and was not given back");
   uint32_t used = 0;
   uint32_t evictable = 0;
@@ -36,13 +39,16 @@ absl::Status AsymmetricPools::CheckSlab(SlabId id) const {
     }
   }
   if (used != slab.used) return broken("its used blocks are counted wrongly");
-  if (evictable != slab.evictable || sum != slab.priority_sum) return broken("its value is summed wrongly");
+  if (evictable != slab.evictable || sum != slab.priority_sum)
+    return broken("its value is summed wrongly");
   uint32_t free_blocks = 0;
-  for (uint32_t i = slab.free_head; i != Slab::kEnd && free_blocks <= slab.capacity; ++free_blocks) {
+  for (uint32_t i = slab.free_head; i != Slab::kEnd && free_blocks <= slab.capacity;
+       ++free_blocks) {
     if ((slab.slots[i] & Slab::kFreeBlock) == 0) return broken("a block in use is chained as free");
     i = slab.slots[i] & ~Slab::kFreeBlock;
   }
-  if (free_blocks != slab.capacity - slab.used) return broken("its free blocks are not all chained");
+  if (free_blocks != slab.capacity - slab.used)
+    return broken("its free blocks are not all chained");
   return absl::OkStatus();
 }
 
@@ -61,13 +67,18 @@ absl::Status AsymmetricPools::CheckPools() const {
   for (size_t i = 0; i < pools_.size(); ++i) {
     const PoolCounts& have = pools_[i].counts;
     if (seen[i].slabs != have.slabs || seen[i].blocks_used != have.blocks_used ||
-        seen[i].blocks_free != have.blocks_free || seen[i].blocks_evictable != have.blocks_evictable) {
-      return absl::InternalError(absl::StrCat("pool of ", have.block_bytes, " B: its slabs or blocks are miscounted"));
+        seen[i].blocks_free != have.blocks_free ||
+        seen[i].blocks_evictable != have.blocks_evictable) {
+      return absl::InternalError(
+          absl::StrCat("pool of ", have.block_bytes, " B: its slabs or blocks are miscounted"));
     }
     uint64_t linked = 0;
-    for (SlabId id = pools_[i].first_open; id != kFreeExtent && linked <= open[i]; id = slabs_[id].next) ++linked;
+    for (SlabId id = pools_[i].first_open; id != kFreeExtent && linked <= open[i];
+         id = slabs_[id].next)
+      ++linked;
     if (linked != open[i]) {
-      return absl::InternalError(absl::StrCat("pool of ", have.block_bytes, " B: not all slabs with room are listed"));
+      return absl::InternalError(
+          absl::StrCat("pool of ", have.block_bytes, " B: not all slabs with room are listed"));
     }
   }
   return absl::OkStatus();
@@ -92,8 +103,10 @@ absl::Status AsymmetricPools::CheckInvariants() const {
     live += slab.used;
   }
   CISTERN_RETURN_IF_ERROR(CheckPools());
-  if (live != table_.live()) return absl::InternalError("page table: live handles and used blocks differ");
-  if (used_bytes != used_bytes_ || evictable_bytes != evictable_bytes_ || free_block_bytes != free_block_bytes_) {
+  if (live != table_.live())
+    return absl::InternalError("page table: live handles and used blocks differ");
+  if (used_bytes != used_bytes_ || evictable_bytes != evictable_bytes_ ||
+      free_block_bytes != free_block_bytes_) {
     return absl::InternalError("pools: bytes are summed wrongly");
   }
   if (used_bytes + free_block_bytes + extents_.free_bytes() + remainder_bytes != arena_bytes_) {

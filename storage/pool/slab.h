@@ -1,6 +1,7 @@
 // A piece of the arena that holds blocks of one pool: as many whole blocks as it was cut for.
 //
-// Taking and giving a block is O(1): free blocks are chained through the array that names the blocks in use.
+// Taking and giving a block is O(1): free blocks are chained through the array that names the
+// blocks in use.
 #pragma once
 
 #include <cstdint>
@@ -14,27 +15,29 @@ namespace cistern::storage {
 using PoolId = uint32_t;
 
 struct Slab {
-  static constexpr uint32_t kFreeBlock = 1u << 31;  // in slots: the rest is the next free block's index
+  static constexpr uint32_t kFreeBlock =
+      1u << 31;  // in slots: the rest is the next free block's index
   static constexpr uint32_t kEnd = kFreeBlock - 1;
   static constexpr uint32_t kMaxBlocks = 1u << 16;
 
   PoolId pool = 0;
   uint64_t offset = 0;
-  uint64_t bytes = 0;             // the extent's
-  uint32_t capacity = 0;          // blocks; 0: this slab id is not in use
+  uint64_t bytes = 0;     // the extent's
+  uint32_t capacity = 0;  // blocks; 0: this slab id is not in use
   uint32_t used = 0;
-  uint32_t evictable = 0;         // blocks in use whose objects may go now
-  uint64_t priority_sum = 0;      // over the evictable blocks
+  uint32_t evictable = 0;     // blocks in use whose objects may go now
+  uint64_t priority_sum = 0;  // over the evictable blocks
   uint32_t free_head = kEnd;
   SlabId previous = kFreeExtent;  // in the pool's list of slabs with free blocks
   SlabId next = kFreeExtent;
-  std::vector<uint32_t> slots;    // [capacity]: handle, or kFreeBlock | next free index
+  std::vector<uint32_t> slots;  // [capacity]: handle, or kFreeBlock | next free index
 
   bool full() const { return used == capacity; }
   bool clearable() const { return used == evictable; }  // nothing in it must stay
 
   void Open(PoolId owner, uint64_t at, uint64_t extent_bytes, uint32_t blocks) {
-    *this = Slab{.pool = owner, .offset = at, .bytes = extent_bytes, .capacity = blocks, .free_head = 0};
+    *this = Slab{
+        .pool = owner, .offset = at, .bytes = extent_bytes, .capacity = blocks, .free_head = 0};
     slots.resize(blocks);
     for (uint32_t i = 0; i < blocks; ++i) slots[i] = kFreeBlock | (i + 1 < blocks ? i + 1 : kEnd);
   }

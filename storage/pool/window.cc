@@ -1,5 +1,5 @@
-// Where room for a block of one size could come from when other sizes have it: the part of AsymmetricPools that looks
-// over the whole arena.
+// Where room for a block of one size could come from when other sizes have it: the part of
+// AsymmetricPools that looks over the whole arena.
 #include <algorithm>
 #include <iterator>
 
@@ -31,8 +31,8 @@ double AsymmetricPools::Loss(const Slab& slab, uint64_t inflation) const {
          static_cast<double>(pools_[slab.pool].counts.stride_bytes);
 }
 
-// Two ends move over the extents in address order: the right one takes an extent in, the left one gives up extents as
-// long as the stretch stays large enough. Every shortest stretch is seen once.
+// Two ends move over the extents in address order: the right one takes an extent in, the left one
+// gives up extents as long as the stretch stays large enough. Every shortest stretch is seen once.
 std::optional<Window> AsymmetricPools::CheapestWindow(PoolId pool, uint64_t inflation) const {
   const uint64_t need = pools_[pool].counts.stride_bytes;
   const auto end = extents_.extents().end();
@@ -42,7 +42,9 @@ std::optional<Window> AsymmetricPools::CheapestWindow(PoolId pool, uint64_t infl
   double best = 0;
   double loss = 0;
   uint64_t bytes = 0;
-  auto loss_of = [&](const Extent& e) { return e.slab == kFreeExtent ? 0.0 : Loss(slabs_[e.slab], inflation); };
+  auto loss_of = [&](const Extent& e) {
+    return e.slab == kFreeExtent ? 0.0 : Loss(slabs_[e.slab], inflation);
+  };
   for (auto right = left; right != end;) {
     const Extent& extent = right->second;
     ++right;
@@ -59,7 +61,8 @@ std::optional<Window> AsymmetricPools::CheapestWindow(PoolId pool, uint64_t infl
       loss -= loss_of(left->second);
       ++left;
     }
-    if (bytes < need || (std::next(left) == right && left->second.slab == kFreeExtent)) continue;  // nothing to clear
+    if (bytes < need || (std::next(left) == right && left->second.slab == kFreeExtent))
+      continue;  // nothing to clear
     const double per_byte = std::max(0.0, loss) / static_cast<double>(bytes);
     if (best_begin == end || per_byte < best) {
       best = per_byte;

@@ -1,4 +1,5 @@
-// The seed of a randomised test: `--seed=N` on the command line, CISTERN_SEED in the environment, or the test's own.
+// The seed of a randomised test: `--seed=N` on the command line, CISTERN_SEED in the environment,
+// or the test's own.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// Random calls against the store and against a plain map; the seed is printed when they disagree, and can be given.
+// Random calls against the store and against a plain map; the seed is printed when they disagree,
+// and can be given.
 #include <gtest/gtest.h>
 
 #include "tests/model/seed.h"
@@ -7,8 +8,8 @@
 namespace cistern::model_test {
 namespace {
 
-constexpr uint64_t kWorlds = 12;
-constexpr uint64_t kSteps = 2500;
+constexpr uint64_t kWorlds = 6;
+constexpr uint64_t kSteps = 2000;
 
 void RunWorlds(WorldOptions options) {
   const uint64_t first = GivenSeed().value_or(options.seed);
@@ -43,7 +44,9 @@ void RunWorlds(WorldOptions options) {
 TEST(StoreModel, MemoryOnly) { RunWorlds({.seed = 1}); }
 TEST(StoreModel, WithDisk) { RunWorlds({.seed = 1000, .has_disk = true}); }
 TEST(StoreModel, TinyArena) { RunWorlds({.seed = 2000, .arena_bytes = 80 << 10}); }
-TEST(StoreModel, TinyArenaWithDisk) { RunWorlds({.seed = 3000, .has_disk = true, .arena_bytes = 80 << 10}); }
+TEST(StoreModel, TinyArenaWithDisk) {
+  RunWorlds({.seed = 3000, .has_disk = true, .arena_bytes = 80 << 10});
+}
 // Small blocks run out of handles before the arena runs out of bytes.
 TEST(StoreModel, FewHandles) { RunWorlds({.seed = 4000, .max_handles = 20}); }
 

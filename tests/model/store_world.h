@@ -1,8 +1,10 @@
-// A store, a disk and a few workers that do whatever the dice say, beside a plain map that knows what must be true.
+// A store, a disk and a few workers that do whatever the dice say, beside a plain map that knows
+// what must be true.
 //
-// The map cannot foresee which object is evicted; it knows what may happen to each: a leased, pinned or busy object
-// stays, an object that is on no disk does not vanish from a store with a disk, bytes never change. After each step
-// World compares the store with the map and records the first difference in `trouble`.
+// The map cannot foresee which object is evicted; it knows what may happen to each: a leased,
+// pinned or busy object stays, an object that is on no disk does not vanish from a store with a
+// disk, bytes never change. After each step World compares the store with the map and records the
+// first difference in `trouble`.
 #pragma once
 
 #include <map>
@@ -14,6 +16,14 @@
 #include "storage/store.h"
 
 namespace cistern::model_test {
+
+// The element at `position`, taken out.
+template <typename T>
+T Take(std::vector<T>* from, size_t position) {
+  T taken = std::move((*from)[position]);
+  from->erase(from->begin() + static_cast<ptrdiff_t>(position));
+  return taken;
+}
 
 struct WorldOptions {
   uint64_t seed = 0;
@@ -42,7 +52,7 @@ class World {
   struct Known {
     storage::ObjectId id = 0;
     base::ObjectHeader header;
-    uint64_t seed = 0;          // of its bytes
+    uint64_t seed = 0;  // of its bytes
     uint32_t leases = 0;
     bool in_memory = false;
     bool on_disk = false;

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+
 #include "tests/model/store_world.h"
 #include "tests/unit/storage/store_fixture.h"
 
@@ -13,23 +14,13 @@ using storage::FillBlocks;
 using storage::Staging;
 using storage::Where;
 
-namespace {
-
-template <typename T>
-T Take(std::vector<T>* from, size_t position) {
-  T taken = std::move((*from)[position]);
-  from->erase(from->begin() + static_cast<ptrdiff_t>(position));
-  return taken;
-}
-
-}  // namespace
-
 // The node's promise: what was dropped is deleted before anything that was taken later is written.
 void World::FlushDrops() {
   for (const auto& key : store_->TakeRecordDrops()) {
     Note(key.content.lo);
     const auto known = known_.find({key.content, key.context});
-    if (known != known_.end() && known->second.on_disk) Fail("the record of an object on disk was dropped");
+    if (known != known_.end() && known->second.on_disk)
+      Fail("the record of an object on disk was dropped");
     disk_.erase({key.content, key.context});
   }
 }
@@ -40,25 +31,32 @@ void World::Demote() {
   for (const auto& demotion : demotions) {
     Note(demotion.id);
     const Known* known = ById(demotion.id);
-    if (known == nullptr || !known->in_memory || known->on_disk) return Fail("demoted what should not be");
+    if (known == nullptr || !known->in_memory || known->on_disk)
+      return Fail("demoted what should not be");
     if (Busy(demotion.id)) return Fail("demoted twice");
     for (const InFlight& other : demoting_) {
-      if (other.header.content == demotion.header.content && other.header.context == demotion.header.context) {
+      if (other.header.content == demotion.header.content &&
+          other.header.context == demotion.header.context) {
         return Fail("two writers of one record");
       }
     }
-    demoting_.push_back(
-        {.id = demotion.id, .header = demotion.header, .seed = known->seed, .blocks = demotion.blocks});
+    demoting_.push_back({.id = demotion.id,
+                         .header = demotion.header,
+                         .seed = known->seed,
+                         .blocks = demotion.blocks});
   }
 }
 
 void World::FinishDemotion() {
   if (demoting_.empty()) return;
   const InFlight done = Take(&demoting_, Roll(demoting_.size()));
-  if (!BlocksHold(*arena_, done.blocks, BlockBytes(done.header), done.seed)) Fail("bytes changed while demoting");
+  if (!BlocksHold(*arena_, done.blocks, BlockBytes(done.header), done.seed))
+    Fail("bytes changed while demoting");
   absl::Status written;
-  if (const uint64_t dice = Roll(6); dice == 0) written = absl::ResourceExhaustedError("disk full");
-  else if (dice == 1) written = absl::UnavailableError("I/O error");
+  if (const uint64_t dice = Roll(6); dice == 0)
+    written = absl::ResourceExhaustedError("disk full");
+  else if (dice == 1)
+    written = absl::UnavailableError("I/O error");
   if (written.ok()) disk_[{done.header.content, done.header.context}] = done.seed;
   store_->FinishDemotion(done.id, written);
   Known* known = ById(done.id);
@@ -70,16 +68,21 @@ void World::FinishDemotion() {
 
 void World::Stage() {
   if (known_.empty()) return;
-  const Known& known = std::next(known_.begin(), static_cast<ptrdiff_t>(Roll(known_.size())))->second;
+  const Known& known =
+      std::next(known_.begin(), static_cast<ptrdiff_t>(Roll(known_.size())))->second;
   const storage::ObjectId id = known.id;
   const Staging staging = store_->BeginStage(id, now_);
   Note(static_cast<uint64_t>(staging.outcome));
-  const bool in_progress = std::any_of(staging_.begin(), staging_.end(), [id](const auto& f) { return f.id == id; });
-  if (known.in_memory != (staging.outcome == Staging::Outcome::kInMemory)) return Fail("in memory, or not?");
-  if (in_progress != (staging.outcome == Staging::Outcome::kInProgress)) return Fail("in progress, or not?");
+  const bool in_progress =
+      std::any_of(staging_.begin(), staging_.end(), [id](const auto& f) { return f.id == id; });
+  if (known.in_memory != (staging.outcome == Staging::Outcome::kInMemory))
+    return Fail("in memory, or not?");
+  if (in_progress != (staging.outcome == Staging::Outcome::kInProgress))
+    return Fail("in progress, or not?");
   if (staging.outcome == Staging::Outcome::kGone) return Fail("it is not gone");
   if (staging.outcome == Staging::Outcome::kBegun) {
-    staging_.push_back({.id = id, .header = staging.header, .seed = known.seed, .blocks = staging.blocks});
+    staging_.push_back(
+        {.id = id, .header = staging.header, .seed = known.seed, .blocks = staging.blocks});
   }
   Sync(kEvicts);
 }
@@ -112,7 +115,8 @@ void World::Restart() {
     if (known.on_disk) headers[name] = known.header;
   }
   if (headers.size() != disk_.size()) {
-    // A demotion may have written a record whose object was replaced: it is dropped with the next FlushDrops.
+    // A demotion may have written a record whose object was replaced: it is dropped with the next
+    // FlushDrops.
     return Fail(absl::StrCat(disk_.size(), " records, ", headers.size(), " objects on disk"));
   }
   const std::map<Name, Known> before = std::exchange(known_, {});
@@ -121,14 +125,18 @@ void World::Restart() {
   demoting_.clear();
   staging_.clear();
   arena_ = storage::TestArena(options_.arena_bytes, options_.max_handles);
-  store_ = std::make_unique<storage::Store>(
-      storage::StoreOptions{.variants_per_content = 3, .links_per_object = 2, .neighbours_per_gap = 3,
-                            .has_disk = true, .blob_block_bytes = 4096},
-      arena_.get());
+  store_ = std::make_unique<storage::Store>(storage::StoreOptions{.variants_per_content = 3,
+                                                                  .links_per_object = 2,
+                                                                  .neighbours_per_gap = 3,
+                                                                  .has_disk = true,
+                                                                  .blob_block_bytes = 4096},
+                                            arena_.get());
   for (const auto& model : models_) store_->RegisterModel(model).IgnoreError();
   for (const auto& [name, header] : headers) {
-    if (const absl::Status status = store_->AddDiskRecord(header, now_); !status.ok()) Fail(status.ToString());
-    if (!absl::IsFailedPrecondition(store_->AddDiskRecord(header, now_))) Fail("added one record twice");
+    if (const absl::Status status = store_->AddDiskRecord(header, now_); !status.ok())
+      Fail(status.ToString());
+    if (!absl::IsFailedPrecondition(store_->AddDiskRecord(header, now_)))
+      Fail("added one record twice");
     known_[name] = Known{.id = 0, .header = header, .seed = before.at(name).seed, .on_disk = true};
   }
   for (auto& [name, known] : known_) {
@@ -149,7 +157,8 @@ void World::Sync(unsigned allowed) {
       if (*found.object.header != known.header) Fail("the header has changed");
       const bool in_memory = found.object.where == Where::kMemory;
       if (in_memory != known.in_memory) {
-        if (in_memory || held || !known.on_disk || (allowed & kEvicts) == 0) Fail("it left memory and must not");
+        if (in_memory || held || !known.on_disk || (allowed & kEvicts) == 0)
+          Fail("it left memory and must not");
         known.in_memory = in_memory;
       }
       continue;
@@ -166,21 +175,25 @@ void World::Sync(unsigned allowed) {
 
 void World::CheckBytes() {
   for (const Held& held : held_) {
-    if (!BlocksHold(*arena_, held.blocks, held.block_bytes, held.seed)) return Fail("leased bytes have changed");
+    if (!BlocksHold(*arena_, held.blocks, held.block_bytes, held.seed))
+      return Fail("leased bytes have changed");
   }
   for (const Writing& w : writing_) {
-    if (!BlocksHold(*arena_, w.blocks, BlockBytes(w.header), w.seed)) return Fail("reserved bytes have changed");
+    if (!BlocksHold(*arena_, w.blocks, BlockBytes(w.header), w.seed))
+      return Fail("reserved bytes have changed");
   }
   // And what nobody holds: lease it for a moment.
   std::vector<storage::ObjectId> ids;
-  store_->List({.all = true}, 0, 1000, [&](const storage::ObjectView& view, bool, uint32_t, double) {
-    if (view.where == Where::kMemory) ids.push_back(view.id);
-  });
+  store_->List({.all = true}, 0, 1000,
+               [&](const storage::ObjectView& view, bool, uint32_t, double) {
+                 if (view.where == Where::kMemory) ids.push_back(view.id);
+               });
   for (const storage::ObjectId id : ids) {
     const auto lease = store_->Acquire(99, id, now_);
     const Known* known = ById(id);
     if (!lease.ok() || known == nullptr) return Fail("a listed object is gone");
-    if (!BlocksHold(*arena_, lease->blocks, BlockBytes(known->header), known->seed)) Fail("stored bytes have changed");
+    if (!BlocksHold(*arena_, lease->blocks, BlockBytes(known->header), known->seed))
+      Fail("stored bytes have changed");
     if (!store_->Release(99, lease->id).ok()) Fail("could not release");
   }
 }
@@ -204,8 +217,10 @@ void World::Settle() {
   if (options_.has_disk) FlushDrops();
   if (!disk_.empty()) Fail("records are left that nobody knows");
   if (store_->Stats().used_bytes != 0) Fail("blocks are left that nobody uses");
-  if (store_->Stats().free_bytes != store_->Stats().arena_bytes) Fail("an empty arena is not all free");
-  if (const absl::Status status = store_->CheckInvariants(); !status.ok()) Fail(std::string(status.message()));
+  if (store_->Stats().free_bytes != store_->Stats().arena_bytes)
+    Fail("an empty arena is not all free");
+  if (const absl::Status status = store_->CheckInvariants(); !status.ok())
+    Fail(std::string(status.message()));
 }
 
 }  // namespace cistern::model_test

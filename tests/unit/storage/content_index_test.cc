@@ -1,0 +1,103 @@
+// The index: variants of a content, objects at a context, children of a context, with links.
+#include "storage/index/content_index.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unit/storage/store_fixture.h"
+
+namespace cistern::storage {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+class ContentIndexTest : public testing::Test {
+ protected:
+  Object* Make(uint64_t id, uint32_t text, uint32_t past) {
+    auto object = std::make_unique<Object>();
+    object->id = id;
+    object->header = TestSegment(model_, text, past, 8);
+    index_.Insert(object.get());
+    objects_.push_back(std::move(object));
+    return objects_.back().get();
+  }
+  static std::vector<uint64_t> Ids(const ContentIndex::Children* children) {
+    std::vector<uint64_t> ids;
+    if (children == nullptr) return ids;
+    for (const ContextEntry& entry : *children) ids.push_back(entry.object->id);
+    return ids;
+  }
+
+  base::ModelSpec model_ = TestModel("m", 2, 64);
+  ContentIndex index_;
+  std::vector<std::unique_ptr<Object>> objects_;
+};
+
+TEST_F(ContentIndexTest, OneContentHasSeveralContexts) {
+  Object* a = Make(1, 7, 1);
+  Object* b = Make(2, 7, 2);
+  Make(3, 8, 1);
+  EXPECT_THAT(index_.Variants(a->header.content), ElementsAre(a, b));
+  EXPECT_EQ(index_.Exact(a->header.content, b->header.context), b);
+  EXPECT_EQ(index_.Exact(a->header.content, base::Key{1, 2}), nullptr);
+  EXPECT_THAT(index_.Variants(base::Key{1, 2}), IsEmpty());
+  ASSERT_EQ(index_.AtContext(a->header.context).size(), 1u);
+  EXPECT_EQ(index_.AtContext(a->header.context)[0].object, a);
+}
+
+TEST_F(ContentIndexTest, ChildrenComeNewestFirstLinksAmongThem) {
+  Object* a = Make(1, 1, 5);
+  Object* b = Make(2, 2, 5);
+  Object* elsewhere = Make(3, 3, 6);
+  index_.AddLink(elsewhere,
+                 {.context = {9, 9}, .parent_context = a->header.parent_context, .sequence = 4});
+  Object* c = Make(5, 4, 5);
+  EXPECT_THAT(Ids(index_.ChildrenOf(a->header.parent_context)),
+              ElementsAre(c->id, elsewhere->id, b->id, a->id));
+  EXPECT_EQ(index_.ChildrenOf(base::Key{1, 1}), nullptr);
+}
+
+TEST_F(ContentIndexTest, TheNewestLinkAnswers) {
+  const base::Key context{4, 4};
+  Object* a = Make(1, 1, 1);
+  Object* b = Make(2, 1, 2);
+  EXPECT_EQ(index_.Linked(a->header.content, context), nullptr);
+  index_.AddLink(a, {.context = context, .sequence = 3});
+  index_.AddLink(b, {.context = context, .sequence = 4});
+  EXPECT_EQ(index_.Linked(a->header.content, context), b);
+  EXPECT_EQ(index_.Linked(base::Key{5, 5}, context), nullptr) << "a context belongs to one content";
+  index_.RemoveLink(b, 0);
+  EXPECT_EQ(index_.Linked(a->header.content, context), a);
+  EXPECT_EQ(index_.num_links(), 1u);
+}
+
+TEST_F(ContentIndexTest, RemovalLeavesNothing) {
+  Object* a = Make(1, 1, 1);
+  index_.AddLink(a, {.context = {4, 4}, .parent_context = {5, 5}, .sequence = 2});
+  index_.AddLink(a, {.context = {6, 6}, .sequence = 3});
+  EXPECT_EQ(index_.num_context_entries(), 3u);
+  EXPECT_EQ(index_.num_children(), 2u);
+  index_.Remove(a);
+  EXPECT_THAT(index_.Variants(a->header.content), IsEmpty());
+  EXPECT_THAT(index_.AtContext({4, 4}), IsEmpty());
+  EXPECT_EQ(index_.ChildrenOf({5, 5}), nullptr);
+  EXPECT_EQ(index_.num_objects() + index_.num_links() + index_.num_context_entries() +
+                index_.num_children(),
+            0u);
+}
+
+TEST_F(ContentIndexTest, BlobsHaveAContentOnly) {
+  Object blob;
+  blob.id = 1;
+  blob.header = TestBlob(3, 100);
+  index_.Insert(&blob);
+  EXPECT_EQ(index_.Exact(blob.header.content, base::Key{}), &blob);
+  EXPECT_THAT(index_.AtContext(base::Key{}), IsEmpty());
+  EXPECT_EQ(index_.ChildrenOf(base::Key{}), nullptr);
+  index_.Remove(&blob);
+  EXPECT_EQ(index_.num_objects(), 0u);
+}
+
+}  // namespace
+}  // namespace cistern::storage
