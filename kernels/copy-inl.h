@@ -1,9 +1,7 @@
 // Copies inside rows, compiled once per Highway target. Include after foreach_target.h.
 //
-// kCached  through the caches
-// kStream  non-temporal stores: a destination that will not be read soon is not loaded first and
-// evicts nothing. The
-//          caller ends with hwy::FlushStream() before anybody else may read.
+// kStream: non-temporal stores. A destination that will not be read soon is not loaded first and
+// evicts nothing. The caller ends with hwy::FlushStream() before anybody else may read.
 #if defined(CISTERN_KERNELS_COPY_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CISTERN_KERNELS_COPY_INL_H_
 #undef CISTERN_KERNELS_COPY_INL_H_
@@ -47,7 +45,7 @@ HWY_INLINE size_t StreamVectors(D d, const uint8_t* from, uint8_t* to, size_t by
 // line.
 template <bool kStream>
 HWY_INLINE void CopyBytes(const std::byte* from_bytes, std::byte* to_bytes, size_t bytes) {
-  if constexpr (!kStream) {
+  if constexpr (!kStream || HWY_TARGET == HWY_SCALAR) {  // SCALAR streams byte by byte
     std::memcpy(to_bytes, from_bytes, bytes);
     return;
   }

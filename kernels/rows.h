@@ -13,14 +13,15 @@ namespace cistern::kernels {
 
 // Rows of one segment in a list of pages. Row of (layer, token), token counted from the segment's
 // first:
-//   pages[token / page_rows] + (layer - first_layer) * layer_stride + (token % page_rows) *
-//   row_bytes
+//
+//   pages[token / page_rows] + (layer - first_layer) * layer_stride
+//                            + (token % page_rows) * row_bytes
 //
 // KV pages         page_rows 16, layer_stride 16 * row_bytes; the last page may be part full
 // dense staging    one page: page_rows = tokens, layer_stride = tokens * row_bytes
 template <typename Byte>
 struct BasicSegmentRows {
-  Byte* const* pages = nullptr;  // [num_pages], each of page_bytes or more
+  Byte* const* pages = nullptr;  // [num_pages]
   uint32_t num_pages = 0;
   uint32_t page_rows = 16;
   uint64_t layer_stride = 0;
@@ -38,8 +39,9 @@ using MutableSegmentRows = BasicSegmentRows<std::byte>;
 
 // A worker's paged cache: one tensor per layer, [num_blocks, block_size, row], addressed by token
 // through a block table. Row of (layer, token), token counted from the sequence's first:
-//   layers[layer] + block_table[token / block_size] * block_stride + (token % block_size) *
-//   row_stride
+//
+//   layers[layer] + block_table[token / block_size] * block_stride
+//                 + (token % block_size) * row_stride
 template <typename Byte>
 struct BasicPagedCache {
   Byte* const* layers = nullptr;  // [num_layers]

@@ -4,12 +4,14 @@
 // A worker that publishes `unrotated` rows keeps k_r as it was before RoPE in a side buffer: c_KV
 // (and scales) then come from the paged cache, k_r from the side buffer.
 //
-// Shapes   cache, target: see rows.h · k_r.rows [num_layers, num_tokens, k_r.bytes] at layer_stride
-// and token_stride Units    bytes; rotary_offset is where k_r begins in a row Needs    cache and
-// target do not overlap; all stays valid until the call returns Thread   any; keeps no state Errors
-// InvalidArgument, see rows.h; also a side buffer that does not cover the range, or whose rows do
-// not fit the
-//          row. Nothing is written then. Rows of the last page past the range are left as they are
+// Shapes   cache, target: see rows.h · k_r.rows [layers, tokens, k_r.bytes] by its strides
+// Units    bytes; rotary_offset is where k_r begins in a row
+// Needs    cache and target do not overlap; all stays valid until the call returns
+// Thread   any; keeps no state
+// Errors   InvalidArgument: see rows.h; also a side buffer that does not cover the range, or whose
+//          rows do not fit the row. Nothing is written then
+//
+// Rows of the last page past the range are left as they are.
 #pragma once
 
 #include <cstddef>

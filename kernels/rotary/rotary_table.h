@@ -1,19 +1,18 @@
 // cos and sin of every position, as an engine computes them.
 //
 // Entry    of position p: [cos x dim/2 | sin x dim/2] floats, times the model's mscale
-// Values   inv_freq is fp32; angle = fl32(p * inv_freq); cos and sin are rounded to fp32,
-// multiplied by mscale
-//          in fp32, and rounded to bf16 where the engine's table is bf16 (the floats then hold bf16
-//          values)
-// Memory   made in pages of 1024 positions when first asked for: dim * 4 bytes a position, kept
-// until the table
-//          dies. max_positions bounds it
+// Values   inv_freq is fp32; angle = fl32(p * inv_freq); cos and sin are rounded to fp32, then
+//          multiplied by mscale in fp32, then rounded to bf16 if the engine's table is bf16 (the
+//          floats hold bf16 values then)
+// Memory   dim * 4 bytes a position, made in pages of 1024 positions when first asked for and kept
+//          until the table dies; max_positions bounds it
 // Thread   any: a lookup is one atomic load; making a page takes a mutex (about 2 ms, once)
-// Source   fp32 table, fp32 math: FlashInfer, SGLang, DeepSeek's reference. bf16 table, fp32 math:
-// vLLM's CUDA
-//          RotaryEmbedding. bf16 table, each operation rounded to bf16: HF eager, older vLLM.
-//          Engines take inv_freq from fp32 pow: it may differ from ours by one ulp, which changes
-//          about 4 elements in 100,000 by one bf16 ulp.
+// Source   fp32 table, fp32 math: FlashInfer, SGLang, DeepSeek's reference
+//          bf16 table, fp32 math: vLLM's CUDA RotaryEmbedding
+//          bf16 table, each operation rounded to bf16: HF eager, older vLLM
+//
+// Engines take inv_freq from fp32 pow: it may differ from ours by one ulp, which changes about 4
+// elements in 100,000 by one bf16 ulp.
 #pragma once
 
 #include <atomic>

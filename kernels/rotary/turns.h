@@ -1,23 +1,29 @@
 // How far each token of one segment turns: made once for a segment, then used for all its layers.
 //
-// Three ways to a row at its new position q (models differ only in the table):
-//   Place       from `unrotated` rows: the engine's own op at q. Bit for bit what the engine would
-//   have computed. ShiftIdeal  from `rotated` rows stored at p: R(q - p), angles in double, one
-//   turn for all tokens. ShiftTable  from `rotated` rows stored at p: M(q) M(p)^-1 of the engines'
-//   own tables, token by token. Nearer to
-//               the engine than ShiftIdeal; the one to take past 100 K tokens, where fp32 angles
+// Three ways to a row at its new position q:
+//
+//   Place       from `unrotated` rows: the engine's own op at q, bit for bit what the engine would
+//               have computed.
+//   ShiftIdeal  from `rotated` rows stored at p: R(q - p), angles in double, one turn for all.
+//   ShiftTable  from `rotated` rows stored at p: M(q) M(p)^-1 of the engines' own tables, token by
+//               token. Nearer to the engine: the one to take past 100 K tokens, where fp32 angles
 //               are off by 1e-3 rad and more.
+//
 // A shift always starts from the stored row and never applies mscale again: M = mscale * R, so the
-// ratio has none. Errors against a recomputation, per element, n = norm of the pair, u = 2^-8, eps
-// = fp32 angle error (0 for ShiftTable): fp32 table 3u n + eps n; bf16 table 3u n
-// (ShiftTable), 4.5u n + eps n (ShiftIdeal); bf16 per op 5.5u n (ShiftTable), 7u n + eps n
-// (ShiftIdeal).
+// ratio has none.
+//
+// Errors against a recomputation, per element; n = norm of the pair, u = 2^-8, eps = fp32 angle
+// gap:
+//
+//   arithmetic     ShiftTable   ShiftIdeal
+//   fp32 table     3 u n        3 u n + eps n
+//   bf16 table     3 u n        4.5 u n + eps n
+//   bf16 per op    5.5 u n      7 u n + eps n
 //
 // Lifetime  Place points into its table, which must outlive it; the shifts own their entries
 // Thread    const after creation; any
 // Errors    InvalidArgument: no tokens or more than kMaxTokens, a position at or past the table's
-// max_positions, tables
-//           of different dim or style
+//           max_positions, tables of different dim or style
 #pragma once
 
 #include <cstdint>

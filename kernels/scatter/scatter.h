@@ -1,17 +1,13 @@
 // Puts a segment's rows into a worker's paged cache, each at its new position: copy and rotation in
 // one pass.
 //
-// Shapes   source: rows of range, see rows.h · cache: see rows.h · turns: num_tokens tokens of the
-// range (token i of
-//          the range takes turns->At(i))
-// Units    bytes; rotary_offset is where k_r begins in a row, turns->dim() * 2 bytes of it turn,
-// all else is copied:
-//          bf16_576 at 1024, fp8_ds_mla_656 at 528, opaque never
+// Shapes   source and cache: see rows.h · turns: token i of the range takes turns->At(i)
+// Units    bytes; k_r begins at rotary_offset of a row: turns->dim() * 2 bytes turn, all else is
+//          copied (bf16_576: 1024, fp8_ds_mla_656: 528, opaque: never)
 // Needs    source and cache do not overlap; all stays valid until the call returns
 // Thread   any; keeps no state. Layers or token ranges may be scattered by several threads at once
-// Errors   InvalidArgument, see rows.h; also a k_r that does not fit the row, fewer turns than
-// tokens. Nothing is
-//          written then
+// Errors   InvalidArgument: see rows.h; also a k_r that does not fit the row, fewer turns than
+//          tokens. Nothing is written then
 //
 // Works layer by layer (num_layers 1, as layers arrive) or over a range of them; the order inside
 // is page, then layer, so that a page is read front to back.

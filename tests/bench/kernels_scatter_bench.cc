@@ -225,7 +225,7 @@ int Main(int argc, char** argv) {
     Shape shape;
   } shapes[] = {{"bf16_576, blocks of 64", {}},
                 {"bf16_576, blocks of 16", {.block_size = 16}},
-                {"bf16_576, one page a call x 2", {.tokens = 32}},
+                {"bf16_576, three pages a call", {.tokens = 48}},
                 {"fp8_ds_mla_656, blocks of 64", {.row_bytes = 656, .rotary_offset = 528}}};
   for (const auto& [title, shape] : shapes) {
     const Workload work(shape, source, target, side_bytes);

@@ -42,7 +42,7 @@ struct SideBuffer {
 TEST(Gather, FastFormsEqualTheReference) {
   ForEachTarget([] {
     std::mt19937_64 random(41);
-    for (int round = 0; round < 200; ++round) {
+    for (int round = 0; round < 80; ++round) {
       const uint32_t sizes[] = {1152, 656, Pick(130, 900, random)};
       const Shape shape = RandomShape(sizes[round % 3], kBlockSizes[Pick(0, 4, random)], random);
       Memory memory(shape, random);

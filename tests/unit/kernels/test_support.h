@@ -2,6 +2,7 @@
 // memory with guards.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -75,8 +76,10 @@ inline std::vector<uint16_t> RandomBf16(size_t count, std::mt19937_64& random) {
 }
 
 inline std::vector<std::byte> RandomBytes(size_t count, std::mt19937_64& random) {
+  std::vector<uint64_t> words(count / 8 + 1);
+  std::generate(words.begin(), words.end(), std::ref(random));
   std::vector<std::byte> bytes(count);
-  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
+  std::memcpy(bytes.data(), words.data(), count);
   return bytes;
 }
 
