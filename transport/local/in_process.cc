@@ -188,18 +188,22 @@ class InProcessServerImpl final : public InProcessServer {
     for (LaneState& state : lanes_) {
       if (state.lane == nullptr) continue;  // a start that failed half way
       state.lane->RunAndWait([&] {
-        for (auto& [id, connection] : *state.connections) {
+        for (auto& [id, connection] : state.connections->by_id) {
           connection->session->OnDisconnect();
           connection->client->OnDeath(absl::UnavailableError("the node has stopped"));
         }
-        state.connections->clear();
+        state.connections->by_id.clear();
+        state.connections->door_closed = true;
       });
       state.lane->Stop();
     }
   }
 
  private:
-  using Connections = absl::flat_hash_map<SessionId, std::shared_ptr<Connection>>;
+  struct Connections {
+    bool door_closed = false;
+    absl::flat_hash_map<SessionId, std::shared_ptr<Connection>> by_id;
+  };
   struct LaneState {
     std::shared_ptr<Lane> lane;
     std::shared_ptr<Connections> connections;  // the lane's own
@@ -220,18 +224,26 @@ absl::StatusOr<std::unique_ptr<Link>> InProcessServerImpl::Connect(const LinkOpt
   connection->client =
       std::make_shared<ClientCore>(connection->client_lane.get(), options.max_in_flight);
   connection->server_lane = home.lane;
-  const bool ran = home.lane->RunAndWait([&] {
-    connection->session = core_->NewSession(index, "in process", core_->options().arena != nullptr);
-    if (connection->session != nullptr) (*home.connections)[connection->session->id()] = connection;
+  bool open = false;
+  home.lane->RunAndWait([&] {
+    open = !home.connections->door_closed;
+    if (open) {
+      connection->session =
+          core_->NewSession(index, "in process", core_->options().arena != nullptr);
+    }
+    if (connection->session != nullptr) {
+      home.connections->by_id[connection->session->id()] = connection;
+    }
   });
-  if (!ran) return absl::UnavailableError("the node has stopped");
-  if (connection->session == nullptr)
+  if (!open) return absl::UnavailableError("the node has stopped");
+  if (connection->session == nullptr) {
     return absl::ResourceExhaustedError("the node has too many connections");
+  }
 
   auto hang_up = [home, connection] {
     home.lane->Post([home, connection] {
       connection->session->OnDisconnect();
-      home.connections->erase(connection->session->id());
+      home.connections->by_id.erase(connection->session->id());
     });
   };
   auto link = std::make_unique<LocalLink>(connection, std::move(hang_up));

@@ -68,6 +68,7 @@ class CoreCall final : public ServerCall {
     if (std::exchange(replied_, true)) return;
     session_->in_flight_.fetch_sub(1, std::memory_order_relaxed);
     if (session_->closed()) return;
+    std::erase_if(payload, [](const Slice& slice) { return slice.empty(); });
     std::string message = Encode(reply, &payload);
     session_->server_->payload_bytes_out_.fetch_add(TotalBytes(payload), std::memory_order_relaxed);
     channel_->SendReply(std::move(message), std::move(payload), std::move(on_sent));
