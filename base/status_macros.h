@@ -18,9 +18,11 @@
   } while (false)
 
 // `lhs` takes the value of `expr` (an absl::StatusOr), or the enclosing function returns its error.
+// NOLINTBEGIN(bugprone-macro-parentheses): `lhs` may be a declaration.
 #define CISTERN_ASSIGN_OR_RETURN(lhs, expr) \
   CISTERN_ASSIGN_OR_RETURN_(CISTERN_CONCAT(cistern_or_, __LINE__), lhs, expr)
 #define CISTERN_ASSIGN_OR_RETURN_(tmp, lhs, expr) \
   auto tmp = (expr);                              \
   if (!tmp.ok()) return std::move(tmp).status();  \
   lhs = *std::move(tmp)
+// NOLINTEND(bugprone-macro-parentheses)

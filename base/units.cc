@@ -52,10 +52,10 @@ std::string FormatBytes(uint64_t bytes) {
     value /= 1024;
     ++power;
   }
-  return absl::StrFormat(value < 9.995   ? "%.2f %ciB"
-                         : value < 99.95 ? "%.1f %ciB"
-                                         : "%.0f %ciB",
-                         value, kPrefixes[power - 1]);
+  const char prefix = kPrefixes[power - 1];
+  if (value < 9.995) return absl::StrFormat("%.2f %ciB", value, prefix);
+  if (value < 99.95) return absl::StrFormat("%.1f %ciB", value, prefix);
+  return absl::StrFormat("%.0f %ciB", value, prefix);
 }
 
 std::string FormatCount(uint64_t count) {

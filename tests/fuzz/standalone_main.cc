@@ -16,6 +16,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,6 +25,7 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 extern "C" __attribute__((weak)) int LLVMFuzzerInitialize(int* argc, char*** argv);
+// NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming): the sanitizers' name
 extern "C" __attribute__((weak)) void __sanitizer_set_death_callback(void (*callback)());
 
 namespace {
@@ -143,13 +145,27 @@ Input Mutated(const std::vector<Input>& seeds, uint64_t seed, uint64_t run) {
 
 // An exact copy on the heap, so that a read one past the end is seen.
 void RunOne(const Input& input) {
-  const Input copy(input);
-  LLVMFuzzerTestOneInput(copy.data(), copy.size());
+  const auto copy = std::make_unique<uint8_t[]>(input.size());
+  std::copy(input.begin(), input.end(), copy.get());
+  LLVMFuzzerTestOneInput(copy.get(), input.size());
 }
 
 bool ParseNumber(const std::string& text, uint64_t* value) {
   if (text.empty() || text.find_first_not_of("0123456789") != std::string::npos) return false;
   *value = std::strtoull(text.c_str(), nullptr, 10);
+  return true;
+}
+
+bool SetOption(const std::string& name, uint64_t value, Options* options) {
+  if (name == "--runs") {
+    options->runs = value;
+  } else if (name == "--seed") {
+    options->seed = value;
+  } else if (name == "--only") {
+    options->only = value;
+  } else {
+    return false;
+  }
   return true;
 }
 
@@ -162,15 +178,10 @@ std::optional<Options> ParseArguments(int argc, char** argv) {
     uint64_t value = 0;
     if (argument.rfind("--", 0) != 0) {
       options.paths.emplace_back(argument);
-    } else if (equals == std::string::npos || !ParseNumber(argument.substr(equals + 1), &value)) {
-      return std::nullopt;
-    } else if (name == "--runs") {
-      options.runs = value;
-    } else if (name == "--seed") {
-      options.seed = value;
-    } else if (name == "--only") {
-      options.only = value;
-    } else {
+      continue;
+    }
+    if (equals == std::string::npos || !ParseNumber(argument.substr(equals + 1), &value) ||
+        !SetOption(name, value, &options)) {
       return std::nullopt;
     }
   }
