@@ -46,6 +46,7 @@ struct DiskStats {
   uint64_t writes = 0, write_failures = 0;
   uint64_t reads = 0, read_failures = 0;
   uint64_t checksum_failures = 0;  // reads that ended in DataLoss
+  uint64_t commits = 0;            // that carried writes; concurrent ones share
   uint64_t deletes = 0;
   uint64_t dropped_headers = 0;  // unreadable ones
   uint64_t reclaim_failures = 0;

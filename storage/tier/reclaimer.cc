@@ -62,7 +62,7 @@ absl::Status Reclaimer::Run(bool all) {
   const uint64_t before = rocks_->PieceFileBytes();
   absl::Status status = DropDeadFiles();
   if (status.ok()) status = RewriteFiles(all);
-  if (status.ok()) status = MergeSmallFiles(all);
+  if (status.ok() || absl::IsDataLoss(status)) status.Update(MergeSmallFiles(all));
   const uint64_t after = rocks_->PieceFileBytes();
   if (after < before) reclaimed_bytes_.fetch_add(before - after, std::memory_order_relaxed);
   if (!status.ok()) failures_.fetch_add(1, std::memory_order_relaxed);
@@ -104,6 +104,7 @@ absl::Status Reclaimer::DropDeadFiles() {
 
 absl::Status Reclaimer::RewriteFiles(bool all) {
   const uint64_t share = all ? kMinGarbageShareAll : kMinGarbageShare;
+  absl::Status result;
   for (uint64_t last_garbage = std::numeric_limits<uint64_t>::max();;) {
     uint64_t garbage = 0, live = 0;
     const std::vector<File> files = Files();
@@ -112,6 +113,7 @@ absl::Status Reclaimer::RewriteFiles(bool all) {
       garbage += file.garbage_bytes();
       live += file.live_bytes;
       if (file.live_bytes == 0 || file.garbage_bytes() < file.bytes / share) continue;
+      if (damaged_.contains(file.name)) continue;
       // By share of garbage: a / b > c / d, as products of megabytes.
       if (worst == nullptr || (file.garbage_bytes() >> 10) * worst->bytes >
                                   (worst->garbage_bytes() >> 10) * file.bytes) {
@@ -119,16 +121,21 @@ absl::Status Reclaimer::RewriteFiles(bool all) {
       }
     }
     const uint64_t accepted = all ? 0 : std::max(options_.slack_bytes, live / 4);
-    if (worst == nullptr || garbage <= accepted || garbage >= last_garbage) return absl::OkStatus();
-    last_garbage = garbage;
-    CISTERN_RETURN_IF_ERROR(Compact({*worst}));
+    if (worst == nullptr || garbage <= accepted || garbage >= last_garbage) return result;
+    const absl::Status status = Compact({*worst});
+    if (!status.ok() && !absl::IsDataLoss(status)) return status;
+    result.Update(status);
+    if (status.ok()) last_garbage = garbage;
   }
 }
 
 absl::Status Reclaimer::MergeSmallFiles(bool all) {
   const size_t wanted = all ? 2 : options_.small_files;
+  // Merging needs room in passing; on a nearly full disk it can wait.
+  const uint64_t merged_bytes = std::min(options_.merged_bytes, rocks_->FreeBytes() / 2);
   std::vector<File> run;
   uint64_t run_bytes = 0;
+  absl::Status result;
   const auto merge = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(run_mutex_) {
     const absl::Status status = run.size() >= wanted ? Compact(run) : absl::OkStatus();
     run.clear();
@@ -136,13 +143,15 @@ absl::Status Reclaimer::MergeSmallFiles(bool all) {
     return status;
   };
   for (File& file : Files()) {
-    const bool small = file.bytes < options_.small_file_bytes;
-    if (!small || run_bytes + file.bytes > options_.merged_bytes) CISTERN_RETURN_IF_ERROR(merge());
+    const bool small = file.bytes < options_.small_file_bytes && !damaged_.contains(file.name);
+    if (!small || run_bytes + file.bytes > merged_bytes) result.Update(merge());
+    if (!result.ok() && !absl::IsDataLoss(result)) return result;
     if (!small) continue;
     run_bytes += file.bytes;
     run.push_back(std::move(file));
   }
-  return merge();
+  result.Update(merge());
+  return result;
 }
 
 absl::Status Reclaimer::Compact(const std::vector<File>& files) {
@@ -161,8 +170,11 @@ absl::Status Reclaimer::Compact(const std::vector<File>& files) {
   rocksdb::CompactionOptions options;
   options.compression = rocksdb::kNoCompression;
   options.output_file_size_limit = std::numeric_limits<uint64_t>::max();
-  return FromRocks(rocks_->db()->CompactFiles(options, rocks_->pieces(), names, kLastLevel),
-                   "rewriting files without their garbage");
+  const absl::Status status =
+      FromRocks(rocks_->db()->CompactFiles(options, rocks_->pieces(), names, kLastLevel),
+                "rewriting files without their garbage");
+  if (absl::IsDataLoss(status)) damaged_.insert(names.begin(), names.end());
+  return status;
 }
 
 }  // namespace cistern::storage

@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 
 #include "base/mutex.h"
@@ -41,7 +42,8 @@ class Reclaimer {
 
   void Wake();  // there may be work
 
-  // Now, in this thread. `all`: leaves next to no garbage, however little there is.
+  // Now, in this thread. `all`: leaves next to no garbage, however little there is. DataLoss: a
+  // damaged file was passed over, the others were done.
   absl::Status Run(bool all);
 
   uint64_t reclaimed_bytes() const { return reclaimed_bytes_.load(std::memory_order_relaxed); }
@@ -62,6 +64,7 @@ class Reclaimer {
   absl::Status DropDeadFiles() ABSL_EXCLUSIVE_LOCKS_REQUIRED(run_mutex_);
   absl::Status RewriteFiles(bool all) ABSL_EXCLUSIVE_LOCKS_REQUIRED(run_mutex_);
   absl::Status MergeSmallFiles(bool all) ABSL_EXCLUSIVE_LOCKS_REQUIRED(run_mutex_);
+  // Into one file. Files that turn out to be damaged are passed over from then on.
   absl::Status Compact(const std::vector<File>& files) ABSL_EXCLUSIVE_LOCKS_REQUIRED(run_mutex_);
 
   const ReclaimOptions options_;
@@ -72,6 +75,8 @@ class Reclaimer {
   std::atomic<uint64_t> failures_{0};
 
   base::Mutex run_mutex_;  // one run at a time
+  absl::flat_hash_set<std::string> damaged_
+      ABSL_GUARDED_BY(run_mutex_);  // by name; they stay until nothing in them lives
   base::Mutex mutex_;
   base::CondVar woken_;
   bool wake_ ABSL_GUARDED_BY(mutex_) = false;

@@ -119,10 +119,11 @@ absl::Status RocksDb::CheckFormat() {
   if (got.IsNotFound()) {
     CISTERN_ASSIGN_OR_RETURN(const bool empty, IsEmpty());
     if (!empty) return ForeignDatabase(path_, "holds a database without Cistern's format mark");
-    rocksdb::WriteOptions sync;
-    sync.sync = true;
-    return FromRocks(db_->Put(sync, meta(), kFormatKey, absl::StrCat(kDiskFormat)),
-                     "writing the format mark");
+    const rocksdb::Status put =
+        db_->Put(rocksdb::WriteOptions(), meta(), kFormatKey, absl::StrCat(kDiskFormat));
+    CISTERN_RETURN_IF_ERROR(FromRocks(put, "writing the format mark"));
+    // Out of the log and into a file: damage to the log must not make the database look foreign.
+    return FromRocks(db_->Flush(rocksdb::FlushOptions(), meta()), "writing the format mark");
   }
   CISTERN_RETURN_IF_ERROR(FromRocks(got, "reading the format mark"));
   uint32_t format = 0;

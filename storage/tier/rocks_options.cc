@@ -1,11 +1,13 @@
 #include "storage/tier/rocks_options.h"
 
+#include <cstdarg>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "rocksdb/cache.h"
 #include "rocksdb/compaction_filter.h"
+#include "rocksdb/env.h"
 #include "rocksdb/table.h"
 
 #include "storage/tier/record.h"
@@ -44,6 +46,14 @@ class DropGarbageFactory final : public rocksdb::CompactionFilterFactory {
   const LiveIndex* live_;
 };
 
+// RocksDB's own log file is no help to anybody here (errors come back as statuses) and a danger on
+// a full disk: its logger goes on appending after an error, which packaged RocksDB asserts against.
+class NoLog final : public rocksdb::Logger {
+ public:
+  using rocksdb::Logger::Logv;
+  void Logv(const char*, va_list) override {}
+};
+
 }  // namespace
 
 rocksdb::DBOptions DatabaseOptions(bool direct_io, rocksdb::Env* env) {
@@ -52,6 +62,8 @@ rocksdb::DBOptions DatabaseOptions(bool direct_io, rocksdb::Env* env) {
   options.create_if_missing = true;
   options.create_missing_column_families = true;
   options.paranoid_checks = false;  // a damaged or lost file costs its objects, not the whole tier
+  // Records of the log do not depend on each other: a damaged one costs itself only.
+  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords;
   options.use_direct_reads = direct_io;
   options.use_direct_io_for_flush_and_compaction = direct_io;
   options.writable_file_max_buffer_size = 1 << 20;  // larger ones measured slower: fresh memory
@@ -64,9 +76,8 @@ rocksdb::DBOptions DatabaseOptions(bool direct_io, rocksdb::Env* env) {
   options.skip_stats_update_on_db_open = true;  // would read every file at start
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
-  options.info_log_level = rocksdb::WARN_LEVEL;
-  options.max_log_file_size = 4 << 20;
-  options.keep_log_file_num = 2;
+  options.info_log = std::make_shared<NoLog>();
+  options.info_log_level = rocksdb::FATAL_LEVEL;
   return options;
 }
 

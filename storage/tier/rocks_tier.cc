@@ -215,6 +215,7 @@ DiskStats RocksTier::Stats() const {
   stats.reads = counters_.reads.load(std::memory_order_relaxed);
   stats.read_failures = counters_.read_failures.load(std::memory_order_relaxed);
   stats.checksum_failures = counters_.checksum_failures.load(std::memory_order_relaxed);
+  stats.commits = counters_.commits.load(std::memory_order_relaxed);
   stats.deletes = counters_.deletes.load(std::memory_order_relaxed);
   stats.dropped_headers = counters_.dropped_headers.load(std::memory_order_relaxed);
   return stats;

@@ -67,6 +67,7 @@ void RocksTier::CommitGroup(const std::vector<Request*>& group) {
   std::vector<Pending> pending = Admit(group);
   const absl::Status committed = pending.empty() ? absl::OkStatus() : CommitPending(&pending);
   may_be_stopped_ = !committed.ok();
+  if (committed.ok() && !pending.empty()) counters_.commits.fetch_add(1, std::memory_order_relaxed);
   for (Pending& write : pending) *write.status = committed;
   judged_below_.store(next_id_, std::memory_order_release);
   for (Request* request : group) {

@@ -116,6 +116,27 @@ TEST_F(DiskCorruptionTest, AFlippedByteInTheTailOfAFile) {
   }
 }
 
+// The reclaimer passes over a file that it cannot read and does the others; once nothing in it
+// lives, it goes.
+TEST_F(DiskCorruptionTest, ADamagedFileDoesNotStopTheReclaimer) {
+  ASSERT_EQ(tier_->Delete({objects_[2].key()}), absl::OkStatus());
+  tier_.reset();
+  FlipByte(PieceFiles()[0], kPiece + 12345);
+  Open();
+  for (int i = 0; i < 3; ++i)
+    ASSERT_EQ(WriteOne(*tier_, Segment(10 + i, 100000)), absl::OkStatus());
+  EXPECT_EQ(tier_->Reclaim().code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(tier_->Stats().reclaim_failures, 1u);
+  EXPECT_EQ(tier_->Reclaim(), absl::OkStatus());
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(CheckReadBack(*tier_, Segment(10 + i, 100000)), absl::OkStatus());
+  EXPECT_EQ(CheckReadBack(*tier_, objects_[1]), absl::OkStatus());
+  EXPECT_EQ(CheckReadBack(*tier_, objects_[0]).code(), absl::StatusCode::kDataLoss);
+  ASSERT_EQ(tier_->Delete({objects_[0].key()}), absl::OkStatus());
+  EXPECT_EQ(tier_->Reclaim(), absl::OkStatus());
+  EXPECT_LT(tier_->Stats().file_bytes, kPiece + 500000);
+}
+
 TEST_F(DiskCorruptionTest, ATruncatedFile) {
   tier_.reset();
   fs::resize_file(PieceFiles()[0], kPiece);
