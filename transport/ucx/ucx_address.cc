@@ -1,5 +1,6 @@
 #include "transport/ucx/ucx_address.h"
 
+#include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -55,6 +56,20 @@ absl::StatusOr<std::vector<SocketAddress>> ResolveHostPort(absl::string_view hos
   }
   freeaddrinfo(found);
   return addresses;
+}
+
+uint16_t GetPort(const sockaddr_storage& storage) {
+  return ntohs(storage.ss_family == AF_INET6
+                   ? reinterpret_cast<const sockaddr_in6&>(storage).sin6_port
+                   : reinterpret_cast<const sockaddr_in&>(storage).sin_port);
+}
+
+void SetPort(SocketAddress& address, uint16_t port) {
+  if (address.storage.ss_family == AF_INET6) {
+    reinterpret_cast<sockaddr_in6*>(&address.storage)->sin6_port = htons(port);
+  } else {
+    reinterpret_cast<sockaddr_in*>(&address.storage)->sin_port = htons(port);
+  }
 }
 
 std::string FormatSocketAddress(const sockaddr_storage& storage) {

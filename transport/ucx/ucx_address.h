@@ -5,6 +5,7 @@
 // Errors   InvalidArgument for what is not host:port, Unavailable for a name that nobody knows
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,9 @@ struct SocketAddress {
 // "*" is any).
 absl::StatusOr<std::vector<SocketAddress>> ResolveHostPort(absl::string_view host_port,
                                                            bool passive);
+
+uint16_t GetPort(const sockaddr_storage& storage);
+void SetPort(SocketAddress& address, uint16_t port);
 
 // "10.0.0.2:4711", "[::1]:4711"
 std::string FormatSocketAddress(const sockaddr_storage& storage);

@@ -27,8 +27,6 @@ constexpr Setting kSettings[] = {
     // third of the rate.
     {"UCX_TCP_TX_SEG_SIZE", "TX_SEG_SIZE", "64k"},
     {"UCX_TCP_RX_SEG_SIZE", "RX_SEG_SIZE", "64k"},
-    // A node that was killed comes back on its port while old connections still linger.
-    {"UCX_TCP_CM_REUSEADDR", "CM_REUSEADDR", "y"},
     // The newer protocol selection is 3 to 4 times slower over TCP in this release.
     {"UCX_PROTO_ENABLE", "PROTO_ENABLE", "n"},
 };

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
+#include "base/status_macros.h"
 #include "transport/rpc/client_core.h"
 #include "transport/rpc/lane.h"
 #include "transport/ucx/ucx_address.h"
@@ -13,6 +14,7 @@
 #include "transport/ucx/ucx_call_table.h"
 #include "transport/ucx/ucx_connection.h"
 #include "transport/ucx/ucx_context.h"
+#include "transport/ucx/ucx_door.h"
 #include "transport/ucx/ucx_worker.h"
 
 namespace cistern::transport {
@@ -31,6 +33,7 @@ class UcxLink final : public Link {
 
   ~UcxLink() override {
     lane_->RunAndWait([this] {
+      tether_.reset();
       if (worker_ == nullptr) return;
       worker_->CloseAll(absl::CancelledError("the link was closed"), false, kClosePatience);
       worker_.reset();
@@ -40,10 +43,9 @@ class UcxLink final : public Link {
     lane_->Stop();
   }
 
-  absl::Status Open(const SocketAddress& address, const LinkOptions& options,
-                    absl::Duration patience) {
+  absl::Status Open(Admission admission, const LinkOptions& options, absl::Duration patience) {
     absl::Status status = absl::CancelledError("the link's lane has ended");
-    lane_->RunAndWait([&] { status = OpenOnLane(address); });
+    lane_->RunAndWait([&] { status = OpenOnLane(std::move(admission)); });
     if (!status.ok()) return status;
     HelloRequest hello;
     hello.client_name = options.client_name;
@@ -79,14 +81,14 @@ class UcxLink final : public Link {
   bool alive() const override { return core_->alive() && connection_->open(); }
 
  private:
-  absl::Status OpenOnLane(const SocketAddress& address) {
-    absl::StatusOr<std::unique_ptr<UcxWorker>> worker = UcxWorker::Create(context_, lane_.get());
-    if (!worker.ok()) return worker.status();
-    worker_ = *std::move(worker);
-    absl::StatusOr<std::shared_ptr<UcxConnection>> connection = worker_->Connect(address, table_);
-    if (!connection.ok()) return connection.status();
-    connection_ = *std::move(connection);
+  absl::Status OpenOnLane(Admission admission) {
+    CISTERN_ASSIGN_OR_RETURN(worker_, UcxWorker::Create(context_, lane_.get()));
+    CISTERN_ASSIGN_OR_RETURN(connection_, worker_->Connect(admission.address, table_));
     table_->Use(connection_);
+    tether_ = std::make_unique<Tether>(
+        lane_.get(), std::move(admission.tether), [connection = connection_] {
+          connection->Close(absl::UnavailableError("the node is gone"));
+        });
     return absl::OkStatus();
   }
 
@@ -97,21 +99,25 @@ class UcxLink final : public Link {
   const std::shared_ptr<UcxCallTable> table_;
   std::unique_ptr<UcxWorker> worker_;  // the lane's
   std::shared_ptr<UcxConnection> connection_;
+  std::unique_ptr<Tether> tether_;  // the lane's
   HelloReply node_;
 };
 
 absl::StatusOr<std::unique_ptr<Link>> Open(const std::shared_ptr<UcxContext>& context,
                                            const SocketAddress& address, const LinkOptions& options,
-                                           absl::Duration patience) {
-  absl::StatusOr<std::unique_ptr<Lane>> lane = Lane::Start("ucx-link");
-  if (!lane.ok()) return lane.status();
-  auto link = std::make_unique<UcxLink>(*std::move(lane), context, options.max_in_flight);
-  absl::Status status = link->Open(address, options, patience);
-  if (status.ok()) return link;
+                                           absl::Time until) {
+  CISTERN_ASSIGN_OR_RETURN(Admission admission, KnockAt(address, until));
+  CISTERN_ASSIGN_OR_RETURN(std::unique_ptr<Lane> lane, Lane::Start("ucx-link"));
+  auto link = std::make_unique<UcxLink>(std::move(lane), context, options.max_in_flight);
+  CISTERN_RETURN_IF_ERROR(link->Open(std::move(admission), options, until - absl::Now()));
+  return link;
+}
+
+// Who does not answer is not there; what is wrong says where.
+absl::Status AsConnectError(const absl::Status& status, const SocketAddress& address) {
   const std::string where = FormatSocketAddress(address.storage);
   if (absl::IsDeadlineExceeded(status)) {
-    return absl::UnavailableError(
-        absl::StrCat("no node answers at ", where, " within ", absl::FormatDuration(patience)));
+    return absl::UnavailableError(absl::StrCat("the node at ", where, " does not answer in time"));
   }
   return absl::Status(status.code(), absl::StrCat("connecting to ", where, ": ", status.message()));
 }
@@ -121,18 +127,18 @@ absl::StatusOr<std::unique_ptr<Link>> Open(const std::shared_ptr<UcxContext>& co
 absl::StatusOr<std::unique_ptr<Link>> ConnectUcx(absl::string_view host_port,
                                                  const LinkOptions& options) {
   const absl::Time until = absl::Now() + options.connect_timeout;
-  absl::StatusOr<std::vector<SocketAddress>> addresses = ResolveHostPort(host_port, false);
-  if (!addresses.ok()) return addresses.status();
-  absl::StatusOr<std::shared_ptr<UcxContext>> context = UcxContext::Create();
-  if (!context.ok()) return context.status();
+  CISTERN_ASSIGN_OR_RETURN(auto addresses, ResolveHostPort(host_port, false));
+  CISTERN_ASSIGN_OR_RETURN(auto context, UcxContext::Create());
   absl::StatusOr<std::unique_ptr<Link>> link = absl::UnavailableError("no address");
-  for (size_t i = 0; i < addresses->size(); ++i) {
+  for (size_t i = 0; i < addresses.size(); ++i) {
     const absl::Duration left = until - absl::Now();
     if (i > 0 && left <= absl::ZeroDuration()) break;
     // Each address gets its share, so that a silent one leaves time for the next.
-    link = Open(*context, (*addresses)[i], options,
-                left / static_cast<int64_t>(addresses->size() - i));
-    if (link.ok() || !absl::IsUnavailable(link.status())) break;
+    const absl::Duration share = left / static_cast<int64_t>(addresses.size() - i);
+    link = Open(context, addresses[i], options, absl::Now() + share);
+    if (link.ok()) return link;
+    link = AsConnectError(link.status(), addresses[i]);
+    if (!absl::IsUnavailable(link.status())) break;
   }
   return link;
 }

@@ -1,20 +1,27 @@
 #include "transport/ucx/ucx_server.h"
 
+#include <cassert>
 #include <string>
 #include <utility>
 
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 
+#include "base/status_macros.h"
 #include "transport/ucx/ucx_address.h"
 #include "transport/ucx/ucx_context.h"
+#include "transport/ucx/ucx_door.h"
 #include "transport/ucx/ucx_session.h"
-#include "transport/ucx/ucx_status.h"
 #include "transport/ucx/ucx_worker.h"
 
 namespace cistern::transport {
 namespace {
 
 constexpr absl::Duration kClosePatience = absl::Seconds(2);
+constexpr absl::Duration kOutOfDescriptorsPause = absl::Milliseconds(100);
 
 class UcxListener final : public Listener {
  public:
@@ -23,13 +30,14 @@ class UcxListener final : public Listener {
       : server_(std::move(server)),
         context_(std::move(context)),
         lanes_(lanes),
-        workers_(lanes.size()) {}
+        hosted_(lanes.size()) {}
 
+  // After CloseDoor and CloseSessions, or while the lanes still run.
   ~UcxListener() override {
     CloseDoor();
     for (size_t lane = 0; lane < lanes_.size(); ++lane) {
-      const bool ran = lanes_[lane]->RunAndWait([this, lane] { CloseSessions(lane); });
-      if (!ran) workers_[lane].reset();  // its lane has ended: nobody else touches it
+      lanes_[lane]->RunAndWait([this, lane] { CloseSessions(lane); });
+      assert(hosted_[lane].worker == nullptr);
     }
   }
 
@@ -38,30 +46,46 @@ class UcxListener final : public Listener {
     for (size_t lane = 0; lane < lanes_.size(); ++lane) {
       absl::Status status = absl::CancelledError("the lane has ended");
       lanes_[lane]->RunAndWait([&] { status = StartWorker(lane); });
-      if (!status.ok()) return status;
+      CISTERN_RETURN_IF_ERROR(status);
     }
+    CISTERN_ASSIGN_OR_RETURN(door_, OpenDoor(address));
+    sockaddr_storage bound = {};
+    socklen_t bytes = sizeof(bound);
+    getsockname(door_.get(), reinterpret_cast<sockaddr*>(&bound), &bytes);
+    address_ = FormatSocketAddress(bound);
     absl::Status status = absl::CancelledError("the lane has ended");
-    lanes_[0]->RunAndWait([&] { status = OpenDoor(address); });
+    lanes_[0]->RunAndWait([&] { status = WatchDoor(); });
     return status;
   }
 
   std::string address() const override { return address_; }
 
   void CloseDoor() override {
-    // Requests that are on their way to their lanes still need the listener.
-    lanes_[0]->RunAndWait([this] { door_open_ = false; });
-    for (Lane* lane : lanes_) lane->RunAndWait([] {});
-    if (!lanes_[0]->RunAndWait([this] { DestroyListener(); })) DestroyListener();
+    lanes_[0]->RunAndWait([this] {
+      if (watched_.id != 0) lanes_[0]->RemoveFd(std::exchange(watched_, {}));
+      if (pause_timer_ != 0) lanes_[0]->CancelTimer(std::exchange(pause_timer_, 0));
+      door_.Reset();
+    });
   }
 
   void CloseSessions(uint32_t lane) override {
-    if (workers_[lane] == nullptr) return;
-    workers_[lane]->CloseAll(absl::UnavailableError("the node stops"), /*flush=*/true,
-                             kClosePatience);
-    workers_[lane].reset();
+    Hosted& hosted = hosted_[lane];
+    if (hosted.worker == nullptr) return;
+    const auto sessions = hosted.sessions;  // they leave as they end
+    for (const auto& [key, session] : sessions) session->EndIfNotConnected();
+    hosted.worker->CloseAll(absl::UnavailableError("the node stops"), /*flush=*/true,
+                            kClosePatience);
+    hosted.worker.reset();
+    assert(hosted.sessions.empty());
   }
 
  private:
+  // What lives on one lane.
+  struct Hosted {
+    std::unique_ptr<UcxWorker> worker;
+    absl::flat_hash_map<UcxSession*, std::shared_ptr<UcxSession>> sessions;
+  };
+
   // So that reading from the arena and writing to it need no registration on the way. A device that
   // cannot have all of it gets the pieces when they are used.
   void RegisterArena() {
@@ -73,84 +97,69 @@ class UcxListener final : public Listener {
   }
 
   absl::Status StartWorker(size_t lane) {
-    absl::StatusOr<std::unique_ptr<UcxWorker>> worker = UcxWorker::Create(
-        context_, lanes_[lane], [server = server_] { server->CountBadMessage(); });
-    if (!worker.ok()) return worker.status();
-    workers_[lane] = *std::move(worker);
+    CISTERN_ASSIGN_OR_RETURN(hosted_[lane].worker,
+                             UcxWorker::Create(context_, lanes_[lane],
+                                               [server = server_] { server->CountBadMessage(); }));
     return absl::OkStatus();
   }
 
-  absl::Status OpenDoor(const SocketAddress& address) {
-    ucp_listener_params_t params = {};
-    params.field_mask = UCP_LISTENER_PARAM_FIELD_SOCK_ADDR | UCP_LISTENER_PARAM_FIELD_CONN_HANDLER;
-    params.sockaddr.addr = address.get();
-    params.sockaddr.addrlen = address.bytes;
-    params.conn_handler.cb = [](ucp_conn_request_h request, void* self) {
-      static_cast<UcxListener*>(self)->OnConnection(request);
-    };
-    params.conn_handler.arg = this;
-    const std::string where = FormatSocketAddress(address.storage);
-    ucs_status_t status = ucp_listener_create(workers_[0]->handle(), &params, &listener_);
-    if (status == UCS_ERR_BUSY) {
-      return absl::AlreadyExistsError(
-          absl::StrCat("another process listens at ", where, "; stop it or choose another port"));
-    }
-    if (status != UCS_OK) {
-      listener_ = nullptr;
-      return absl::UnavailableError(absl::StrCat("cannot listen at ", where, ": ",
-                                                 ucs_status_string(status),
-                                                 "; is it an address of this machine?"));
-    }
-    ucp_listener_attr_t attributes = {};
-    attributes.field_mask = UCP_LISTENER_ATTR_FIELD_SOCKADDR;
-    status = ucp_listener_query(listener_, &attributes);
-    if (status != UCS_OK) return UcxStatus(status, "asking the UCX listener for its port");
-    address_ = FormatSocketAddress(attributes.sockaddr);
-    door_open_ = true;
+  absl::Status WatchDoor() {
+    CISTERN_ASSIGN_OR_RETURN(
+        watched_, lanes_[0]->AddFd(door_.get(), EPOLLIN, [this](uint32_t) { OpenToAll(); }));
     return absl::OkStatus();
   }
 
-  // In a callback of lane 0's worker.
-  void OnConnection(ucp_conn_request_h request) {
-    ucp_conn_request_attr_t attributes = {};
-    attributes.field_mask = UCP_CONN_REQUEST_ATTR_FIELD_CLIENT_ADDR;
-    std::string peer = "ucx ?";
-    if (ucp_conn_request_query(request, &attributes) == UCS_OK) {
-      peer = absl::StrCat("ucx ", FormatSocketAddress(attributes.client_address));
+  void OpenToAll() {
+    while (true) {
+      sockaddr_storage peer = {};
+      socklen_t bytes = sizeof(peer);
+      UniqueFd socket(accept4(door_.get(), reinterpret_cast<sockaddr*>(&peer), &bytes,
+                              SOCK_NONBLOCK | SOCK_CLOEXEC));
+      if (socket.valid()) {
+        LetIn(std::move(socket), FormatSocketAddress(peer));
+      } else if (errno == EAGAIN) {
+        return;
+      } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        Pause();
+        return;
+      }
     }
+  }
+
+  // Who knocks stays in the kernel's queue, which would wake us for ever.
+  void Pause() {
+    lanes_[0]->SetEvents(watched_, 0);
+    pause_timer_ = lanes_[0]->AddTimer(After(MonoNow(), kOutOfDescriptorsPause), [this] {
+      pause_timer_ = 0;
+      lanes_[0]->SetEvents(watched_, EPOLLIN);
+    });
+  }
+
+  void LetIn(UniqueFd socket, const std::string& peer) {
     const uint32_t lane = next_lane_++ % lanes_.size();
-    std::shared_ptr<SessionCore> core;
-    if (door_open_) core = server_->NewSession(lane, std::move(peer), /*can_map=*/false);
-    if (core == nullptr) {
-      ucp_listener_reject(listener_, request);
-      return;
-    }
-    auto session = std::make_shared<UcxSession>(server_, core);
-    const bool posted =
-        lanes_[lane]->Post([this, lane, request, session] { Accept(lane, request, session); });
-    if (!posted) ucp_listener_reject(listener_, request);
-  }
-
-  void Accept(uint32_t lane, ucp_conn_request_h request,
-              const std::shared_ptr<UcxSession>& session) {
-    UcxWorker& worker = *workers_[lane];
-    absl::StatusOr<std::shared_ptr<UcxConnection>> connection = worker.Accept(request, session);
-    if (connection.ok()) session->Use(*connection, lanes_[lane]);
-  }
-
-  void DestroyListener() {
-    if (listener_ != nullptr) ucp_listener_destroy(std::exchange(listener_, nullptr));
+    std::shared_ptr<SessionCore> core =
+        server_->NewSession(lane, absl::StrCat("ucx ", peer), /*can_map=*/false);
+    if (core == nullptr) return;  // too many
+    auto session = std::make_shared<UcxSession>(server_, std::move(core), std::move(socket));
+    lanes_[lane]->Post([this, lane, session] {
+      Hosted& hosted = hosted_[lane];
+      if (hosted.worker == nullptr) return;
+      hosted.sessions[session.get()] = session;
+      session->Start(lanes_[lane], hosted.worker.get(),
+                     [&hosted, key = session.get()] { hosted.sessions.erase(key); });
+    });
   }
 
   const std::shared_ptr<ServerCore> server_;
   const std::shared_ptr<UcxContext> context_;
   const std::vector<Lane*> lanes_;
   std::unique_ptr<UcxMemory> arena_;
-  std::vector<std::unique_ptr<UcxWorker>> workers_;  // each its lane's
+  std::vector<Hosted> hosted_;  // each its lane's
   std::string address_;
   // Lane 0's.
-  ucp_listener_h listener_ = nullptr;
-  bool door_open_ = false;
+  UniqueFd door_;
+  Lane::FdToken watched_;
+  Lane::TimerId pause_timer_ = 0;
   uint32_t next_lane_ = 0;
 };
 

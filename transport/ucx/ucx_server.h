@@ -1,4 +1,4 @@
-// The door for workers on other hosts: a UCX listener whose connections are spread over the
+// The way in for workers on other hosts: a door (ucx_door.h) whose sessions are spread over the
 // server's lanes, one UCX worker per lane.
 //
 // Errors   InvalidArgument: not host:port. AlreadyExists: the port is in use.
