@@ -93,12 +93,17 @@ void UnixSession::Send(std::string message) {
 }
 
 void UnixSession::OnEvents(uint32_t events) {
-  const std::shared_ptr<UnixSession> self =
-      shared_from_this();  // Close drops the handler that holds it
+  const std::shared_ptr<UnixSession> self = shared_from_this();  // Close drops the handler's
   absl::Status status;
   if ((events & EPOLLOUT) != 0) status = stream_.Flush();
-  if (status.ok() && (events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0) {
-    status = stream_.Read([this](IncomingFrame frame) { return OnFrame(std::move(frame)); });
+  if (status.ok() && (events & ~uint32_t{EPOLLOUT}) != 0) {
+    bool counted = false;
+    status = stream_.Read([&](IncomingFrame frame) {
+      absl::Status used = OnFrame(std::move(frame));
+      counted = !used.ok();
+      return used;
+    });
+    if (absl::IsInvalidArgument(status) && !counted) server_->CountBadMessage();
   }
   if (!status.ok()) Close();
 }
