@@ -144,11 +144,12 @@ absl::StatusOr<Node> ReachNode(const Trace& trace, const ReplayOptions& options)
     CISTERN_ASSIGN_OR_RETURN(node.scratch, ScratchDirectory::Make());
   }
   if (absl::GetFlag(FLAGS_embedded)) {
-    cacheserver::NodeConfig config;
+    cacheserver::NodeConfig config = cacheserver::EmbeddedConfig();
     config.pool_bytes = pool;
     config.disk_path = absl::GetFlag(FLAGS_disk) ? node.scratch->path() + "/disk" : "";
     CISTERN_ASSIGN_OR_RETURN(node.embedded, cacheserver::EmbeddedNode::Start(config));
-    CISTERN_ASSIGN_OR_RETURN(node.client, Client::Over(node.embedded->Connect(), client));
+    CISTERN_ASSIGN_OR_RETURN(std::unique_ptr<transport::Link> link, node.embedded->Connect());
+    CISTERN_ASSIGN_OR_RETURN(node.client, Client::Over(std::move(link), client));
     return node;
   }
   if (client.address.empty()) {
@@ -184,19 +185,13 @@ void AfterCall(Node& node, uint32_t done, uint32_t all) {
 
 // What the node says of its memory; a node that does not answer leaves zeros.
 void AddNodeMemory(const Node& node, ReplayReport* report) {
-  std::unique_ptr<transport::Link> link;
-  if (node.embedded != nullptr) {
-    link = node.embedded->Connect();
-  } else {
-    const std::string address =
-        node.process != nullptr ? node.process->address() : absl::GetFlag(FLAGS_address);
-    if (auto connected = transport::Connect(address, {.client_name = "cistern-bench"});
-        connected.ok()) {
-      link = *std::move(connected);
-    }
-  }
-  if (link == nullptr) return;
-  const auto status = transport::CallFor<transport::AdminReply>(*link, transport::AdminRequest{});
+  const std::string address =
+      node.process != nullptr ? node.process->address() : absl::GetFlag(FLAGS_address);
+  const absl::StatusOr<std::unique_ptr<transport::Link>> link =
+      node.embedded != nullptr ? node.embedded->Connect()
+                               : transport::Connect(address, {.client_name = "cistern-bench"});
+  if (!link.ok()) return;
+  const auto status = transport::CallFor<transport::AdminReply>(**link, transport::AdminRequest{});
   if (!status.ok()) return;
   const auto json = nlohmann::json::parse(status->json, nullptr, false);
   if (json.is_discarded() || !json.contains("memory")) return;
