@@ -1,0 +1,105 @@
+// The small pieces: copies between slices, checksums, frames out of a stream.
+#include <cstring>
+#include <random>
+
+#include "gtest/gtest.h"
+
+#include "tests/unit/transport/raw_peer.h"
+#include "tests/unit/transport/test_service.h"
+#include "transport/checksum.h"
+#include "transport/rpc/copy_slices.h"
+#include "transport/shm/frame_reader.h"
+
+namespace cistern::transport {
+namespace {
+
+// `bytes` cut at random places, empty pieces among them.
+template <typename Span>
+std::vector<Span> Cut(Span bytes, std::mt19937& random) {
+  std::vector<Span> pieces;
+  while (!bytes.empty()) {
+    const size_t some = std::min<size_t>(bytes.size(), random() % 5 == 0 ? 0 : 1 + random() % 50);
+    pieces.push_back(bytes.first(some));
+    bytes = bytes.subspan(some);
+  }
+  return pieces;
+}
+
+TEST(CopySlicesTest, AnyCutsWillDo) {
+  std::mt19937 random(7);
+  for (int round = 0; round < 200; ++round) {
+    const std::vector<std::byte> from = Payload(round, random() % 500);
+    std::vector<std::byte> to(from.size());
+    CopySlices(Cut(Slice(from), random), Cut(MutableSlice(to), random));
+    ASSERT_EQ(from, to) << round;
+  }
+}
+
+TEST(CopySlicesTest, StopsAtTheShorter) {
+  const std::vector<std::byte> from = Payload(1, 100);
+  std::vector<std::byte> to(150, std::byte{1});
+  CopySlices<Slice>({Slice(from)}, {MutableSlice(to).first(40), MutableSlice(to).subspan(40)});
+  EXPECT_TRUE(std::equal(from.begin(), from.end(), to.begin()));
+  EXPECT_EQ(to[100], std::byte{1});
+  CopySlices<Slice>({}, {MutableSlice(to)});
+}
+
+TEST(ChecksumTest, CutsDoNotMatterBytesDo) {
+  std::mt19937 random(8);
+  std::vector<std::byte> bytes = Payload(1, 10'000);
+  const uint64_t whole = PayloadChecksum(std::vector<Slice>{Slice(bytes)});
+  for (int round = 0; round < 20; ++round)
+    EXPECT_EQ(PayloadChecksum(Cut(Slice(bytes), random)), whole);
+  EXPECT_EQ(PayloadChecksum(std::vector<MutableSlice>{MutableSlice(bytes)}), whole);
+  bytes[5000] ^= std::byte{1};
+  EXPECT_NE(PayloadChecksum(std::vector<Slice>{Slice(bytes)}), whole);
+  EXPECT_NE(PayloadChecksum(std::vector<Slice>{}), 0);
+}
+
+// A stream of frames of many sizes, handed over in pieces of many sizes.
+TEST(FrameReaderTest, FramesComeOutAsTheyWentIn) {
+  std::mt19937 random(9);
+  std::vector<std::string> bodies;
+  std::string stream;
+  for (int i = 0; i < 300; ++i) {
+    std::string body(i % 50 == 0 ? random() % 3'000'000 : random() % 300,
+                     static_cast<char>('a' + i % 26));
+    stream += RawBytes(FrameHeader{.length = static_cast<uint32_t>(body.size())}) + body;
+    bodies.push_back(std::move(body));
+  }
+  FrameReader reader;
+  size_t at = 0, next = 0;
+  while (at < stream.size()) {
+    const std::span<std::byte> space = reader.Space();
+    ASSERT_FALSE(space.empty());
+    const size_t some =
+        std::min({stream.size() - at, space.size(), size_t{1} + random() % 100'000});
+    memcpy(space.data(), stream.data() + at, some);
+    reader.Commit(some);
+    at += some;
+    FrameView frame;
+    while (*reader.Next(&frame)) {
+      ASSERT_LT(next, bodies.size());
+      ASSERT_EQ(frame.body.size(), bodies[next].size());
+      ASSERT_EQ(memcmp(frame.body.data(), bodies[next].data(), frame.body.size()), 0);
+      ++next;
+    }
+  }
+  EXPECT_EQ(next, bodies.size());
+  EXPECT_FALSE(reader.midway());
+}
+
+// A header that claims much takes no memory until the bytes come.
+TEST(FrameReaderTest, MemoryGrowsWithWhatHasCome) {
+  FrameReader reader;
+  const std::string header = RawBytes(FrameHeader{.length = static_cast<uint32_t>(kMaxFrameBytes)});
+  memcpy(reader.Space().data(), header.data(), header.size());
+  reader.Commit(header.size());
+  FrameView frame;
+  EXPECT_FALSE(*reader.Next(&frame));
+  EXPECT_TRUE(reader.midway());
+  EXPECT_LT(reader.Space().size(), 1 << 20);
+}
+
+}  // namespace
+}  // namespace cistern::transport

@@ -1,0 +1,88 @@
+// The small parts of transport/ucx that need no connection.
+#include <cstring>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+#include "transport/ucx/ucx_address.h"
+#include "transport/ucx/ucx_buffers.h"
+#include "transport/ucx/ucx_door.h"
+#include "transport/ucx/ucx_frame.h"
+#include "transport/ucx/ucx_status.h"
+
+namespace cistern::transport {
+namespace {
+
+TEST(UcxAddressTest, WhatIsReadIsWrittenTheSame) {
+  for (const char* text : {"127.0.0.1:4711", "10.0.0.2:1", "[::1]:65535"}) {
+    auto addresses = ResolveHostPort(text, false);
+    ASSERT_TRUE(addresses.ok()) << addresses.status();
+    EXPECT_EQ(FormatSocketAddress(addresses->front().storage), text);
+  }
+}
+
+TEST(UcxAddressTest, MalformedOnesAreRefused) {
+  for (const char* text : {"", "host", "host:", ":1", "1.2.3.4:65536", "1.2.3.4:-1", "1.2.3.4:x",
+                           "::1:5", "[::1:5", "1.2.3.4:0"}) {
+    EXPECT_TRUE(absl::IsInvalidArgument(ResolveHostPort(text, false).status())) << text;
+  }
+}
+
+TEST(UcxAddressTest, AnyHostAndAnyPortAreForListening) {
+  for (const char* text : {":0", "*:0"}) {
+    auto addresses = ResolveHostPort(text, true);
+    ASSERT_TRUE(addresses.ok()) << addresses.status();
+    EXPECT_EQ(FormatSocketAddress(addresses->front().storage), "0.0.0.0:0");
+  }
+}
+
+TEST(UcxAddressTest, PortsAreSetInBothFamilies) {
+  for (const char* text : {"127.0.0.1:1", "[::1]:1"}) {
+    SocketAddress address = ResolveHostPort(text, false)->front();
+    SetPort(address, 4711);
+    EXPECT_EQ(GetPort(address.storage), 4711);
+  }
+}
+
+TEST(UcxStatusTest, CodesSayWhatTheCallerCanDo) {
+  EXPECT_TRUE(UcxStatus(UCS_OK, "x").ok());
+  EXPECT_TRUE(absl::IsUnavailable(UcxStatus(UCS_ERR_ENDPOINT_TIMEOUT, "x")));
+  EXPECT_TRUE(absl::IsUnavailable(UcxStatus(UCS_ERR_CONNECTION_RESET, "x")));
+  EXPECT_TRUE(absl::IsUnavailable(UcxStatus(UCS_ERR_CANCELED, "x")));
+  EXPECT_TRUE(absl::IsResourceExhausted(UcxStatus(UCS_ERR_NO_MEMORY, "x")));
+  EXPECT_TRUE(absl::IsInvalidArgument(UcxStatus(UCS_ERR_INVALID_PARAM, "x")));
+  EXPECT_TRUE(absl::IsInternal(UcxStatus(UCS_ERR_SHMEM_SEGMENT, "x")));
+  EXPECT_THAT(UcxStatus(UCS_ERR_NO_MEMORY, "moving bytes").message(),
+              ::testing::StartsWith("moving bytes: "));
+}
+
+TEST(UcxBufferPoolTest, ClassesHoldWhatIsAskedAndWasteAFifth) {
+  uint64_t last = 0;
+  for (uint64_t bytes = 1; bytes < (uint64_t{1} << 36); bytes += bytes / 7 + 1) {
+    const uint64_t size = UcxBufferPool::ClassBytes(bytes);
+    EXPECT_GE(size, bytes);
+    EXPECT_GE(size, last);
+    EXPECT_EQ(UcxBufferPool::ClassBytes(size), size);
+    EXPECT_EQ(size % 4096, 0u);
+    if (bytes > (64 << 10)) EXPECT_LE(size - bytes, size / 5 + 1);
+    last = size;
+  }
+}
+
+// The bytes of README.md's "On the wire".
+TEST(UcxDoorTest, KnockAndAnswerAreTheseBytes) {
+  const Knock knock = MakeKnock();
+  EXPECT_EQ(memcmp(&knock, "cistern\n\1\0\0\0\0\0\0\0", sizeof(knock)), 0);
+  EXPECT_TRUE(IsKnock(knock));
+  const Answer answer = MakeAnswer(0x1234);
+  EXPECT_EQ(memcmp(&answer, "cistern\n\1\0\0\0\x34\x12\0\0", sizeof(answer)), 0);
+}
+
+TEST(UcxFrameTest, HeadersAreTheseBytes) {
+  const LongHeader header = {.tag = 0x0102030405060708, .payload_bytes = 9};
+  EXPECT_EQ(memcmp(&header, "\x08\7\6\5\4\3\2\1\x09\0\0\0\0\0\0\0", sizeof(header)), 0);
+}
+
+}  // namespace
+}  // namespace cistern::transport
