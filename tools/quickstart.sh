@@ -26,7 +26,7 @@ stop() {
 }
 trap stop EXIT
 address="unix:$scratch/node.sock"
-$bin/cacheserver/cistern-server --unix_socket="$scratch/node.sock" --disk_path="$scratch/disk" --pool_bytes=1GiB \
+$bin/cacheserver/cistern-server --unix_socket="$scratch/node.sock" --disk_path="$scratch/disk" --pool_bytes=2GiB \
   >"$scratch/node.log" 2>&1 &
 server=$!
 for _ in $(seq 300); do

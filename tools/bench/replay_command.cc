@@ -11,6 +11,7 @@
 
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 
 #include "base/model_presets.h"
 #include "base/status_macros.h"
@@ -166,21 +167,33 @@ absl::StatusOr<Node> ReachNode(const Trace& trace, const ReplayOptions& options)
   return node;
 }
 
-// Progress on standard error, ten times a run; and the crash, if one is asked for.
-void AfterCall(Node& node, uint32_t done, uint32_t all) {
-  if (done == all || done % std::max(1u, all / 10) == 0)
-    std::fprintf(stderr, "  %u of %u calls\n", done, all);
-  const uint32_t kill_after = absl::GetFlag(FLAGS_kill_after);
-  if (kill_after != done || node.process == nullptr) return;
+// Kills the node and starts it again on the same disk; returns when the client has found it, so
+// that the run shows what a restarted node still has and not how long a client waits before it
+// tries again.
+void KillAndRestart(Node& node, const base::ModelSpec& model) {
   std::fprintf(stderr, "  killing the node (SIGKILL) and starting it again on the same disk\n");
   node.process->Stop(SIGKILL);
   absl::StatusOr<std::unique_ptr<NodeProcess>> again = NodeProcess::Start(node.process_options);
-  if (again.ok()) {
-    node.process = *std::move(again);
-  } else {
+  if (!again.ok()) {
     node.process.reset();
     std::fprintf(stderr, "  %s\n", again.status().ToString().c_str());
+    return;
   }
+  node.process = *std::move(again);
+  const std::vector<base::TokenId> probe = {0, 1};
+  const absl::Time give_up = absl::Now() + absl::Seconds(10);
+  while (!node.client->MakePlan(model, probe, {}).ok() && absl::Now() < give_up) {
+    absl::SleepFor(absl::Milliseconds(20));
+  }
+}
+
+// Progress on standard error, ten times a run; and the crash, if one is asked for.
+void AfterCall(Node& node, const base::ModelSpec& model, uint32_t done, uint32_t all) {
+  if (done == all || done % std::max(1u, all / 10) == 0) {
+    std::fprintf(stderr, "  %u of %u calls\n", done, all);
+  }
+  if (absl::GetFlag(FLAGS_kill_after) == done && node.process != nullptr)
+    KillAndRestart(node, model);
 }
 
 // What the node says of its memory; a node that does not answer leaves zeros.
@@ -204,7 +217,9 @@ absl::StatusOr<ReplayReport> Run() {
   CISTERN_ASSIGN_OR_RETURN(ReplayOptions options, ChosenOptions());
   CISTERN_ASSIGN_OR_RETURN(const Trace trace, ChosenTrace());
   CISTERN_ASSIGN_OR_RETURN(Node node, ReachNode(trace, options));
-  options.after_call = [&node](uint32_t done, uint32_t all) { AfterCall(node, done, all); };
+  options.after_call = [&](uint32_t done, uint32_t all) {
+    AfterCall(node, options.model, done, all);
+  };
   std::fprintf(stderr, "replaying %zu calls of %s ...\n", trace.calls.size(), trace.name.c_str());
   CISTERN_ASSIGN_OR_RETURN(ReplayReport report, Replay(*node.client, trace, options));
   AddNodeMemory(node, &report);

@@ -1,0 +1,241 @@
+// Whole workloads against real servers in other processes, over shared memory, by copy and over the
+// network. Replay itself compares every row that it fetched with what computing it gives.
+//
+// Recorded traces are used where CISTERN_TRACES names a directory of them (history.jsonl,
+// meta50.jsonl, ... and pieces.jsonl); those tests skip otherwise.
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <arpa/inet.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+#include <nlohmann/json.hpp>
+
+extern char** environ;
+
+namespace cistern {
+namespace {
+
+using ::testing::HasSubstr;
+using Json = nlohmann::json;
+
+struct Outcome {
+  int exit_code = -1;
+  std::string text;  // standard output and standard error
+};
+
+Outcome RunBench(const std::string& flags) {
+  const std::string command = absl::StrCat(CISTERN_BENCH, " replay ", flags, " 2>&1");
+  Outcome outcome;
+  FILE* pipe = popen(command.c_str(), "r");
+  if (pipe == nullptr) return outcome;
+  char buffer[4096];
+  while (const size_t n = fread(buffer, 1, sizeof(buffer), pipe)) outcome.text.append(buffer, n);
+  outcome.exit_code = WEXITSTATUS(pclose(pipe));
+  return outcome;
+}
+
+// The report of a run that went well; an empty object otherwise.
+Json Report(const std::string& flags) {
+  const Outcome outcome = RunBench(absl::StrCat(flags, " --json"));
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.text;
+  const size_t begin = outcome.text.find('{');
+  Json json =
+      Json::parse(begin == std::string::npos ? "{}" : outcome.text.substr(begin), nullptr, false);
+  EXPECT_TRUE(json.is_object() && json.contains("rows_verified")) << outcome.text;
+  return json;
+}
+
+uint64_t Count(const Json& report, const char* key) { return report.value(key, uint64_t{0}); }
+
+double Recovered(const Json& report) {
+  return static_cast<double>(Count(report, "exact_tokens") + Count(report, "content_tokens")) /
+         static_cast<double>(Count(report, "bound_tokens"));
+}
+
+void ExpectGood(const Json& report) {
+  EXPECT_GT(Count(report, "rows_verified"), 0u);
+  EXPECT_EQ(Count(report, "rows_mismatched"), 0u);
+  EXPECT_EQ(Count(report, "exact_tokens") + Count(report, "content_tokens") +
+                Count(report, "computed_tokens"),
+            Count(report, "prompt_tokens"));
+}
+
+constexpr char kSession[] = "--workload repo --layers 2 --calls 24 ";
+
+TEST(ReplayTest, ShiftedPromptsAreRecoveredInPlace) {
+  const Json report = Report(kSession);
+  ExpectGood(report);
+  EXPECT_GT(Recovered(report), 0.95);
+  EXPECT_GT(Count(report, "content_tokens"), Count(report, "prompt_tokens") / 2);
+  EXPECT_EQ(Count(report, "bytes_in_place"), Count(report, "bytes_fetched"));
+}
+
+TEST(ReplayTest, WithoutStructureToo) {
+  const Json report = Report(absl::StrCat(kSession, "--flat"));
+  ExpectGood(report);
+  EXPECT_GT(Recovered(report), 0.85);
+}
+
+TEST(ReplayTest, ByCopyTheSameRows) {
+  const Json report = Report(absl::StrCat(kSession, "--by_copy"));
+  ExpectGood(report);
+  EXPECT_GT(Recovered(report), 0.95);
+  EXPECT_EQ(Count(report, "bytes_in_place"), 0u);
+}
+
+TEST(ReplayTest, RotatedRowsStayWithinTheBound) {
+  const Json report = Report(absl::StrCat(kSession, "--rotated"));
+  ExpectGood(report);
+  EXPECT_GT(Recovered(report), 0.95);
+}
+
+TEST(ReplayTest, ExactPolicyTakesLosslessRowsOnly) {
+  const Json report = Report(absl::StrCat(kSession, "--policy exact"));
+  EXPECT_EQ(Count(report, "content_tokens"), 0u);
+  EXPECT_EQ(Count(report, "lossless_tokens"), Count(report, "exact_tokens"));
+  EXPECT_EQ(Count(report, "rows_mismatched"), 0u);
+}
+
+TEST(ReplayTest, HeadsOfContentSpansAreComputedOnRequest) {
+  const Json all = Report(kSession), heads = Report(absl::StrCat(kSession, "--recompute_head 16"));
+  ExpectGood(heads);
+  EXPECT_LT(Count(heads, "content_tokens"), Count(all, "content_tokens"));
+}
+
+TEST(ReplayTest, ANodeInTheProcess) {
+  const Json report = Report(absl::StrCat(kSession, "--embedded"));
+  ExpectGood(report);
+  EXPECT_GT(Recovered(report), 0.95);
+}
+
+// The pool is far smaller than the working set: what does not fit comes back from disk, and nothing
+// is lost.
+TEST(ReplayTest, ASmallPoolRecoversTheSameThroughTheDisk) {
+  const Json large = Report(absl::StrCat(kSession, ""));
+  const Json small = Report(absl::StrCat(kSession, "--pool 48MiB"));
+  ExpectGood(small);
+  EXPECT_GT(Count(small, "bytes_from_disk"), 0u);
+  EXPECT_NEAR(Recovered(small), Recovered(large), 0.01);
+}
+
+TEST(ReplayTest, AKilledNodeServesWhatWasOnDisk) {
+  const Json report = Report(absl::StrCat(kSession, "--pool 48MiB --kill_after 16"));
+  ExpectGood(report);
+  EXPECT_GT(Recovered(report), 0.6);
+}
+
+// A port that was free a moment ago.
+std::string FreeAddress() {
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  bind(fd, reinterpret_cast<sockaddr*>(&address), size);
+  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
+  close(fd);
+  return absl::StrCat("127.0.0.1:", ntohs(address.sin_port));
+}
+
+TEST(ReplayTest, OverTheNetwork) {
+  const std::string address = FreeAddress();
+  std::vector<std::string> words = {CISTERN_SERVER,
+                                    "--unix_socket=", absl::StrCat("--ucx_address=", address),
+                                    "--pool_bytes=256MiB", "--log_level=error"};
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  pid_t server = 0;
+  ASSERT_EQ(posix_spawn(&server, CISTERN_SERVER, nullptr, nullptr, argv.data(), environ), 0);
+
+  Outcome outcome;
+  for (int attempt = 0; attempt < 100; ++attempt) {  // until it listens
+    outcome = RunBench(absl::StrCat(kSession, "--json --address ", address));
+    if (outcome.exit_code == 0) break;
+    usleep(100'000);
+  }
+  kill(server, SIGTERM);
+  int status = 0;
+  EXPECT_EQ(waitpid(server, &status, 0), server);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0)
+      << "the server's exit status: " << status;
+
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.text;
+  const Json report = Json::parse(outcome.text.substr(outcome.text.find('{')), nullptr, false);
+  ASSERT_TRUE(report.is_object()) << outcome.text;
+  ExpectGood(report);
+  EXPECT_GT(Recovered(report), 0.95);
+  EXPECT_EQ(Count(report, "bytes_in_place"), 0u);
+}
+
+TEST(ReplayTest, BadFlagsSayWhatToDo) {
+  const auto error_of = [](const std::string& flags) {
+    const Outcome outcome = RunBench(flags);
+    EXPECT_EQ(outcome.exit_code, 1) << flags << "\n" << outcome.text;
+    return outcome.text;
+  };
+  EXPECT_THAT(error_of(""), HasSubstr("--trace FILE or --workload repo"));
+  EXPECT_THAT(error_of("--trace /nonexistent.jsonl"), HasSubstr("/nonexistent.jsonl"));
+  EXPECT_THAT(error_of("--workload nonsense"), HasSubstr("nonsense"));
+  EXPECT_THAT(error_of("--workload repo --model nonsense"), HasSubstr("deepseek-v2-lite"));
+  EXPECT_THAT(error_of("--workload repo --layers 99"), HasSubstr("27"));
+  EXPECT_THAT(error_of("--workload repo --policy nonsense"), HasSubstr("content"));
+  EXPECT_THAT(error_of("--workload repo --pool many"), HasSubstr("512MiB"));
+  EXPECT_THAT(error_of("--workload repo --address unix:/nonexistent/node.sock"),
+              HasSubstr("/nonexistent/node.sock"));
+  EXPECT_THAT(error_of("--workload repo --server /nonexistent/cistern-server"),
+              HasSubstr("cistern-server"));
+  EXPECT_THAT(error_of("--workload repo --layers 2 --pool 64KiB"), HasSubstr("pool"));
+}
+
+class RecordedTraceTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const char* directory = std::getenv("CISTERN_TRACES");
+    if (directory == nullptr)
+      GTEST_SKIP() << "set CISTERN_TRACES to a directory of recorded traces";
+    directory_ = directory;
+  }
+  Json Replay(const std::string& trace, const std::string& flags = "") const {
+    return Report(absl::StrCat("--trace ", (directory_ / trace).string(), " --layers 2 ", flags));
+  }
+
+  std::filesystem::path directory_;
+};
+
+TEST_F(RecordedTraceTest, AppendOnlySessionsAreExact) {
+  const Json report = Replay("history.jsonl");
+  ExpectGood(report);
+  EXPECT_GE(100 * Count(report, "exact_tokens"), 93 * Count(report, "prompt_tokens"));
+}
+
+TEST_F(RecordedTraceTest, StructureBringsTheBound) {
+  for (const char* trace : {"history", "meta50", "meta250", "meta1000", "meta2000", "retrieval"}) {
+    const Json report = Replay(absl::StrCat(trace, ".jsonl"));
+    ExpectGood(report);
+    EXPECT_GE(Recovered(report), 0.985) << trace;
+  }
+}
+
+TEST_F(RecordedTraceTest, ChangingHeadersWithoutStructure) {
+  for (const char* trace : {"meta50", "meta250", "meta1000", "meta2000"}) {
+    const Json report = Replay(absl::StrCat(trace, ".jsonl"), "--flat");
+    ExpectGood(report);
+    EXPECT_GE(Recovered(report), 0.90) << trace;
+  }
+}
+
+}  // namespace
+}  // namespace cistern
