@@ -48,7 +48,7 @@ struct StoreOptions {
       16;  // other contexts that an object serves approximately; the oldest goes first
   uint32_t neighbours_per_gap = 4;       // candidates described beside a chunk that was not found
   bool has_disk = false;                 // eviction demotes before it drops
-  uint64_t blob_block_bytes = 64 << 10;  // block size of the opaque pool
+  uint64_t blob_block_bytes = 64 << 10;  // block size of the opaque pool; 0: no blobs
   double high_watermark = 0.90;          // of arena bytes: demotion starts above it ...
   double low_watermark = 0.80;           // ... and aims below it
   uint32_t max_models = 256;

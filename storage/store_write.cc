@@ -14,6 +14,7 @@ absl::StatusOr<Shape> Store::Impl::ShapeOf(const base::ObjectHeader& header) {
   uint64_t block_bytes = options.blob_block_bytes;
   uint64_t blocks = 0;
   if (header.kind == base::ObjectKind::kBlob) {
+    if (block_bytes == 0) return absl::InvalidArgumentError("this store takes no blobs");
     shape.payload_bytes = header.blob_bytes;
     blocks = (header.blob_bytes + block_bytes - 1) / block_bytes;
   } else {

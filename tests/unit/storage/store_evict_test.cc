@@ -132,6 +132,21 @@ TEST_F(MixedSizesTest, WorthlessSlabsOfOthersGoBeforeOnesOwn) {
     EXPECT_EQ(WhereIs(Large(text, 1)), Where::kMemory) << text;
 }
 
+// A cleared stretch takes worthy objects along; that must not age everything else.
+TEST_F(MixedSizesTest, AClearedStretchDoesNotAgeTheRest) {
+  for (uint32_t text = 0; text < 32; ++text) {
+    const ObjectId id = Put(Segment(text, 0, 16));
+    for (uint32_t use = 0; use < text % 2 * 8; ++use) {
+      EXPECT_TRUE(store_->Release(kSession, MustAcquire(id).id).ok());
+    }
+  }
+  PutLarge(1, 1);
+  uint64_t worthy = 0;
+  store_->List({.model = model_.Fingerprint()}, 0, 100,
+               [&](const ObjectView&, bool, uint32_t, double value) { worthy += value > 0; });
+  EXPECT_GE(worthy, 11u) << "those that were used nine times and are still there";
+}
+
 TEST_F(MixedSizesTest, APinnedBlockInTheMiddleIsGoneAround) {
   for (uint32_t text = 0; text < 32; ++text) Put(Segment(text, 0, 16));
   ASSERT_EQ(store_->SetPinned({.key = Segment(16, 0, 16).context}, true), 1u);

@@ -161,6 +161,12 @@ TEST_F(StoreWriteTest, BadHeadersAndUnknownModelsAreRefused) {
   EXPECT_EQ(store_->Stats().reservations, 0u);
 }
 
+TEST_F(StoreWriteTest, AStoreWithoutBlobBlocksTakesNoBlobs) {
+  Reset({.blob_block_bytes = 0});
+  EXPECT_TRUE(absl::IsInvalidArgument(store_->Reserve(kSession, TestBlob(1, 1), now_).status()));
+  Put(Segment(1));
+}
+
 TEST_F(StoreWriteTest, WhatNeverFitsIsTooLarge) {
   EXPECT_EQ(Reserve(Segment(1, 0, 17)).outcome, Outcome::kTooLarge);
   EXPECT_EQ(Reserve(TestBlob(1, 16 * kPage + 1)).outcome, Outcome::kTooLarge);
