@@ -1,11 +1,13 @@
 #include "cacheserver/demoter.h"
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 
 #include "cacheserver/layout.h"
+#include "cacheserver/trim_disk.h"
 #include "cacheserver/work_pool.h"
 
 namespace cistern::cacheserver {
@@ -71,10 +73,7 @@ void Demoter::Run() {
       flushes.swap(flushes_);
     }
     for (FlushRequest& request : flushes) Serve(std::move(request));
-    if (room_wanted) {
-      Batch(/*only_above_watermark=*/false);
-      parts_.room_came();  // whatever came of it: who waits should look
-    }
+    if (room_wanted && Batch(/*only_above_watermark=*/false).room_came()) parts_.room_came();
     Round(options_.eager);
   }
 }
@@ -86,8 +85,8 @@ void Demoter::Round(bool everything) {
       if (stopping_ || room_wanted_ || !flushes_.empty()) return;  // they go first
     }
     const BatchResult batch = Batch(/*only_above_watermark=*/!everything);
-    if (batch.taken == 0 || !batch.progress()) return;
-    parts_.room_came();
+    if (batch.room_came()) parts_.room_came();
+    if (!batch.progress()) return;
   }
 }
 
@@ -99,8 +98,8 @@ void Demoter::Serve(FlushRequest request) {
     report.bytes += batch.bytes;
     report.failures += batch.taken - batch.written;
     if (report.first_error.ok()) report.first_error = batch.first_error;
-    if (batch.taken > 0) parts_.room_came();
-    if (batch.taken == 0 || !batch.progress() || parts_.clock->Now() >= request.give_up) break;
+    if (batch.room_came()) parts_.room_came();
+    if (!batch.progress() || parts_.clock->Now() >= request.give_up) break;
   }
   report.dirty_bytes_left =
       parts_.store->With([](Store& store) { return store.Stats().dirty_bytes; });
@@ -131,16 +130,31 @@ Demoter::BatchResult Demoter::Batch(bool only_above_watermark) {
     if (written[i].ok()) {
       ++result.written;
       result.bytes += demotions[i].payload_bytes;
-    } else if (result.first_error.ok()) {
-      result.first_error = written[i];
+    } else {
+      result.disk_full |= absl::IsResourceExhausted(written[i]);
+      if (result.first_error.ok()) result.first_error = written[i];
     }
   }
+  if (result.disk_full) TrimIfBounded();
   if (!result.first_error.ok())
     parts_.log->Error("objects could not be written to disk",
                       {{"objects", result.taken - result.written},
                        {"of", result.taken},
                        {"error", result.first_error}});
   return result;
+}
+
+// The tier's own bound, not a disk that is full: then old records stay, and new objects live in
+// memory as if there were no disk.
+void Demoter::TrimIfBounded() {
+  const uint64_t bound = options_.disk_max_bytes;
+  if (bound == 0) return;
+  const uint64_t kept = parts_.disk->Stats().payload_bytes;
+  if (kept + 2 * options_.batch_bytes < bound && kept < bound / 10 * 9) return;
+  const uint64_t gone = TrimDisk(*parts_.store, std::max(bound / 10, options_.batch_bytes));
+  parts_.log->Info("the disk tier is at its bound, the cheapest objects leave it",
+                   {{"objects", gone}, {"bound", bound}});
+  Kick();
 }
 
 std::vector<absl::Status> Demoter::Write(const std::vector<Demotion>& demotions) {

@@ -4,7 +4,8 @@
 //
 //   Kick ─► (TakeRecordDrops, TakeDemotions ─► delete, write ─► FinishDemotion)* ─► idle
 //
-// A batch that fails as a whole ends the round; the next kick tries again.
+// A batch that fails as a whole ends the round; the next kick (a timer's at the latest) tries
+// again.
 //
 // Thread   any; the work happens on the demoter's own thread
 #pragma once
@@ -32,6 +33,8 @@ struct DemoterOptions {
   uint64_t batch_bytes = 64ull << 20;
   uint64_t blob_block_bytes = 64 << 10;
   bool eager = false;  // write everything soon, whatever the watermark says
+  uint64_t disk_max_bytes =
+      0;  // of the tier: at its bound the cheapest records make room; 0 = none
 };
 
 struct FlushReport {
@@ -80,14 +83,18 @@ class Demoter {
     uint64_t taken = 0;
     uint64_t written = 0;
     uint64_t bytes = 0;
+    bool disk_full = false;
     absl::Status first_error;
     bool progress() const { return written > 0; }
+    // What is on disk may leave memory; what the full disk refused may, too.
+    bool room_came() const { return progress() || disk_full; }
   };
 
   void Run();
   void Round(bool everything);
   BatchResult Batch(bool only_above_watermark);
   void Serve(FlushRequest request);
+  void TrimIfBounded();
   std::vector<absl::Status> Write(const std::vector<storage::Demotion>& demotions);
 
   const DemoterOptions options_;

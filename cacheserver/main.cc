@@ -9,14 +9,13 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
 #include "absl/flags/usage_config.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 #include "cacheserver/flags.h"
+#include "cacheserver/help.h"
 #include "cacheserver/log.h"
 #include "cacheserver/node.h"
 #include "cacheserver/version.h"
@@ -26,21 +25,6 @@ namespace {
 
 constexpr int kExitBadConfig = 2;
 constexpr int kExitStopped = 130;
-
-constexpr char kUsage[] =
-    R"(cistern-server: one node of a cache for what LLM inference workers compute
-
-  cistern-server --unix_socket=/tmp/cistern.sock --pool_bytes=4GiB
-      Memory only, for the workers of this host.
-  cistern-server --disk_path=/var/lib/cistern --flush_on_stop
-      With a disk tier below memory; a restart serves what is there.
-  cistern-server --config=/etc/cistern/cistern.json --ucx_address=0.0.0.0:7411
-      From a file (flags win over it), also for workers of other hosts, over RDMA or TCP.
-
-Workers connect with the client library; `cistern status` shows what the node does.
-SIGTERM or SIGINT stop it: calls in progress end, memory is written to disk if --flush_on_stop says so. A second
-signal stops it at once.
-Exit code: 0 stopped as asked; 1 the node could not start; 2 wrong flags or configuration; 130 stopped at once.)";
 
 sigset_t StopSignals() {
   sigset_t signals;
@@ -66,8 +50,9 @@ int Serve(const NodeConfig& config) {
   Log log(config.log_level, config.log_format);
   absl::StatusOr<std::unique_ptr<Node>> node = Node::Start(config, &log, base::Clock::Real());
   if (!node.ok()) {
+    if (config.log_format == LogFormat::kText) return Complain(node.status(), EXIT_FAILURE);
     log.Error("the node could not start", {{"error", node.status()}});
-    return Complain(node.status(), EXIT_FAILURE);
+    return EXIT_FAILURE;
   }
   const int signal = WaitForSignal();
   log.Info("stopping", {{"signal", signal}});
@@ -85,11 +70,12 @@ int Main(int argc, char** argv) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
 
-  absl::SetProgramUsageMessage(kUsage);
+  if (WantsHelp(argc, argv)) {
+    std::printf("%s", HelpPage().c_str());
+    return EXIT_SUCCESS;
+  }
+  absl::SetProgramUsageMessage("see cistern-server --help");
   absl::FlagsUsageConfig usage;
-  usage.contains_help_flags = [](absl::string_view file) {
-    return absl::StrContains(file, "cacheserver/");
-  };
   usage.version_string = [] { return absl::StrCat("cistern-server ", kVersion, "\n"); };
   absl::SetFlagsUsageConfig(usage);
   const std::vector<std::string> given = GivenFlags(argc, argv);

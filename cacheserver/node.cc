@@ -161,7 +161,8 @@ void Node::Impl::StartThreads() {
     demoter =
         std::make_unique<Demoter>(DemoterOptions{.batch_bytes = config.demote_batch_bytes,
                                                  .blob_block_bytes = parts.blob_block_bytes,
-                                                 .eager = config.demote_eagerly},
+                                                 .eager = config.demote_eagerly,
+                                                 .disk_max_bytes = config.disk_max_bytes},
                                   Demoter::Parts{store.get(), arena.get(), disk.get(), models.get(),
                                                  &counters, log, clock, room_came});
     stager = std::make_unique<Stager>(Stager::Parts{store.get(), arena.get(), disk.get(),
@@ -245,6 +246,7 @@ void Node::Impl::StopThreads() {
   if (!service->Drain(config.drain_timeout))
     log->Warning("calls were still in progress when the node stopped",
                  {{"waited", absl::FormatDuration(config.drain_timeout)}});
+  room->Stop();  // who still waits is answered while there is a connection
   StopServer();
   if (timer.joinable()) {
     {
@@ -254,7 +256,6 @@ void Node::Impl::StopThreads() {
     timer_changed.notify_all();
     timer.join();
   }
-  room->Stop();
   copy_pool->Stop();
   if (disk_pool != nullptr) disk_pool->Stop();
 }

@@ -20,7 +20,7 @@ bool RoomQueue::Park(absl::Time give_up, Attempt attempt) {
   base::MutexLock lock(&mutex_);
   if (stopping_ || waiters_.size() + busy_ >= capacity_) return false;
   waiters_.push_back({give_up, std::move(attempt)});
-  changed_.notify_all();  // its deadline may be the next one
+  changed_.notify_all();
   return true;
 }
 
@@ -47,7 +47,8 @@ void RoomQueue::Stop() {
 absl::Duration RoomQueue::UntilNext() const {
   absl::Duration wait = absl::Seconds(1);
   const absl::Time now = clock_->Now();
-  for (const Waiter& waiter : waiters_) wait = std::min(wait, waiter.give_up - now);
+  for (const Waiter& waiter : waiters_)
+    wait = std::min(wait, waiter.fresh ? absl::ZeroDuration() : waiter.give_up - now);
   return wait;
 }
 
@@ -73,7 +74,8 @@ void RoomQueue::Run() {
     const absl::Time now = clock_->Now();
     for (auto it = batch.begin(); it != batch.end();) {
       const bool last = last_for_all || it->give_up <= now;
-      const bool done = (last || try_all) && it->attempt(last);
+      const bool due = last || try_all || std::exchange(it->fresh, false);
+      const bool done = due && it->attempt(last);
       it = done || last ? batch.erase(it) : std::next(it);
     }
   }

@@ -1,8 +1,10 @@
 // Calls that wait for something to change in the store: room in memory, a disk read, a deadline.
 //
-//   Park(give_up, attempt) ─► attempt(false) whenever RoomCame ─► attempt(true) at `give_up`
+//   Park(give_up, attempt) ─► attempt(false) at once and whenever RoomCame ─► attempt(true) at
+//   `give_up`
 //
-// until it returns true. In the order of arrival: who came first tries first.
+// until it returns true. At once, because room may have come just before Park. In the order of
+// arrival: who came first tries first.
 //
 // Thread   Park, RoomCame: any. Attempts run on the queue's own thread
 // Errors   Park returns false when `capacity` calls wait or the queue has stopped; the attempt is
@@ -42,6 +44,7 @@ class RoomQueue {
   struct Waiter {
     absl::Time give_up;
     Attempt attempt;
+    bool fresh = true;  // not tried yet
   };
 
   void Run();

@@ -75,7 +75,7 @@ absl::StatusOr<storage::Reservation> Sessions::Reserve(Store& store, Id id,
   }
   CISTERN_ASSIGN_OR_RETURN(storage::Reservation reservation, store.Reserve(id, header, now));
   if (reservation.outcome == storage::Reservation::Outcome::kReserved)
-    session->reservations.insert(reservation.id);
+    session->reservations[reservation.id] = now;
   return reservation;
 }
 
@@ -130,12 +130,23 @@ void Sessions::EndRead(Store& store, Id id, const std::vector<storage::LeaseId>&
 }
 
 uint64_t Sessions::Expire(Store& store, absl::Time now, absl::Duration max_age) {
-  const uint64_t expired = store.ExpireLeases(now, max_age);
-  if (expired == 0) return 0;
+  uint64_t expired = store.ExpireLeases(now, max_age);
   for (auto& [id, session] : sessions_) {
-    absl::erase_if(session.leases, [&, session_id = id](storage::LeaseId lease) {
-      return !store.LeasedHeader(session_id, lease).ok();
-    });
+    const Id session_id = id;
+    if (expired > 0) {
+      absl::erase_if(session.leases, [&](storage::LeaseId lease) {
+        return !store.LeasedHeader(session_id, lease).ok();
+      });
+    }
+    std::vector<storage::ReservationId> old;
+    for (const auto& [reservation, since] : session.reservations) {
+      if (now - since > max_age) old.push_back(reservation);
+    }
+    for (const storage::ReservationId reservation : old) {
+      session.reservations.erase(reservation);
+      store.Abort(session_id, reservation).IgnoreError();  // a write in progress keeps its blocks
+    }
+    expired += old.size();
   }
   return expired;
 }

@@ -74,7 +74,8 @@ class Sessions {
                                                     const std::vector<storage::LeaseId>& leases);
   void EndRead(storage::Store& store, Id id, const std::vector<storage::LeaseId>& leases);
 
-  // Takes back leases that are older than `max_age`; returns how many.
+  // Takes back leases and reservations that are older than `max_age`; returns how many. A worker
+  // that gave up on a call does not know what it was given.
   uint64_t Expire(storage::Store& store, absl::Time now, absl::Duration max_age);
 
   std::vector<Summary> List(storage::Store& store, size_t limit) const;
@@ -85,8 +86,8 @@ class Sessions {
     absl::Time opened;
     bool closing = false;
     absl::flat_hash_set<storage::LeaseId> leases;
-    absl::flat_hash_set<storage::ReservationId> reservations;
-    absl::flat_hash_map<storage::LeaseId, uint32_t> reads;  // on their way out
+    absl::flat_hash_map<storage::ReservationId, absl::Time> reservations;  // since when
+    absl::flat_hash_map<storage::LeaseId, uint32_t> reads;                 // on their way out
     absl::flat_hash_set<storage::LeaseId> release_when_read;
   };
 

@@ -28,12 +28,10 @@ class LeaseJob : public std::enable_shared_from_this<LeaseJob> {
     unsettled_ = objects_.size();
   }
 
-  // The first look at everything. False: some of it must wait.
-  bool Start() { return Try(/*last=*/false); }
-
-  // Another look at what wants room. `last`: what is not there by now is not given any more.
-  // Returns whether the call has been answered.
-  bool Try(bool last) {
+  // A look at what is not on its way. `last`: what is not there by now is not given any more.
+  // Returns whether the call has been answered. The first try does not ask for room: the parked
+  // one, which follows, does.
+  bool Try(bool last, bool want_room) {
     bool wants_room = false;
     bool finished = false;
     {
@@ -50,7 +48,7 @@ class LeaseJob : public std::enable_shared_from_this<LeaseJob> {
         finished = answered_;
       });
     }
-    if (!finished && wants_room) parts_.WantRoom();
+    if (!finished && wants_room && want_room) parts_.WantRoom();
     return finished;
   }
 
@@ -151,11 +149,11 @@ class LeaseJob : public std::enable_shared_from_this<LeaseJob> {
 
 void HandleLease(const Parts& parts, CallPtr call) {
   auto job = std::make_shared<LeaseJob>(parts, call);
-  if (job->Start()) return;
+  if (job->Try(/*last=*/false, /*want_room=*/false)) return;
   Counters::Bump(parts.counters->parked);
   // Also when it only waits for the disk: the queue keeps its deadline.
-  if (!parts.room->Park(call->answer_by(), [job](bool last) { return job->Try(last); }))
-    job->Try(/*last=*/true);
+  const auto again = [job](bool last) { return job->Try(last, /*want_room=*/true); };
+  if (!parts.room->Park(call->answer_by(), again)) again(/*last=*/true);
 }
 
 void HandleRelease(const Parts& parts, CallPtr call) {

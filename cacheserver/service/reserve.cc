@@ -43,8 +43,9 @@ class ReserveJob {
     for (size_t i = 0; i < headers_.size(); ++i) waiting_.push_back(i);
   }
 
-  // Returns whether the call has been answered.
-  bool Try(bool last) {
+  // Returns whether the call has been answered. The first try does not ask for room: the parked
+  // one, which follows, does.
+  bool Try(bool last, bool want_room) {
     bool hopeless = false;
     const absl::Status status = parts_.store->With([&](Store& store) {
       absl::Status tried = TryWaiting(store);
@@ -61,7 +62,7 @@ class ReserveJob {
       call_->Answer(std::move(reply_));
       return true;
     }
-    parts_.WantRoom();
+    if (want_room) parts_.WantRoom();
     return false;
   }
 
@@ -113,10 +114,10 @@ void HandleReserve(const Parts& parts, CallPtr call) {
   if (absl::Status fine = CheckHeaders(parts, call->request<ReserveRequest>().headers); !fine.ok())
     return call->Fail(fine);
   auto job = std::make_shared<ReserveJob>(parts, call);
-  if (job->Try(/*last=*/false)) return;
+  if (job->Try(/*last=*/false, /*want_room=*/false)) return;
   Counters::Bump(parts.counters->parked);
-  if (!parts.room->Park(call->answer_by(), [job](bool last) { return job->Try(last); }))
-    job->Try(/*last=*/true);
+  const auto again = [job](bool last) { return job->Try(last, /*want_room=*/true); };
+  if (!parts.room->Park(call->answer_by(), again)) again(/*last=*/true);
 }
 
 }  // namespace cistern::cacheserver

@@ -1,0 +1,407 @@
+// A server process, workers and the admin tool, over a unix socket and over TCP on loopback.
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+#include "tests/integration/node_under_test.h"
+
+namespace cistern::cacheserver {
+namespace {
+
+using testing::HasSubstr;
+using transport::Where;
+
+TEST(NodeIntegrationTest, StartsServesAndStopsCleanly) {
+  NodeUnderTest node({"--log_format=json"});
+  node.Start();
+  EXPECT_EQ(node.Status().at("node").at("pid"), node.process().pid());
+  const Finished end = node.Stop(SIGTERM);
+  EXPECT_EQ(end.exit_code, 0) << end.err;
+  EXPECT_FALSE(std::filesystem::exists(node.socket()));
+  std::vector<std::string> events;
+  std::istringstream lines(end.err);
+  for (std::string line; std::getline(lines, line);)
+    events.push_back(nlohmann::json::parse(line).at("event"));
+  EXPECT_EQ(events.front(), "node started");
+  EXPECT_EQ(events.back(), "node stopped");
+  EXPECT_THAT(events, testing::Contains("session opened"));
+}
+
+struct Way {
+  const char* name;
+  bool network;
+  bool map;
+};
+
+class WayTest : public testing::TestWithParam<Way> {};
+
+TEST_P(WayTest, WhatIsPublishedIsFoundLeasedAndRead) {
+  NodeUnderTest node({"--ucx_address=127.0.0.1:0"});
+  node.Start();
+  const std::string address = GetParam().network ? node.ucx_address() : node.unix_address();
+  Worker writer(address, GetParam().map), reader(address, GetParam().map);
+  EXPECT_EQ(reader.link().arena() != nullptr, GetParam().map);
+  for (uint32_t i = 1; i <= 20; ++i) {
+    const auto header = TestSegment(i, 1 + i * 7);
+    EXPECT_EQ(reader.WhereIs(header), Where::kMiss);
+    ASSERT_EQ(writer.Publish(header), absl::OkStatus()) << i;
+    EXPECT_EQ(reader.Verify(header), absl::OkStatus()) << i;
+  }
+  const auto status = node.Status();
+  EXPECT_EQ(status.at("memory").at("objects"), 20);
+  EXPECT_EQ(status.at("leases"), 0);
+  EXPECT_EQ(status.at("reservations"), 0);
+  EXPECT_EQ(status.at("calls").at("errors"), 0);
+  EXPECT_GT(status.at("calls").at("payload_bytes_in"), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, WayTest,
+                         testing::Values(Way{"UnixMapped", false, true},
+                                         Way{"UnixByCopy", false, false},
+                                         Way{"TcpLoopback", true, false}),
+                         [](const auto& param) { return param.param.name; });
+
+TEST(NodeIntegrationTest, TheCommandLineToolDoesWhatItSays) {
+  NodeUnderTest node({"--disk_path=SCRATCHdisk"});
+  node.Start();
+  Worker worker(node.unix_address());
+  const auto a = TestSegment(1, 20), b = TestSegment(2);
+  ASSERT_TRUE(worker.Publish(a).ok());
+  ASSERT_TRUE(worker.Publish(b).ok());
+
+  const auto models = node.CliJson({"models"}).at("models");
+  EXPECT_EQ(models.at(0).at("name"), "test/model");
+  EXPECT_THAT(node.Cli({"models"}).out, HasSubstr("test/model"));
+
+  EXPECT_EQ(node.CliJson({"ls"}).at("objects").size(), 2u);
+  EXPECT_EQ(node.CliJson({"ls", "--limit", "1"}).at("objects").size(), 1u);
+  EXPECT_EQ(node.CliJson({"ls", "--model", "test/model"}).at("objects").size(), 2u);
+  EXPECT_EQ(node.CliJson({"ls", "--tenant", "somebody"}).at("objects").size(), 0u);
+  EXPECT_THAT(node.Cli({"ls"}).out, HasSubstr(a.content.ToHex()));
+
+  const auto inspected = node.CliJson({"inspect", a.context.ToHex()}).at("objects").at(0);
+  EXPECT_EQ(inspected.at("content"), a.content.ToHex());
+  EXPECT_EQ(inspected.at("token_ids"), a.tokens);
+  EXPECT_THAT(node.Cli({"inspect", a.context.ToHex()}).out, HasSubstr("20: 10000 10001"));
+
+  EXPECT_EQ(node.CliJson({"flush"}).at("flushed_objects"), 2);
+  const auto verified = node.CliJson({"verify"});
+  EXPECT_EQ(verified.at("compared_with_memory"), 2);
+  EXPECT_TRUE(verified.at("wrong").empty());
+
+  EXPECT_EQ(node.CliJson({"pin", a.content.ToHex()}).at("pinned"), 1);
+  EXPECT_EQ(node.CliJson({"evict", "--all"}).at("evicted"), 1);
+  EXPECT_EQ(worker.WhereIs(a), Where::kMemory);
+  EXPECT_EQ(worker.WhereIs(b), Where::kMiss);
+  EXPECT_EQ(node.CliJson({"unpin", a.content.ToHex()}).at("unpinned"), 1);
+  EXPECT_EQ(node.CliJson({"evict", "--model", "test/model"}).at("evicted"), 1);
+  EXPECT_EQ(node.CliJson({"ls"}).at("objects").size(), 0u);
+  Await("the evicted records to leave the disk",
+        [&] { return node.Status().at("disk").at("records") == 0; });
+  EXPECT_THAT(node.Cli({"status"}).out, HasSubstr("sessions       2 open"));
+}
+
+TEST(NodeIntegrationTest, TheCommandLineToolExplainsItsErrors) {
+  NodeUnderTest node({});
+  node.Start();
+  const auto expect = [&](std::vector<std::string> words, int code, const std::string& says) {
+    const Finished cli = node.Cli(std::move(words));
+    EXPECT_EQ(cli.exit_code, code) << cli.err;
+    EXPECT_THAT(cli.err, HasSubstr(says));
+    EXPECT_EQ(cli.out, "");
+  };
+  expect({"inspect", "xyz"}, 2, "is no key");
+  expect({"inspect"}, 2, "is no key");
+  expect({"inspect", std::string(32, 'a')}, 1, "no object with the key");
+  expect({"evict"}, 2, "say what to evict");
+  expect({"evict", "--model", "nobody"}, 1, "no model 'nobody'");
+  expect({"frobnicate"}, 2, "no command 'frobnicate'");
+  expect({"status", "extra"}, 2, "one word too many");
+  expect({"flush"}, 1, "--disk_path");
+  expect({}, 2, "Commands");
+  node.Stop(SIGTERM);
+  expect({"status"}, 3, "no node answers at unix:");
+  const Finished help = node.Cli({"evict", "--help"});
+  EXPECT_EQ(help.exit_code, 0);
+  EXPECT_THAT(help.out, HasSubstr("--tenant SALT"));
+}
+
+TEST(NodeIntegrationTest, AfterSigtermWithFlushARestartFindsEverything) {
+  NodeUnderTest node({"--disk_path=SCRATCHdisk", "--flush_on_stop"});
+  node.Start();
+  {
+    Worker worker(node.unix_address());
+    for (uint32_t i = 1; i <= 30; ++i) ASSERT_TRUE(worker.Publish(TestSegment(i, 40)).ok());
+  }
+  EXPECT_EQ(node.Stop(SIGTERM).exit_code, 0);
+  node.Start();
+  Worker worker(node.unix_address());
+  for (uint32_t i = 1; i <= 30; ++i) {
+    EXPECT_EQ(worker.WhereIs(TestSegment(i, 40)), Where::kDisk);
+    EXPECT_EQ(worker.Verify(TestSegment(i, 40)), absl::OkStatus()) << i;
+  }
+  EXPECT_EQ(node.Status().at("totals").at("staged_objects"), 30);
+}
+
+TEST(NodeIntegrationTest, AfterSigkillWhatWasOnDiskIsServed) {
+  NodeUnderTest node({"--disk_path=SCRATCHdisk"});
+  node.Start();
+  {
+    Worker worker(node.unix_address());
+    for (uint32_t i = 1; i <= 10; ++i) ASSERT_TRUE(worker.Publish(TestSegment(i, 40)).ok());
+    ASSERT_EQ(node.CliJson({"flush"}).at("dirty_bytes_left"), 0);
+    ASSERT_TRUE(worker.Publish(TestSegment(99)).ok());
+  }
+  EXPECT_EQ(node.Stop(SIGKILL).signal, SIGKILL);
+  node.Start();
+  Worker worker(node.unix_address());
+  for (uint32_t i = 1; i <= 10; ++i)
+    EXPECT_EQ(worker.Verify(TestSegment(i, 40)), absl::OkStatus()) << i;
+  EXPECT_EQ(worker.WhereIs(TestSegment(99)), Where::kMiss);
+}
+
+TEST(NodeIntegrationTest, AnEagerNodeLosesNothingThatHadTimeToReachTheDisk) {
+  NodeUnderTest node({"--disk_path=SCRATCHdisk", "--demote_eagerly"});
+  node.Start();
+  {
+    Worker worker(node.unix_address());
+    for (uint32_t i = 1; i <= 10; ++i) ASSERT_TRUE(worker.Publish(TestSegment(i)).ok());
+  }
+  Await("everything on disk", [&] { return node.Status().at("memory").at("dirty_bytes") == 0; });
+  node.Stop(SIGKILL);
+  node.Start();
+  Worker worker(node.unix_address());
+  for (uint32_t i = 1; i <= 10; ++i)
+    EXPECT_EQ(worker.Verify(TestSegment(i)), absl::OkStatus()) << i;
+}
+
+TEST(NodeIntegrationTest, MoreThanMemoryHoldsGoesThroughTheDisk) {
+  NodeUnderTest node({"--disk_path=SCRATCHdisk", "--pool_bytes=4MiB"});
+  node.Start();
+  Worker worker(node.unix_address());
+  for (uint32_t i = 1; i <= 60; ++i)  // 15 MiB
+    ASSERT_EQ(worker.Publish(TestSegment(i, 64)), absl::OkStatus()) << i;
+  for (uint32_t i = 1; i <= 60; ++i)
+    EXPECT_EQ(worker.Verify(TestSegment(i, 64)), absl::OkStatus()) << i;
+  const auto status = node.Status();
+  EXPECT_GT(status.at("totals").at("staged_objects"), 40);
+  EXPECT_EQ(status.at("totals").at("dropped_objects"), 0);
+}
+
+class WorkerDeathTest : public testing::TestWithParam<const char*> {};
+
+TEST_P(WorkerDeathTest, WhatAKilledWorkerHeldIsGivenBack) {
+  NodeUnderTest node({});
+  node.Start();
+  Worker publisher(node.unix_address());
+  ASSERT_TRUE(publisher.Publish(TestSegment(1)).ok());
+  Process holder({NODE_WORKER, node.unix_address(), GetParam()}, node.Path("holder"));
+  Await("the worker to hold something",
+        [&] { return holder.Out() == "holding\n" || !holder.Running(); });
+  ASSERT_TRUE(holder.Running()) << holder.Err();
+  const bool lease = std::string(GetParam()) == "lease";
+  EXPECT_EQ(node.Status().at(lease ? "leases" : "reservations"), 1);
+  holder.Signal(SIGKILL);
+  Await("its session to end", [&] { return node.Status().at("sessions").at("open") == 2; });
+  const auto status = node.Status();
+  EXPECT_EQ(status.at("leases"), 0);
+  EXPECT_EQ(status.at("reservations"), 0);
+  EXPECT_EQ(publisher.Publish(TestSegment(2, 64)), absl::OkStatus()) << "free to be written again";
+}
+
+INSTANTIATE_TEST_SUITE_P(All, WorkerDeathTest, testing::Values("reserve", "lease"));
+
+TEST(NodeIntegrationTest, ASocketPortOrDirectoryInUseIsOneClearError) {
+  NodeUnderTest node({"--ucx_address=127.0.0.1:0", "--disk_path=SCRATCHdisk"});
+  node.Start();
+  const std::string port = node.ucx_address();
+  const auto fails = [&](std::vector<std::string> flags, const std::string& says) {
+    flags.insert(flags.begin(), {CISTERN_SERVER, "--pool_bytes=16MiB"});
+    const Finished end = Process(flags, node.Path("second")).Wait();
+    EXPECT_EQ(end.exit_code, 1);
+    EXPECT_THAT(end.err, HasSubstr(says));
+  };
+  fails({"--unix_socket=" + node.socket()}, node.socket());
+  fails({"--unix_socket=", "--ucx_address=" + port}, port);
+  fails({"--unix_socket=" + node.Path("other"), "--disk_path=" + node.Path("disk")},
+        "another server uses this directory");
+  EXPECT_EQ(node.Status().at("node").at("pid"), node.process().pid()) << "the first still serves";
+}
+
+TEST(NodeIntegrationTest, AStaleSocketIsNoObstacle) {
+  NodeUnderTest node({});
+  node.Start();
+  node.Stop(SIGKILL);
+  ASSERT_TRUE(std::filesystem::exists(node.socket()));
+  node.Start();
+  EXPECT_EQ(node.Status().at("leases"), 0);
+}
+
+TEST(NodeIntegrationTest, AWrongConfigurationIsExplained) {
+  Scratch scratch;
+  const auto fails = [&](std::vector<std::string> flags, const std::string& says) {
+    flags.insert(flags.begin(), CISTERN_SERVER);
+    const Finished end = Process(flags, scratch.Path("server")).Wait();
+    EXPECT_NE(end.exit_code, 0);
+    EXPECT_THAT(end.err, HasSubstr(says));
+    return end.exit_code;
+  };
+  EXPECT_EQ(fails({"--config=/nonexistent.json"}, "/nonexistent.json"), 2);
+  std::ofstream(scratch.Path("bad.json")) << R"({"pool_size": "1GiB"})";
+  EXPECT_EQ(fails({"--config=" + scratch.Path("bad.json")}, "'pool_bytes'"), 2);
+  std::ofstream(scratch.Path("garbage.json")) << "\x01\x02 not json";
+  EXPECT_EQ(fails({"--config=" + scratch.Path("garbage.json")}, "not valid JSON"), 2);
+  EXPECT_EQ(fails({"--lanes=0"}, "give 1 to 256"), 2);
+  EXPECT_EQ(fails({"--unix_socket="}, "nobody could reach this node"), 2);
+  EXPECT_EQ(fails({"word"}, "'word' is no flag"), 2);
+  fails({"--pool_byte=1"}, "pool_byte");
+  const std::string socket = "--unix_socket=" + scratch.Path("s");
+  EXPECT_EQ(fails({socket, "--models=no-such-model", "--pool_bytes=1MiB"}, "no-such-model"), 1);
+  EXPECT_EQ(fails({socket, "--models=/nonexistent/config.json", "--pool_bytes=1MiB"},
+                  "/nonexistent/config.json"),
+            1);
+  EXPECT_EQ(fails({socket, "--models=deepseek-v3", "--pool_bytes=1MiB"}, "does not hold one page"),
+            1);
+  EXPECT_EQ(fails({"--unix_socket=/nonexistent/dir/s", "--pool_bytes=1MiB"}, "/nonexistent/dir/s"),
+            1);
+  EXPECT_EQ(fails({socket, "--pool_bytes=1000TiB"}, "pool_bytes"), 1);
+}
+
+TEST(NodeIntegrationTest, TheFileIsReadAndFlagsWin) {
+  Scratch scratch;
+  std::ofstream(scratch.Path("node.json")) << R"({"name": "from-file", "lanes": 3})";
+  const Finished end = Process({CISTERN_SERVER, "--config=" + scratch.Path("node.json"),
+                                "--lanes=5", "--check_config"},
+                               scratch.Path("server"))
+                           .Wait();
+  EXPECT_EQ(end.exit_code, 0) << end.err;
+  const auto json = nlohmann::json::parse(end.out);
+  EXPECT_EQ(json.at("name"), "from-file");
+  EXPECT_EQ(json.at("lanes"), "5");
+}
+
+TEST(NodeIntegrationTest, HelpTeachesAndVersionIsTold) {
+  Scratch scratch;
+  const Finished help = Process({CISTERN_SERVER, "--help"}, scratch.Path("help")).Wait();
+  EXPECT_EQ(help.exit_code, 0);
+  EXPECT_THAT(help.out, testing::AllOf(HasSubstr("--disk_path=/var/lib/cistern"),
+                                       HasSubstr("--pool_bytes=1GiB"), HasSubstr("Exit code")));
+  const Finished version = Process({CISTERN_SERVER, "--version"}, scratch.Path("version")).Wait();
+  EXPECT_EQ(version.exit_code, 0);
+  EXPECT_THAT(version.out, testing::StartsWith("cistern-server "));
+}
+
+TEST(NodeIntegrationTest, ASegmentThatNeverFitsIsSaidSo) {
+  NodeUnderTest node({"--pool_bytes=1MiB"});
+  node.Start();
+  Worker worker(node.unix_address());
+  const auto reserved = worker.Reserve(TestSegment(1, 16 * 20));
+  ASSERT_TRUE(reserved.ok()) << reserved.status();
+  EXPECT_EQ(reserved->outcome, transport::ReserveOutcome::kTooLarge);
+  EXPECT_EQ(worker.Publish(TestSegment(2)), absl::OkStatus());
+}
+
+TEST(NodeIntegrationTest, GarbageOnTheSocketIsCountedAndHarmsNobody) {
+  NodeUnderTest node({});
+  node.Start();
+  Worker worker(node.unix_address());
+  ASSERT_TRUE(worker.Publish(TestSegment(1)).ok());
+  for (const std::string& garbage :
+       {std::string(4096, '\xff'), std::string("GET / HTTP/1.1\r\n\r\n"), std::string(64, '\0')}) {
+    const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    sockaddr_un address{.sun_family = AF_UNIX};
+    node.socket().copy(address.sun_path, sizeof(address.sun_path) - 1);
+    ASSERT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    EXPECT_EQ(send(fd, garbage.data(), garbage.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(garbage.size()));
+    shutdown(fd, SHUT_WR);
+    char buffer[256];
+    while (recv(fd, buffer, sizeof(buffer), 0) > 0) {
+    }
+    close(fd);
+  }
+  EXPECT_GE(node.Status().at("calls").at("bad_messages"), 1);
+  EXPECT_EQ(worker.Verify(TestSegment(1)), absl::OkStatus());
+}
+
+TEST(NodeIntegrationTest, ACallInProgressIsAnsweredWhenTheNodeStops) {
+  NodeUnderTest node({"--pool_bytes=1MiB", "--drain_timeout=0s"});
+  node.Start();
+  Worker holder(node.unix_address()), waiter(node.unix_address());
+  ASSERT_EQ(holder.Reserve(TestSegment(1, 16 * 16))->outcome, transport::ReserveOutcome::kReserved);
+  absl::StatusOr<transport::ReserveResult> waited = absl::UnknownError("not answered");
+  std::thread waiting([&] { waited = waiter.Reserve(TestSegment(2)); });
+  Await("the reservation to wait", [&] { return node.Status().at("waiting").at("for_room") == 1; });
+  EXPECT_EQ(node.Stop(SIGTERM).exit_code, 0);
+  waiting.join();
+  if (waited.ok()) {
+    EXPECT_EQ(waited->outcome, transport::ReserveOutcome::kNoRoom);
+  } else {
+    EXPECT_EQ(waited.status().code(), absl::StatusCode::kUnavailable);
+  }
+}
+
+TEST(NodeIntegrationTest, ASecondSignalStopsAtOnce) {
+  NodeUnderTest node({"--pool_bytes=1MiB", "--drain_timeout=50s"});
+  node.Start();
+  Worker holder(node.unix_address()), waiter(node.unix_address());
+  ASSERT_EQ(holder.Reserve(TestSegment(1, 16 * 16))->outcome, transport::ReserveOutcome::kReserved);
+  std::thread waiting([&] { EXPECT_FALSE(waiter.Reserve(TestSegment(2)).ok()); });
+  Await("the reservation to wait", [&] { return node.Status().at("waiting").at("for_room") == 1; });
+  node.process().Signal(SIGTERM);
+  Await("the stop to begin",
+        [&] { return node.process().Err().find("stopping") != std::string::npos; });
+  EXPECT_EQ(node.Stop(SIGINT).exit_code, 130);
+  waiting.join();
+}
+
+TEST(NodeIntegrationTest, AFullDiskLosesNothingThatWasCommitted) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root to mount a small file system";
+  Scratch scratch;
+  const std::string disk = scratch.Path("small");
+  std::filesystem::create_directory(disk);
+  if (mount("tmpfs", disk.c_str(), "tmpfs", 0, "size=24m") != 0)
+    GTEST_SKIP() << "cannot mount: " << strerror(errno);
+  {
+    NodeUnderTest node({"--disk_path=" + disk + "/d"});
+    node.Start();
+    Worker worker(node.unix_address());
+    for (uint32_t i = 1; i <= 200; ++i)  // 50 MiB: more than the disk takes, less than memory
+      ASSERT_EQ(worker.Publish(TestSegment(i, 64)), absl::OkStatus()) << i;
+    const Finished flush = node.Cli({"flush", "--deadline", "60s"});
+    EXPECT_EQ(flush.exit_code, 4) << flush.out << flush.err;
+    EXPECT_THAT(flush.out, HasSubstr("still in memory only"));
+    for (uint32_t i = 1; i <= 200; ++i)
+      EXPECT_EQ(worker.Verify(TestSegment(i, 64)), absl::OkStatus()) << i;
+    const auto on_disk = node.Status().at("disk").at("records").get<uint64_t>();
+    EXPECT_GT(on_disk, 0u);
+    EXPECT_LT(on_disk, 200u);
+    EXPECT_EQ(node.CliJson({"verify", "--deadline", "60s"}).at("wrong").size(), 0u);
+
+    EXPECT_EQ(node.Stop(SIGKILL).signal, SIGKILL);
+    node.Start();
+    Worker again(node.unix_address());
+    uint64_t served = 0;
+    for (uint32_t i = 1; i <= 200; ++i) {
+      if (again.WhereIs(TestSegment(i, 64)) == Where::kMiss) continue;
+      EXPECT_EQ(again.Verify(TestSegment(i, 64)), absl::OkStatus()) << i;
+      ++served;
+    }
+    EXPECT_EQ(served, on_disk);
+  }
+  EXPECT_EQ(umount2(disk.c_str(), MNT_DETACH), 0);
+}
+
+}  // namespace
+}  // namespace cistern::cacheserver
