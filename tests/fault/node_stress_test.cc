@@ -17,7 +17,7 @@ namespace cistern::cacheserver {
 namespace {
 
 constexpr int kWorkers = 4;
-constexpr int kSteps = 120;
+constexpr int kSteps = 300;
 constexpr uint32_t kTexts = 60;
 
 uint32_t Seed() {

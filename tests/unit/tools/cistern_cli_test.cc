@@ -33,7 +33,7 @@ TEST(RenderTest, AListingIsATable) {
     "context": "c1", "model": "m", "model_name": "test/model", "tenant": "0", "tokens": 1280,
     "bytes": 3145728, "where": "disk", "pinned": true, "leases": 0, "value": 1.5}], "next": 7})");
   ASSERT_TRUE(text.ok()) << text.status();
-  EXPECT_THAT(*text, HasSubstr("test/model    1,280  3.0 MiB  disk        0  yes"));
+  EXPECT_THAT(*text, HasSubstr("test/model   1,280  3.00 MiB  disk        0  yes"));
   EXPECT_THAT(*text, HasSubstr("raise --limit"));
   EXPECT_EQ(*RenderList(R"({"objects": [], "next": 0})"), "no objects\n");
 }
@@ -50,7 +50,7 @@ TEST(RenderTest, CountsAreInWords) {
 TEST(RenderTest, AFlushThatLeftSomethingSaysWhy) {
   EXPECT_EQ(*RenderFlush(R"({"flushed_objects": 2, "flushed_bytes": 2048, "failures": 1,
                              "dirty_bytes_left": 1024, "error": "disk full"})"),
-            "wrote 2 objects (2.0 KiB) to disk\n1.0 KiB are still in memory only: disk full\n");
+            "wrote 2 objects (2.00 KiB) to disk\n1.00 KiB are still in memory only: disk full\n");
 }
 
 TEST(RenderTest, VerifyListsWhatIsWrong) {
