@@ -130,7 +130,7 @@ absl::Status ApplyConfigText(NodeConfig& config, absl::string_view text, absl::s
   for (const auto& [name, value] : json.items()) {
     absl::StatusOr<std::string> as_text = ValueText(value);
     absl::Status status = as_text.ok() ? SetConfigField(config, name, *as_text)
-                                       : Wrong(name, value.dump(), as_text.status().message());
+                                       : Wrong(name, value.type_name(), as_text.status().message());
     if (!status.ok())
       complaints.Add(absl::InvalidArgumentError(absl::StrCat(source, ": ", status.message())));
   }
