@@ -68,67 +68,147 @@ uint32_t CommonSuffix(std::span<const base::TokenId> a, std::span<const base::To
                                a.rbegin());
 }
 
+// Which of the described segments follow which, where they were computed. Made when first asked
+// for.
+class Relations {
+ public:
+  explicit Relations(const FindReply& reply) : reply_(reply) {}
+
+  template <typename Each>
+  void ForEachAfter(uint32_t object, Each each) {
+    Make();
+    const auto [first, last] = by_parent_.equal_range(Header(object).context);
+    for (auto it = first; it != last; ++it) each(it->second);
+  }
+  template <typename Each>
+  void ForEachBefore(uint32_t object, Each each) {
+    Make();
+    const auto [first, last] = by_context_.equal_range(Header(object).parent_context);
+    for (auto it = first; it != last; ++it) each(it->second);
+  }
+  const base::ObjectHeader& Header(uint32_t object) const { return reply_.objects[object].header; }
+
+ private:
+  void Make() {
+    if (made_) return;
+    made_ = true;
+    for (uint32_t i = 0; i < reply_.objects.size(); ++i) {
+      by_parent_.emplace(Header(i).parent_context, i);
+      by_context_.emplace(Header(i).context, i);
+    }
+  }
+
+  const FindReply& reply_;
+  bool made_ = false;
+  std::multimap<base::Key, uint32_t> by_parent_, by_context_;
+};
+
 // One gap: its left edge moves right over prefixes, its right edge moves left over suffixes.
 class Gap {
  public:
-  Gap(const MatchInput& input, uint32_t begin, uint32_t end)
-      : input_(input), left_(begin), right_(end), begin_(begin), end_(end) {}
+  Gap(const MatchInput& input, Relations* relations, uint32_t begin, uint32_t end)
+      : input_(input), relations_(*relations), left_(begin), right_(end) {}
 
+  // A segment that may begin at the left edge, where the prompt's context is `context`.
   void ExtendRight(const Neighbour& neighbour, const base::Key& context) {
-    const base::ObjectHeader& header = Header(neighbour);
-    const bool own = header.parent_context == context && header.base_position == begin_;
-    const uint32_t common = CommonPrefix(header.tokens, input_.prompt.Tokens(begin_, right_));
-    Piece piece{begin_, begin_ + common, neighbour.object, 0,
-                QualityOf(own, neighbour.match, neighbour.lineage, header)};
-    if (Usable(piece, header)) prefixes_.push_back(piece);
+    const base::ObjectHeader& header = relations_.Header(neighbour.object);
+    const bool own = header.parent_context == context && header.base_position == left_;
+    AddPrefix(neighbour.object, QualityOf(own, neighbour.match, neighbour.lineage, header));
   }
 
+  // A segment that may end at the right edge.
   void ExtendLeft(const Neighbour& neighbour, const base::Key& context) {
-    const base::ObjectHeader& header = Header(neighbour);
+    const base::ObjectHeader& header = relations_.Header(neighbour.object);
     const bool own =
-        header.context == context && header.base_position + header.num_tokens() == end_;
-    const uint32_t common = CommonSuffix(header.tokens, input_.prompt.Tokens(begin_, end_));
-    Piece piece{end_ - common, end_, neighbour.object, header.num_tokens() - common,
-                QualityOf(own, neighbour.match, neighbour.lineage, header)};
-    if (Usable(piece, header)) suffixes_.push_back(piece);
+        header.context == context && header.base_position + header.num_tokens() == right_;
+    AddSuffix(neighbour.object, QualityOf(own, neighbour.match, neighbour.lineage, header));
   }
 
-  // Best quality first, longest first; each adds what those before it did not reach.
+  // Best quality first, longest first; each adds what those before it did not reach. When a segment
+  // is used to its end (or from its beginning), the gap may go on with what comes after (or before)
+  // it.
   void AppendTo(Pieces* pieces) {
-    const auto better = [](const Piece& a, const Piece& b) {
-      if (a.quality != b.quality) return a.quality > b.quality;
-      return a.num_tokens() > b.num_tokens();
-    };
-    std::stable_sort(prefixes_.begin(), prefixes_.end(), better);
-    std::stable_sort(suffixes_.begin(), suffixes_.end(), better);
-    for (Piece piece : prefixes_) {
-      if (piece.end <= left_) continue;
-      piece.CutHead(left_ - piece.begin);
-      left_ = piece.end;
-      pieces->push_back(piece);
+    for (TakePrefixes(pieces); !prefixes_.empty() && left_ < right_; TakePrefixes(pieces)) {
     }
     Pieces from_right;
-    for (Piece piece : suffixes_) {
-      piece.end = std::min(piece.end, right_);
-      if (piece.begin < left_) piece.CutHead(left_ - piece.begin);
-      if (piece.begin >= piece.end) continue;
-      right_ = piece.begin;
-      from_right.push_back(piece);
+    for (TakeSuffixes(&from_right); !suffixes_.empty() && left_ < right_;
+         TakeSuffixes(&from_right)) {
     }
     pieces->insert(pieces->end(), from_right.rbegin(), from_right.rend());
   }
 
  private:
-  bool Usable(const Piece& piece, const base::ObjectHeader& header) const {
-    return Acceptable(piece.quality, input_) && WorthAPart(piece, header, input_);
+  void AddPrefix(uint32_t object, Quality quality) {
+    const base::ObjectHeader& header = relations_.Header(object);
+    const uint32_t common = CommonPrefix(header.tokens, input_.prompt.Tokens(left_, right_));
+    const Piece piece{left_, left_ + common, object, 0, quality};
+    if (Usable(piece, header)) prefixes_.push_back(piece);
   }
-  const base::ObjectHeader& Header(const Neighbour& neighbour) const {
-    return input_.reply.objects[neighbour.object].header;
+
+  void AddSuffix(uint32_t object, Quality quality) {
+    const base::ObjectHeader& header = relations_.Header(object);
+    const uint32_t common = CommonSuffix(header.tokens, input_.prompt.Tokens(left_, right_));
+    const Piece piece{right_ - common, right_, object, header.num_tokens() - common, quality};
+    if (Usable(piece, header)) suffixes_.push_back(piece);
+  }
+
+  bool Usable(const Piece& piece, const base::ObjectHeader& header) const {
+    return piece.num_tokens() > 0 && Acceptable(piece.quality, input_) &&
+           WorthAPart(piece, header, input_);
+  }
+
+  static bool Better(const Piece& a, const Piece& b) {
+    if (a.quality != b.quality) return a.quality > b.quality;
+    return a.num_tokens() > b.num_tokens();
+  }
+
+  // Leaves in prefixes_ what may follow the new left edge.
+  void TakePrefixes(Pieces* pieces) {
+    Pieces candidates = std::exchange(prefixes_, {});
+    std::stable_sort(candidates.begin(), candidates.end(), Better);
+    const uint32_t begin = left_;
+    for (Piece piece : candidates) {
+      if (piece.end <= left_) continue;
+      piece.CutHead(left_ - begin);
+      left_ = piece.end;
+      pieces->push_back(piece);
+    }
+    if (left_ == begin) return;
+    const Piece& last = pieces->back();
+    const base::ObjectHeader& used = relations_.Header(last.object);
+    if (last.first_token + last.num_tokens() != used.num_tokens()) return;
+    relations_.ForEachAfter(last.object, [&](uint32_t object) {
+      const base::ObjectHeader& header = relations_.Header(object);
+      // Contexts chain: what follows a segment of this very place, where it was computed, is of
+      // this place too.
+      const bool own = !last.moved() && header.base_position == left_;
+      AddPrefix(object, QualityOf(own, transport::Match::kContent, header.lineage, header));
+    });
+  }
+
+  // Leaves in suffixes_ what may precede the new right edge.
+  void TakeSuffixes(Pieces* from_right) {
+    Pieces candidates = std::exchange(suffixes_, {});
+    std::stable_sort(candidates.begin(), candidates.end(), Better);
+    const uint32_t end = right_;
+    for (Piece piece : candidates) {
+      piece.end = std::min(piece.end, right_);
+      if (piece.begin < left_) piece.CutHead(left_ - piece.begin);  // a prefix has it already
+      if (piece.begin >= piece.end) continue;
+      right_ = piece.begin;
+      from_right->push_back(piece);
+    }
+    if (right_ == end || from_right->back().first_token != 0) return;
+    relations_.ForEachBefore(from_right->back().object, [&](uint32_t object) {
+      const base::ObjectHeader& header = relations_.Header(object);
+      AddSuffix(object,
+                QualityOf(/*own=*/false, transport::Match::kContent, header.lineage, header));
+    });
   }
 
   const MatchInput& input_;
+  Relations& relations_;
   uint32_t left_, right_;
-  const uint32_t begin_, end_;
   Pieces prefixes_, suffixes_;
 };
 
@@ -188,10 +268,11 @@ Pieces FillGaps(const MatchInput& input, const Pieces& pieces) {
     if (!n.after) return input.prompt.chunks[n.item].parent_context;
     return n.item < 0 ? input.model.keys().ContextSeed() : input.prompt.chunks[n.item].context;
   };
+  Relations relations(input.reply);
   Pieces filled;
   const auto fill = [&](uint32_t begin, uint32_t end) {
     if (begin == end) return;
-    Gap gap(input, begin, end);
+    Gap gap(input, &relations, begin, end);
     const auto [after, after_end] = at_edge.equal_range({begin, true});
     for (auto it = after; it != after_end; ++it) {
       gap.ExtendRight(*it->second, context_at(*it->second));

@@ -80,7 +80,9 @@ class Builder {
     const base::Key context =
         end == chunk.end ? chunk.context : base::KeySpace::Context(parent, content);
     AddSegment(begin, end, parent, content, context,
-               in_.has_pre_rope ? RotaryEncoding::kUnrotated : RotaryEncoding::kRotated);
+               in_.model.position_free() || (in_.model.spec().movable() && in_.has_pre_rope)
+                   ? RotaryEncoding::kUnrotated
+                   : RotaryEncoding::kRotated);
   }
 
   void AddSegment(uint32_t begin, uint32_t end, const base::Key& parent, const base::Key& content,

@@ -8,7 +8,7 @@
 namespace cistern::client {
 
 absl::Duration Session::CallDeadline(absl::Time until) const {
-  return std::clamp(until - absl::Now(), absl::Milliseconds(1), call_deadline_);
+  return std::max(absl::Milliseconds(1), std::min(until - absl::Now(), call_deadline_));
 }
 
 absl::Status Session::Introduce(const Model& model, absl::Time until) {

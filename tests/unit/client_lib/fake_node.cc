@@ -1,6 +1,7 @@
 #include "tests/unit/client_lib/fake_node.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -56,22 +57,23 @@ class Cursor {
 
 }  // namespace
 
-FakeNode::FakeNode(const FakeNodeOptions& options) : options_(options) {
+FakeNode::FakeNode(const FakeNodeOptions& options) : options_(options), arena_(nullptr, std::free) {
   const uint64_t table = sizeof(base::ArenaHeader);
   const uint64_t slabs = (table + options.num_pages * 4 + 4095) / 4096 * 4096;
-  arena_.resize(slabs + options.num_pages * options.model.page_bytes());
+  arena_bytes_ = slabs + options.num_pages * options.model.page_bytes();
+  arena_.reset(static_cast<std::byte*>(std::calloc(1, arena_bytes_)));
   base::ArenaHeader header{base::kArenaMagic,
                            base::kArenaVersion,
                            options.num_pages,
                            options.incarnation,
-                           arena_.size(),
+                           arena_bytes_,
                            table,
                            slabs};
-  std::memcpy(arena_.data(), &header, sizeof(header));
+  std::memcpy(arena_.get(), &header, sizeof(header));
   for (uint32_t i = options.num_pages; i > 0; --i) free_pages_.push_back(i - 1);
   hello_.node_name = "fake";
   hello_.incarnation = options.incarnation;
-  hello_.arena_bytes = options.mapped ? arena_.size() : 0;
+  hello_.arena_bytes = options.mapped ? arena_bytes_ : 0;
 }
 
 std::unique_ptr<transport::Link> FakeNode::Connect() {
@@ -99,6 +101,18 @@ std::map<ObjectId, FakeNode::Stored> FakeNode::objects() {
   return committed;
 }
 
+std::vector<std::byte> FakeNode::StoredRow(ObjectId id, uint32_t layer, uint32_t token) {
+  base::MutexLock lock(&mutex_);
+  Stored& stored = objects_.at(id);
+  const uint64_t row_bytes = options_.model.row_bytes;
+  const uint64_t in_page = (uint64_t{layer} * kPageTokens + token % kPageTokens) * row_bytes;
+  const uint64_t page = token / kPageTokens;
+  const std::byte* row = stored.blocks.empty()
+                             ? stored.disk.data() + page * options_.model.page_bytes() + in_page
+                             : Row(stored, layer, token);
+  return {row, row + row_bytes};
+}
+
 size_t FakeNode::num_leases() {
   base::MutexLock lock(&mutex_);
   return leases_.size();
@@ -123,18 +137,18 @@ std::vector<base::BlockRef> FakeNode::Allocate(uint32_t tokens) {
   }
   std::vector<base::BlockRef> blocks;
   if (free_pages_.size() < need) return blocks;
-  const auto* header = reinterpret_cast<const base::ArenaHeader*>(arena_.data());
+  const auto* header = reinterpret_cast<const base::ArenaHeader*>(arena_.get());
   for (uint32_t i = 0; i < need; ++i) {
     const uint32_t page = free_pages_.back();
     free_pages_.pop_back();
-    blocks.push_back({page, base::ReadGeneration(arena_.data(), page),
+    blocks.push_back({page, base::ReadGeneration(arena_.get(), page),
                       header->slabs_offset + page * options_.model.page_bytes()});
   }
   return blocks;
 }
 
 void FakeNode::Free(std::vector<base::BlockRef>* blocks) {
-  auto* table = reinterpret_cast<uint32_t*>(arena_.data() + sizeof(base::ArenaHeader));
+  auto* table = reinterpret_cast<uint32_t*>(arena_.get() + sizeof(base::ArenaHeader));
   for (const base::BlockRef& block : *blocks) {
     __atomic_add_fetch(&table[block.handle], 1, __ATOMIC_RELEASE);
     free_pages_.push_back(block.handle);
@@ -187,7 +201,7 @@ void FakeNode::Drop(ObjectId id) {
 
 void FakeNode::ReuseBlocks(ObjectId id) {
   base::MutexLock lock(&mutex_);
-  auto* table = reinterpret_cast<uint32_t*>(arena_.data() + sizeof(base::ArenaHeader));
+  auto* table = reinterpret_cast<uint32_t*>(arena_.get() + sizeof(base::ArenaHeader));
   for (const base::BlockRef& block : objects_.at(id).blocks) {
     __atomic_add_fetch(&table[block.handle], 1, __ATOMIC_RELEASE);
   }
@@ -199,7 +213,7 @@ void FakeNode::ChangeTokens(ObjectId id, const std::vector<base::TokenId>& token
 }
 
 void FakeNode::SetIncarnation(uint64_t incarnation) {
-  auto* header = reinterpret_cast<base::ArenaHeader*>(arena_.data());
+  auto* header = reinterpret_cast<base::ArenaHeader*>(arena_.get());
   __atomic_store_n(&header->incarnation, incarnation, __ATOMIC_RELEASE);
 }
 

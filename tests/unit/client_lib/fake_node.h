@@ -36,7 +36,6 @@ struct FakeNodeOptions {
   base::ModelSpec model;  // the pages' size
   uint32_t num_pages = 4096;
   bool mapped = true;
-  uint32_t variants = 4;  // of one content; the oldest goes
   uint64_t incarnation = 77;
 };
 
@@ -74,6 +73,7 @@ class FakeNode : public std::enable_shared_from_this<FakeNode> {
     std::set<uint32_t> layers_written;
   };
   std::map<ObjectId, Stored> objects();  // committed ones
+  std::vector<std::byte> StoredRow(ObjectId id, uint32_t layer, uint32_t token);
   size_t num_leases();
   size_t num_reservations();
   uint64_t calls(size_t request_index);
@@ -99,7 +99,7 @@ class FakeNode : public std::enable_shared_from_this<FakeNode> {
   void SetHeld();
   uint64_t killed() const { return killed_; }
   const transport::HelloReply& hello() const { return hello_; }
-  const std::byte* arena() const { return options_.mapped ? arena_.data() : nullptr; }
+  const std::byte* arena() const { return options_.mapped ? arena_.get() : nullptr; }
 
  private:
   struct Hit {
@@ -132,7 +132,7 @@ class FakeNode : public std::enable_shared_from_this<FakeNode> {
   std::vector<base::BlockRef> Allocate(uint32_t tokens);
   void Free(std::vector<base::BlockRef>* blocks);
   bool Demote(Stored* stored);
-  std::byte* Page(const base::BlockRef& block) { return arena_.data() + block.offset; }
+  std::byte* Page(const base::BlockRef& block) { return arena_.get() + block.offset; }
   std::byte* Row(const Stored& stored, uint32_t layer, uint32_t token);
   LeaseId NewLease(ObjectId id);
 
@@ -140,7 +140,8 @@ class FakeNode : public std::enable_shared_from_this<FakeNode> {
   transport::HelloReply hello_;
   base::Mutex mutex_;
   base::CondVar changed_;
-  std::vector<std::byte> arena_;
+  uint64_t arena_bytes_ = 0;
+  std::unique_ptr<std::byte, void (*)(void*)> arena_;  // calloc's: pages are made when touched
   std::vector<uint32_t> free_pages_;
   std::map<ObjectId, Stored> objects_;
   std::map<base::Key, std::vector<ObjectId>> by_content_;
