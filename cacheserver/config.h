@@ -25,7 +25,7 @@ struct NodeConfig {
   std::string unix_socket = "/run/cistern/node.sock";
   std::string ucx_address;
   bool allow_mapping = true;        // same host: workers may map the memory, read-only
-  bool admin_over_network = false;  // evict, pin, verify and flush from other hosts, too
+  bool admin_over_network = false;  // ls, inspect, evict ... from other hosts, too
   uint32_t lanes = 2;
 
   // Memory

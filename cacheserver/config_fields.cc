@@ -121,9 +121,10 @@ const std::vector<ConfigField>& ConfigFields() {
       FIELD(allow_mapping,
             "workers on this host may map the node's memory read-only and read in place; false: "
             "everybody is served by copy"),
-      FIELD(admin_over_network,
-            "evict, pin, verify and flush are accepted from other hosts, not only from the unix "
-            "socket"),
+      FIELD(
+          admin_over_network,
+          "ls, inspect, evict, pin, verify and flush are answered to other hosts, too, not only on "
+          "the unix socket"),
       FIELD(lanes, "threads that serve connections"),
       SIZE_FIELD(pool_bytes, "memory for cached objects"),
       FIELD(huge_pages, "ask for huge pages where the kernel has them"),

@@ -106,6 +106,17 @@ void Demoter::Serve(FlushRequest request) {
   request.done(report);
 }
 
+void Demoter::DeleteDropped(std::vector<storage::RecordKey> drops) {
+  drops.insert(drops.end(), undeleted_.begin(), undeleted_.end());
+  undeleted_.clear();
+  if (drops.empty()) return;
+  if (absl::Status deleted = parts_.disk->Delete(drops); !deleted.ok()) {
+    parts_.log->Error("records could not be deleted; they are tried again",
+                      {{"records", drops.size()}, {"error", deleted}});
+    undeleted_ = std::move(drops);
+  }
+}
+
 Demoter::BatchResult Demoter::Batch(bool only_above_watermark) {
   std::vector<storage::RecordKey> drops;
   std::vector<Demotion> demotions;
@@ -113,11 +124,11 @@ Demoter::BatchResult Demoter::Batch(bool only_above_watermark) {
     drops = store.TakeRecordDrops();
     demotions = store.TakeDemotions(options_.batch_bytes, only_above_watermark);
   });
-  if (!drops.empty()) {
-    if (absl::Status deleted = parts_.disk->Delete(drops); !deleted.ok())
-      parts_.log->Error("records could not be deleted",
-                        {{"records", drops.size()}, {"error", deleted}});
+  // Their new records take the place of old ones that could not be deleted.
+  for (const Demotion& demotion : demotions) {
+    std::erase(undeleted_, storage::RecordKey{demotion.header.content, demotion.header.context});
   }
+  DeleteDropped(std::move(drops));
   BatchResult result;
   result.taken = demotions.size();
   if (demotions.empty()) return result;

@@ -97,7 +97,11 @@ class Demoter {
   void TrimIfBounded();
   std::vector<absl::Status> Write(const std::vector<storage::Demotion>& demotions);
 
+  // Deletes the records of dropped objects; what fails is tried again with the next batch.
+  void DeleteDropped(std::vector<storage::RecordKey> drops);
+
   const DemoterOptions options_;
+  std::vector<storage::RecordKey> undeleted_;  // the demoter's thread only
   Parts parts_;
   base::Mutex mutex_;
   base::CondVar changed_;

@@ -130,7 +130,11 @@ void Sessions::EndRead(Store& store, Id id, const std::vector<storage::LeaseId>&
 }
 
 uint64_t Sessions::Expire(Store& store, absl::Time now, absl::Duration max_age) {
-  uint64_t expired = store.ExpireLeases(now, max_age);
+  uint64_t expired =
+      store.ExpireLeases(now, max_age, [&](storage::SessionId session, storage::LeaseId lease) {
+        const auto it = sessions_.find(session);
+        return it != sessions_.end() && it->second.reads.contains(lease);
+      });
   for (auto& [id, session] : sessions_) {
     const Id session_id = id;
     if (expired > 0) {

@@ -74,7 +74,8 @@ class Sessions {
                                                     const std::vector<storage::LeaseId>& leases);
   void EndRead(storage::Store& store, Id id, const std::vector<storage::LeaseId>& leases);
 
-  // Takes back leases and reservations that are older than `max_age`; returns how many. A worker
+  // Takes back leases and reservations that are older than `max_age`, but for what is being read
+  // out; returns how many. A worker
   // that gave up on a call does not know what it was given.
   uint64_t Expire(storage::Store& store, absl::Time now, absl::Duration max_age);
 

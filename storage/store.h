@@ -207,8 +207,11 @@ class Store {
   // Aborts its reservations and releases its leases. A session that is unknown is no error.
   void CloseSession(SessionId session);
   // Releases leases older than `max_age` whoever holds them (a stopped worker); generations keep
-  // its reads safe.
-  uint64_t ExpireLeases(absl::Time now, absl::Duration max_age);
+  // its reads in place safe. Those for which `keep` answers true stay: their bytes are on their
+  // way.
+  uint64_t ExpireLeases(
+      absl::Time now, absl::Duration max_age,
+      absl::FunctionRef<bool(SessionId, LeaseId)> keep = [](SessionId, LeaseId) { return false; });
 
   // ---- The disk tier (has_disk)
   // Dirty objects to write, cheapest first, at most `max_bytes` of payload (one at least). With

@@ -193,14 +193,16 @@ void Store::CloseSession(SessionId session) {
   for (const LeaseId id : holdings.leases) s.EndLease(id);
 }
 
-uint64_t Store::ExpireLeases(absl::Time now, absl::Duration max_age) {
+uint64_t Store::ExpireLeases(absl::Time now, absl::Duration max_age,
+                             absl::FunctionRef<bool(SessionId, LeaseId)> keep) {
   Impl& s = *impl_;
-  uint64_t expired = 0;
-  while (!s.leases_by_age.empty() && now - s.leases_by_age.begin()->first > max_age) {
-    s.EndLease(s.leases_by_age.begin()->second);
-    ++expired;
+  std::vector<LeaseId> expired;
+  for (const auto& [since, id] : s.leases_by_age) {
+    if (now - since <= max_age) break;
+    if (!keep(s.leases.at(id).session, id)) expired.push_back(id);
   }
-  return expired;
+  for (const LeaseId id : expired) s.EndLease(id);
+  return expired.size();
 }
 
 }  // namespace cistern::storage

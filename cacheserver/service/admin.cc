@@ -11,14 +11,12 @@ namespace {
 using transport::AdminRequest;
 using transport::AdminVerb;
 
-bool Changes(AdminVerb verb) {
-  return verb != AdminVerb::kStatus && verb != AdminVerb::kModels && verb != AdminVerb::kList &&
-         verb != AdminVerb::kInspect;
-}
+// Figures about the node as a whole; everything else changes something or shows whose text is here.
+bool IsHarmless(AdminVerb verb) { return verb == AdminVerb::kStatus || verb == AdminVerb::kModels; }
 
 // Whoever can open the unix socket is trusted by its permissions; the network is not.
 absl::Status CheckAllowed(const Parts& parts, transport::SessionId session, AdminVerb verb) {
-  if (!Changes(verb) || parts.config->admin_over_network) return absl::OkStatus();
+  if (IsHarmless(verb) || parts.config->admin_over_network) return absl::OkStatus();
   const bool local = parts.store->With([&](storage::Store& store) {
     const transport::SessionInfo* info = parts.sessions->Info(store, session);
     return info != nullptr && !absl::StartsWith(info->peer, "ucx");

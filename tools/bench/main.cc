@@ -24,7 +24,8 @@ constexpr char kUsage[] = R"(cistern-bench: measure a Cistern node with whole wo
 Commands
   replay    plan, fetch, verify every row, compute the rest, publish; for every call of a trace
 
-`cistern-bench --help` lists every flag. Exit code: 0 all is well; 1 bad flags or no node; 2 rows did not match.)";
+`cistern-bench --help` lists every flag. Exit code: 0 all is well; 1 bad flags or no node; 2 rows did not match;
+3 calls to the node failed.)";
 
 }  // namespace
 

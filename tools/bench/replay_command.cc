@@ -135,7 +135,22 @@ absl::StatusOr<uint64_t> PoolBytes(const Trace& trace, const ReplayOptions& opti
   return std::min(wanted, physical / 3);
 }
 
+absl::Status CheckNodeFlags() {
+  const bool running = !absl::GetFlag(FLAGS_address).empty(),
+             embedded = absl::GetFlag(FLAGS_embedded);
+  if (running && embedded) {
+    return absl::InvalidArgumentError("choose one: --embedded or --address");
+  }
+  if (absl::GetFlag(FLAGS_kill_after) != 0 && (running || embedded)) {
+    return absl::InvalidArgumentError(
+        "--kill_after kills the node that the bench starts itself: leave out --address and "
+        "--embedded");
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Node> ReachNode(const Trace& trace, const ReplayOptions& options) {
+  CISTERN_RETURN_IF_ERROR(CheckNodeFlags());
   Node node;
   CISTERN_ASSIGN_OR_RETURN(const uint64_t pool, PoolBytes(trace, options));
   ClientOptions client{.name = "cistern-bench", .want_mapping = !absl::GetFlag(FLAGS_by_copy)};
@@ -243,6 +258,15 @@ int RunReplayCommand() {
                  "cistern-bench replay: %llu fetched rows were not what computing them gives\n",
                  static_cast<unsigned long long>(report->rows_mismatched));
     return 2;
+  }
+  const uint64_t failures =
+      report->failed_plans + report->failed_fetches + report->failed_publishes;
+  if (failures != 0 && absl::GetFlag(FLAGS_kill_after) == 0) {
+    std::fprintf(stderr,
+                 "cistern-bench replay: %llu calls to the node failed; what they should have "
+                 "brought was computed\n",
+                 static_cast<unsigned long long>(failures));
+    return 3;
   }
   return 0;
 }

@@ -197,6 +197,9 @@ TEST(ReplayTest, BadFlagsSayWhatToDo) {
               HasSubstr("/nonexistent/node.sock"));
   EXPECT_THAT(error_of("--workload repo --server /nonexistent/cistern-server"),
               HasSubstr("cistern-server"));
+  EXPECT_THAT(error_of("--workload repo --embedded --address unix:/tmp/x"),
+              HasSubstr("choose one"));
+  EXPECT_THAT(error_of("--workload repo --embedded --kill_after 1"), HasSubstr("--kill_after"));
   EXPECT_THAT(error_of("--workload repo --layers 2 --pool 64KiB"), HasSubstr("pool"));
 }
 

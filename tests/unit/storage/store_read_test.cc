@@ -197,6 +197,9 @@ TEST_F(StoreReadTest, OldLeasesExpireWhoeverHoldsThem) {
   const Lease young = MustAcquire(id, kOther);
   now_ += absl::Seconds(20);
   EXPECT_EQ(store_->ExpireLeases(now_, absl::Seconds(70)), 0u) << "not older than that";
+  EXPECT_EQ(store_->ExpireLeases(now_, absl::Seconds(60), [](SessionId, LeaseId) { return true; }),
+            0u)
+      << "what is being read out stays";
   EXPECT_EQ(store_->ExpireLeases(now_, absl::Seconds(60)), 1u);
   EXPECT_TRUE(absl::IsFailedPrecondition(store_->Release(kSession, old.id)));
   EXPECT_TRUE(store_->Release(kOther, young.id).ok());
