@@ -102,7 +102,7 @@ TEST(DiskKill, WhatWasAcknowledgedSurvives) {
     SCOPED_TRACE(round);
     Writer writer(directory.path() + "/tier", round);
     const uint64_t lines =
-        1 + random() % 200;  // the kill comes anywhere in what follows the last of them
+        1 + random() % 80;  // the kill comes anywhere in what follows the last of them
     for (uint64_t i = 0; i < lines; ++i) ASSERT_TRUE(writer.Next(&expected)) << "the writer failed";
     writer.Kill(&expected);
 

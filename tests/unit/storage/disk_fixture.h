@@ -2,8 +2,10 @@
 // from a seed.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <random>
@@ -22,9 +24,11 @@ namespace cistern::storage {
 
 class ScratchDirectory {
  public:
-  ScratchDirectory() {
-    const char* parent = std::getenv("TEST_TMPDIR");
-    std::string name = std::string(parent == nullptr ? "/tmp" : parent) + "/cistern_disk_XXXXXX";
+  // Below `parent`, or TEST_TMPDIR, or /tmp.
+  explicit ScratchDirectory(std::string parent = "") {
+    const char* preset = std::getenv("TEST_TMPDIR");
+    if (parent.empty()) parent = preset == nullptr ? "/tmp" : preset;
+    std::string name = parent + "/cistern_disk_XXXXXX";
     path_ = mkdtemp(name.data());
   }
   ~ScratchDirectory() {
@@ -41,9 +45,9 @@ class ScratchDirectory {
 inline std::vector<std::byte> PatternBytes(uint64_t seed, uint64_t bytes) {
   std::vector<std::byte> out(bytes);
   uint64_t state = seed * 0x9e3779b97f4a7c15 + 1;
-  for (uint64_t i = 0; i < bytes; ++i) {
-    if (i % 8 == 0) state = state * 6364136223846793005 + 1442695040888963407;
-    out[i] = static_cast<std::byte>(state >> (8 * (i % 8)));
+  for (uint64_t i = 0; i < bytes; i += sizeof(state)) {
+    state = state * 6364136223846793005 + 1442695040888963407;
+    std::memcpy(out.data() + i, &state, std::min<uint64_t>(sizeof(state), bytes - i));
   }
   return out;
 }
