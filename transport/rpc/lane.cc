@@ -41,10 +41,7 @@ absl::StatusOr<std::unique_ptr<Lane>> Lane::Start(absl::string_view name) {
   }
   std::unique_ptr<Lane> lane(new Lane(epoll_fd));
   const absl::Status watched = EpollAdd(epoll_fd, lane->mailbox_.fd(), EPOLLIN, kMailboxId);
-  if (!watched.ok()) {
-    lane->joined_ = true;
-    return watched;
-  }
+  if (!watched.ok()) return watched;
   lane->thread_ = std::thread([lane = lane.get()] { lane->Loop(); });
   pthread_setname_np(lane->thread_.native_handle(), std::string(name.substr(0, 15)).c_str());
   return lane;
@@ -57,11 +54,10 @@ Lane::~Lane() {
 
 void Lane::Stop() {
   base::MutexLock lock(&stop_mutex_);
-  if (joined_) return;
+  if (!thread_.joinable()) return;
   assert(!OnLaneThread());
   mailbox_.Close();
   thread_.join();
-  joined_ = true;
 }
 
 bool Lane::Post(Task task) { return mailbox_.Push(std::move(task)); }

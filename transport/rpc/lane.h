@@ -122,8 +122,7 @@ class Lane {
   base::Mailbox<Task> mailbox_;
   std::thread thread_;
   std::atomic<std::thread::id> thread_id_;
-  base::Mutex stop_mutex_;
-  bool joined_ ABSL_GUARDED_BY(stop_mutex_) = false;
+  base::Mutex stop_mutex_;  // two who stop at once
 
   // The lane's own.
   bool mail_waits_ = true;  // the mailbox is to be drained
