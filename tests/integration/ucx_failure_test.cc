@@ -359,7 +359,7 @@ class RoguePeer {
     admission_ = *KnockAt(ResolveHostPort(address, false)->front(), absl::Now() + absl::Seconds(5));
     lane_ = *Lane::Start("rogue");
     lane_->RunAndWait([&] {
-      worker_ = *UcxWorker::Create(*UcxContext::Create(), lane_.get());
+      worker_ = *UcxWorker::Create(*UcxContext::Create(AF_INET), lane_.get());
       connection_ = *worker_->Connect(admission_.address, events_);
     });
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <arpa/inet.h>
+#include <ifaddrs.h>
 #include <netinet/in.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -402,6 +403,50 @@ TEST_F(UcxTransportTest, NobodyThereIsUnavailableInTime) {
   EXPECT_TRUE(absl::IsUnavailable(silent.status())) << silent.status();
   EXPECT_LT(absl::Now() - silent_start, absl::Seconds(5));
   close(fd);
+}
+
+TEST_F(UcxTransportTest, NamesAreAddressesToo) {
+  for (const char* listen : {"localhost:0", "*:0"}) {
+    UcxTestService other;
+    auto server = StartServer({.ucx_address = listen}, &other);
+    ASSERT_TRUE(server.ok()) << listen << ": " << server.status();
+    const std::string bound = (*server)->ucx_address();
+    auto link = Connect("localhost" + bound.substr(bound.rfind(':')), {});
+    EXPECT_TRUE(link.ok()) << bound << ": " << link.status();
+  }
+  // Longer than a name can be, so that no resolver is asked.
+  const absl::Status unknown = Connect(std::string(70, 'a') + ":1", {}).status();
+  EXPECT_TRUE(absl::IsUnavailable(unknown)) << unknown;
+}
+
+// An address of this machine that is not for this machine only; bytes to it stay on the host.
+std::string GlobalIpv6() {
+  std::string found;
+  ifaddrs* all = nullptr;
+  if (getifaddrs(&all) != 0) return found;
+  for (const ifaddrs* one = all; one != nullptr && found.empty(); one = one->ifa_next) {
+    if (one->ifa_addr == nullptr || one->ifa_addr->sa_family != AF_INET6) continue;
+    const in6_addr& address = reinterpret_cast<const sockaddr_in6*>(one->ifa_addr)->sin6_addr;
+    if (IN6_IS_ADDR_LOOPBACK(&address) || IN6_IS_ADDR_LINKLOCAL(&address)) continue;
+    char text[INET6_ADDRSTRLEN];
+    found = inet_ntop(AF_INET6, &address, text, sizeof(text));
+  }
+  freeifaddrs(all);
+  return found;
+}
+
+TEST_F(UcxTransportTest, Ipv6) {
+  const std::string host = GlobalIpv6();
+  if (host.empty()) GTEST_SKIP() << "this machine has no IPv6 address that UCX can use";
+  UcxTestService other;
+  auto server = StartServer({.ucx_address = absl::StrCat("[", host, "]:0")}, &other);
+  ASSERT_TRUE(server.ok()) << server.status();
+  auto link = Connect((*server)->ucx_address(), {});
+  ASSERT_TRUE(link.ok()) << link.status();
+  link_ = *std::move(link);
+  EXPECT_TRUE(Fetch(2 << 20, 0, 3).ok());
+  EXPECT_TRUE(Publish(2 << 20, 0, 3).ok());
+  link_.reset();
 }
 
 TEST_F(UcxTransportTest, IdleLinkAndNodeUseNoCpu) {

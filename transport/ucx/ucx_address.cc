@@ -50,12 +50,22 @@ absl::StatusOr<std::vector<SocketAddress>> ResolveHostPort(absl::string_view hos
   }
   std::vector<SocketAddress> addresses;
   for (const addrinfo* entry = found; entry != nullptr; entry = entry->ai_next) {
-    SocketAddress& address = addresses.emplace_back();
+    SocketAddress address;
     memcpy(&address.storage, entry->ai_addr, entry->ai_addrlen);
     address.bytes = entry->ai_addrlen;
+    if (UcxCanUse(address.storage)) addresses.push_back(address);
   }
   freeaddrinfo(found);
-  return addresses;
+  if (!addresses.empty()) return addresses;
+  return absl::InvalidArgumentError(
+      absl::StrCat("UCX cannot use ", host_port, ", an IPv6 address of this machine or link only; ",
+                   "write 127.0.0.1, or an address that others can reach"));
+}
+
+bool UcxCanUse(const sockaddr_storage& storage) {
+  if (storage.ss_family != AF_INET6) return true;
+  const in6_addr& address = reinterpret_cast<const sockaddr_in6&>(storage).sin6_addr;
+  return !IN6_IS_ADDR_LOOPBACK(&address) && !IN6_IS_ADDR_LINKLOCAL(&address);
 }
 
 uint16_t GetPort(const sockaddr_storage& storage) {

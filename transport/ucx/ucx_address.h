@@ -2,7 +2,9 @@
 // addresses.
 //
 // Thread   any; a name that is not a number is looked up, which may take as long as the resolver
-// Errors   InvalidArgument for what is not host:port, Unavailable for a name that nobody knows
+// Errors   InvalidArgument for what is not host:port, and for addresses where UCX cannot work
+// (IPv6's
+//          loopback and link-local ones); Unavailable for a name that nobody knows
 #pragma once
 
 #include <cstdint>
@@ -27,6 +29,10 @@ struct SocketAddress {
 // "*" is any).
 absl::StatusOr<std::vector<SocketAddress>> ResolveHostPort(absl::string_view host_port,
                                                            bool passive);
+
+// UCX passes over ::1 and fe80:: when it looks at a machine's addresses, and then reads outside of
+// its memory when a connection comes by one (1.13).
+bool UcxCanUse(const sockaddr_storage& storage);
 
 uint16_t GetPort(const sockaddr_storage& storage);
 void SetPort(SocketAddress& address, uint16_t port);

@@ -89,7 +89,7 @@ class UcxConnection : public std::enable_shared_from_this<UcxConnection> {
 
   static constexpr absl::Duration kFlushPatience = absl::Milliseconds(500);
   // Of a peer's long messages that wait for their payloads, and payloads for their messages.
-  static constexpr size_t kMaxHalves = 1024;
+  static constexpr size_t kMaxHalves = 4096;
 
   // A payload, or a long message, as UCX hands it over.
   struct Data {

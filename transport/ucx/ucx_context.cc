@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "ucs/debug/log_def.h"
 
+#include "base/status_macros.h"
 #include "transport/ucx/ucx_status.h"
 
 namespace cistern::transport {
@@ -50,25 +51,29 @@ void RedirectLog() {
   });
 }
 
-absl::Status ApplySettings(ucp_config_t* config) {
+absl::Status Apply(const Setting& setting, ucp_config_t* config) {
+  return UcxStatus(ucp_config_modify(config, setting.name, setting.value),
+                   absl::StrCat("setting UCX's ", setting.name));
+}
+
+absl::Status ApplySettings(ucp_config_t* config, sa_family_t family) {
   for (const Setting& setting : kSettings) {
-    if (getenv(setting.environment) != nullptr) continue;
-    const ucs_status_t status = ucp_config_modify(config, setting.name, setting.value);
-    if (status != UCS_OK) {
-      return UcxStatus(status, absl::StrCat("setting UCX's ", setting.name));
+    if (getenv(setting.environment) == nullptr) {
+      CISTERN_RETURN_IF_ERROR(Apply(setting, config));
     }
   }
-  return absl::OkStatus();
+  const char* const families = family == AF_INET6 ? "inet6,inet" : "inet,inet6";
+  return Apply({.environment = "", .name = "AF_PRIO", .value = families}, config);
 }
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<UcxContext>> UcxContext::Create() {
+absl::StatusOr<std::shared_ptr<UcxContext>> UcxContext::Create(sa_family_t family) {
   RedirectLog();
   ucp_config_t* config = nullptr;
   ucs_status_t status = ucp_config_read(nullptr, nullptr, &config);
   if (status != UCS_OK) return UcxStatus(status, "reading UCX's settings");
-  absl::Status applied = ApplySettings(config);
+  absl::Status applied = ApplySettings(config, family);
   if (!applied.ok()) {
     ucp_config_release(config);
     return applied;

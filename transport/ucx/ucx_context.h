@@ -12,6 +12,8 @@
 #include <cstddef>
 #include <memory>
 
+#include <sys/socket.h>
+
 #include "absl/status/statusor.h"
 #include "ucp/api/ucp.h"
 
@@ -19,7 +21,9 @@ namespace cistern::transport {
 
 class UcxContext {
  public:
-  static absl::StatusOr<std::shared_ptr<UcxContext>> Create();
+  // For connections by addresses of this family: AF_INET or AF_INET6. (With one of
+  // the other family, UCX 1.13 reads outside of its memory.)
+  static absl::StatusOr<std::shared_ptr<UcxContext>> Create(sa_family_t family);
   ~UcxContext();
   UcxContext(const UcxContext&) = delete;
   UcxContext& operator=(const UcxContext&) = delete;

@@ -103,10 +103,10 @@ class UcxLink final : public Link {
   HelloReply node_;
 };
 
-absl::StatusOr<std::unique_ptr<Link>> Open(const std::shared_ptr<UcxContext>& context,
-                                           const SocketAddress& address, const LinkOptions& options,
+absl::StatusOr<std::unique_ptr<Link>> Open(const SocketAddress& address, const LinkOptions& options,
                                            absl::Time until) {
   CISTERN_ASSIGN_OR_RETURN(Admission admission, KnockAt(address, until));
+  CISTERN_ASSIGN_OR_RETURN(auto context, UcxContext::Create(address.storage.ss_family));
   CISTERN_ASSIGN_OR_RETURN(std::unique_ptr<Lane> lane, Lane::Start("ucx-link"));
   auto link = std::make_unique<UcxLink>(std::move(lane), context, options.max_in_flight);
   CISTERN_RETURN_IF_ERROR(link->Open(std::move(admission), options, until - absl::Now()));
@@ -128,14 +128,13 @@ absl::StatusOr<std::unique_ptr<Link>> ConnectUcx(absl::string_view host_port,
                                                  const LinkOptions& options) {
   const absl::Time until = absl::Now() + options.connect_timeout;
   CISTERN_ASSIGN_OR_RETURN(auto addresses, ResolveHostPort(host_port, false));
-  CISTERN_ASSIGN_OR_RETURN(auto context, UcxContext::Create());
   absl::StatusOr<std::unique_ptr<Link>> link = absl::UnavailableError("no address");
   for (size_t i = 0; i < addresses.size(); ++i) {
     const absl::Duration left = until - absl::Now();
     if (i > 0 && left <= absl::ZeroDuration()) break;
     // Each address gets its share, so that a silent one leaves time for the next.
     const absl::Duration share = left / static_cast<int64_t>(addresses.size() - i);
-    link = Open(context, addresses[i], options, absl::Now() + share);
+    link = Open(addresses[i], options, absl::Now() + share);
     if (link.ok()) return link;
     link = AsConnectError(link.status(), addresses[i]);
     if (!absl::IsUnavailable(link.status())) break;

@@ -167,14 +167,11 @@ class UcxListener final : public Listener {
 
 absl::StatusOr<std::unique_ptr<Listener>> ListenUcx(std::shared_ptr<ServerCore> server,
                                                     const std::vector<Lane*>& lanes) {
-  absl::StatusOr<std::vector<SocketAddress>> addresses =
-      ResolveHostPort(server->options().ucx_address, true);
-  if (!addresses.ok()) return addresses.status();
-  absl::StatusOr<std::shared_ptr<UcxContext>> context = UcxContext::Create();
-  if (!context.ok()) return context.status();
-  auto listener = std::make_unique<UcxListener>(std::move(server), *std::move(context), lanes);
-  absl::Status status = listener->Listen(addresses->front());
-  if (!status.ok()) return status;
+  CISTERN_ASSIGN_OR_RETURN(auto addresses, ResolveHostPort(server->options().ucx_address, true));
+  const SocketAddress address = addresses.front();
+  CISTERN_ASSIGN_OR_RETURN(auto context, UcxContext::Create(address.storage.ss_family));
+  auto listener = std::make_unique<UcxListener>(std::move(server), std::move(context), lanes);
+  CISTERN_RETURN_IF_ERROR(listener->Listen(address));
   return listener;
 }
 

@@ -116,6 +116,7 @@ absl::StatusOr<uint16_t> UcxSession::OpenUcxListener() {
   if (getsockname(socket_.get(), reinterpret_cast<sockaddr*>(&local.storage), &local.bytes) != 0) {
     return absl::InternalError("getsockname");
   }
+  if (!UcxCanUse(local.storage)) return absl::InvalidArgumentError("not an address for UCX");
   SetPort(local, 0);
   ucp_listener_params_t params = {};
   params.field_mask = UCP_LISTENER_PARAM_FIELD_SOCK_ADDR | UCP_LISTENER_PARAM_FIELD_CONN_HANDLER;
