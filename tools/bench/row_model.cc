@@ -99,6 +99,7 @@ void RowModel::WriteRow(TokenId token, uint32_t layer, uint32_t position, std::b
 }
 
 void RowModel::WritePreRope(TokenId token, uint32_t layer, std::byte* k_r) const {
+  if (spec_.rotary_bytes() == 0) return;
   Pairs values;
   PreRope(token, layer, &values);
   std::array<uint16_t, kMaxRotary> out;
