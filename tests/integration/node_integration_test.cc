@@ -27,7 +27,8 @@ TEST(NodeIntegrationTest, StartsServesAndStopsCleanly) {
   std::istringstream lines(end.err);
   for (std::string line; std::getline(lines, line);)
     events.push_back(nlohmann::json::parse(line).at("event"));
-  EXPECT_EQ(events.front(), "node started");
+  // A first worker may be served before the line about the start is written.
+  EXPECT_THAT(events, testing::Contains("node started"));
   EXPECT_EQ(events.back(), "node stopped");
   EXPECT_THAT(events, testing::Contains("session opened"));
 }
