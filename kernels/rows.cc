@@ -12,10 +12,7 @@
 namespace cistern::kernels {
 namespace {
 
-// With these no product of an index and a stride overflows 64 bits.
-constexpr uint64_t kMaxLayerStride = uint64_t{1} << 48;
 constexpr uint64_t kMaxRowStride = uint64_t{1} << 32;
-constexpr uint32_t kMaxLayers = 1u << 15;
 constexpr uint32_t kMaxPageRows = 1u << 24;
 
 template <typename... Parts>

@@ -11,6 +11,10 @@
 
 namespace cistern::kernels {
 
+// With these and the bounds in rows.cc no product of an index and a stride overflows 64 bits.
+inline constexpr uint64_t kMaxLayerStride = uint64_t{1} << 48;
+inline constexpr uint32_t kMaxLayers = 1u << 15;
+
 // Rows of one segment in a list of pages. Row of (layer, token), token counted from the segment's
 // first:
 //

@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "base/round.h"
 #include "base/status_macros.h"
 #include "base/units.h"
 
@@ -41,8 +42,6 @@ constexpr uint64_t kMaxHandles = 1ull << 28;
 constexpr uint64_t kMaxBytes = 1ull << 46;  // x86-64 gives a process 2^47
 constexpr unsigned kMaxTouchThreads = 16;
 constexpr uint64_t kTouchPiece = 64ull << 20;  // bytes that one thread asks for at a time
-
-uint64_t RoundUp(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
 
 // What the machine could still give, or the largest number when nobody says.
 uint64_t AvailableMemoryBytes() {
@@ -107,7 +106,7 @@ absl::StatusOr<Sizes> Plan(const ArenaOptions& options) {
                                                    " bytes: at most ", base::FormatBytes(kMaxBytes),
                                                    " can be mapped"));
   }
-  const uint64_t slab_bytes = RoundUp(options.bytes, kSmallPage);
+  const uint64_t slab_bytes = base::RoundUp(options.bytes, kSmallPage);
   uint64_t handles = options.max_handles;
   if (handles == 0) handles = std::min(slab_bytes / kBytesPerHandle, kMaxHandles);
   handles = std::min<uint64_t>(handles, std::numeric_limits<uint32_t>::max() - 1) +
@@ -115,7 +114,7 @@ absl::StatusOr<Sizes> Plan(const ArenaOptions& options) {
   const uint64_t unit = slab_bytes >= kHugePage ? kHugePage : kSmallPage;
   Sizes sizes;
   sizes.num_handles = static_cast<uint32_t>(handles);
-  sizes.slabs_offset = RoundUp(kTableOffset + handles * sizeof(uint32_t), unit);
+  sizes.slabs_offset = base::RoundUp(kTableOffset + handles * sizeof(uint32_t), unit);
   sizes.mapped_bytes = sizes.slabs_offset + slab_bytes;
   return sizes;
 }

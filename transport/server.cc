@@ -17,8 +17,6 @@
 namespace cistern::transport {
 namespace {
 
-constexpr uint32_t kMaxLanes = 256;
-
 #ifndef CISTERN_HAVE_UCX
 absl::StatusOr<std::unique_ptr<Listener>> ListenUcx(std::shared_ptr<ServerCore>,
                                                     const std::vector<Lane*>&) {

@@ -73,6 +73,8 @@ struct ServerStats {
   uint64_t payload_bytes_out = 0;
 };
 
+inline constexpr uint32_t kMaxLanes = 256;  // of a server
+
 struct ServerOptions {
   std::string unix_path;    // empty: no unix socket
   std::string ucx_address;  // "host:port", empty: no UCX listener; port 0: any

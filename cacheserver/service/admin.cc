@@ -4,6 +4,7 @@
 
 #include "cacheserver/service/admin_verbs.h"
 #include "cacheserver/service/handlers.h"
+#include "nlohmann/json.hpp"
 
 namespace cistern::cacheserver {
 namespace {
@@ -63,7 +64,11 @@ void Flush(const Parts& parts, const CallPtr& call) {
 
 }  // namespace
 
-void HandleAdmin(const Parts& parts, CallPtr call) {
+std::string Text(const nlohmann::ordered_json& json) {
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+void HandleAdmin(const Parts& parts, const CallPtr& call) {
   const AdminVerb verb = call->request<AdminRequest>().verb;
   if (absl::Status allowed = CheckAllowed(parts, call->session(), verb); !allowed.ok())
     return call->Fail(allowed);

@@ -18,10 +18,6 @@ using Json = nlohmann::ordered_json;
 
 constexpr size_t kInspectedTokens = 4096;
 
-std::string Text(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
 // Under the lock: it asks for the model's name and row size.
 Json ObjectJson(Store& store, const ListedObject& object) {
   const base::ObjectHeader& header = object.header;

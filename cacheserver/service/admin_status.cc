@@ -15,10 +15,6 @@ using Json = nlohmann::ordered_json;
 
 constexpr size_t kListedSessions = 256;
 
-std::string Text(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
 Json NodeJson(const Parts& parts) {
   const NodeFacts facts = parts.facts();
   return {{"name", parts.config->name},

@@ -11,6 +11,7 @@
 
 #include "cacheserver/service/call.h"
 #include "cacheserver/service/parts.h"
+#include "nlohmann/json_fwd.hpp"
 
 namespace cistern::cacheserver {
 
@@ -36,6 +37,9 @@ absl::StatusOr<std::vector<storage::Selector>> SelectorsOf(storage::Store& store
 std::vector<ListedObject> ListObjects(storage::Store& store,
                                       const std::vector<storage::Selector>& selectors,
                                       uint64_t cursor, uint32_t limit, uint64_t* next);
+
+// JSON on one line; bytes that are not UTF-8 are replaced.
+std::string Text(const nlohmann::ordered_json& json);
 
 // Each answers the JSON text of one verb.
 std::string StatusJson(const Parts& parts);

@@ -132,7 +132,7 @@ absl::StatusOr<std::string> VerifyJson(const Parts& parts, const transport::Admi
                      {"wrong", std::move(report.wrong)},
                      {"invariants", invariants.ok() ? "ok" : invariants.ToString()},
                      {"next", next}};
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return Text(json);
 }
 
 }  // namespace cistern::cacheserver

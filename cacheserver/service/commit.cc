@@ -8,7 +8,7 @@ namespace cistern::cacheserver {
 using storage::Store;
 
 // What can be committed is; an error says how much that was.
-void HandleCommit(const Parts& parts, CallPtr call) {
+void HandleCommit(const Parts& parts, const CallPtr& call) {
   const auto& request = call->request<transport::CommitRequest>();
   transport::CommitReply reply;
   absl::Status first_error;
@@ -29,7 +29,7 @@ void HandleCommit(const Parts& parts, CallPtr call) {
 }
 
 // A reservation that is not there (any more) is no error: that is what was asked for.
-void HandleAbort(const Parts& parts, CallPtr call) {
+void HandleAbort(const Parts& parts, const CallPtr& call) {
   const auto& request = call->request<transport::AbortRequest>();
   parts.store->With([&](Store& store) {
     for (const transport::ReservationId id : request.reservations)
@@ -39,12 +39,12 @@ void HandleAbort(const Parts& parts, CallPtr call) {
   call->Answer(transport::AbortReply{});
 }
 
-void HandleLink(const Parts& parts, CallPtr call) {
+void HandleLink(const Parts& parts, const CallPtr& call) {
   const auto& request = call->request<transport::LinkRequest>();
   transport::LinkReply reply;
   const absl::Status wrong = parts.store->With([&](Store& store) -> absl::Status {
     for (const transport::LinkItem& item : request.items) {
-      const absl::Status status = store.Link(item.object, item.context, item.parent_context);
+      absl::Status status = store.Link(item.object, item.context, item.parent_context);
       if (absl::IsInvalidArgument(status)) return status;
       if (status.ok()) ++reply.linked;  // otherwise it is gone
     }

@@ -15,8 +15,6 @@ using transport::FindReply;
 using transport::FindRequest;
 using transport::FindResult;
 
-// An encoded reply has kMaxMessageBytes at most; this leaves room for what the estimate forgets.
-constexpr uint64_t kMaxReplyBytes = transport::kMaxMessageBytes * 3 / 4;
 constexpr uint64_t kObjectBytes = 192;  // of a description, without tokens and blocks
 constexpr uint64_t kNeighbourBytes = 24;
 
@@ -151,7 +149,7 @@ class Finder {
 
 }  // namespace
 
-void HandleFind(const Parts& parts, CallPtr call) {
+void HandleFind(const Parts& parts, const CallPtr& call) {
   const auto& request = call->request<FindRequest>();
   absl::StatusOr<FindReply> reply =
       parts.store->With([&](Store& store) -> absl::StatusOr<FindReply> {

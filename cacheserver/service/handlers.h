@@ -13,16 +13,20 @@
 
 namespace cistern::cacheserver {
 
-void HandleRegisterModel(const Parts& parts, CallPtr call);
-void HandleFind(const Parts& parts, CallPtr call);
-void HandleLease(const Parts& parts, CallPtr call);
-void HandleRelease(const Parts& parts, CallPtr call);
-void HandleRead(const Parts& parts, CallPtr call);
-void HandleReserve(const Parts& parts, CallPtr call);
-void HandleWrite(const Parts& parts, CallPtr call);
-void HandleCommit(const Parts& parts, CallPtr call);
-void HandleAbort(const Parts& parts, CallPtr call);
-void HandleLink(const Parts& parts, CallPtr call);
-void HandleAdmin(const Parts& parts, CallPtr call);
+// Of an estimate of an encoded reply: kMaxMessageBytes is the law, the rest is for what the
+// estimate forgets.
+inline constexpr uint64_t kMaxReplyBytes = transport::kMaxMessageBytes * 3 / 4;
+
+void HandleRegisterModel(const Parts& parts, const CallPtr& call);
+void HandleFind(const Parts& parts, const CallPtr& call);
+void HandleLease(const Parts& parts, const CallPtr& call);
+void HandleRelease(const Parts& parts, const CallPtr& call);
+void HandleRead(const Parts& parts, const CallPtr& call);
+void HandleReserve(const Parts& parts, const CallPtr& call);
+void HandleWrite(const Parts& parts, const CallPtr& call);
+void HandleCommit(const Parts& parts, const CallPtr& call);
+void HandleAbort(const Parts& parts, const CallPtr& call);
+void HandleLink(const Parts& parts, const CallPtr& call);
+void HandleAdmin(const Parts& parts, const CallPtr& call);
 
 }  // namespace cistern::cacheserver

@@ -14,7 +14,6 @@ using transport::LeaseReply;
 using transport::LeaseRequest;
 using transport::LeaseResult;
 
-constexpr uint64_t kMaxReplyBytes = transport::kMaxMessageBytes * 3 / 4;
 constexpr uint64_t kResultBytes = 48;  // without blocks
 constexpr uint64_t kBlockBytes = 20;
 
@@ -78,11 +77,7 @@ class LeaseJob : public std::enable_shared_from_this<LeaseJob> {
 
   void OnRead(Store& store, size_t i, const absl::Status& read, AfterLock& after) {
     if (answered_) return;
-    if (!read.ok()) {
-      Settle(i, LeaseOutcome::kGone);
-    } else if (!Acquire(store, i, /*from_disk=*/true)) {
-      Settle(i, LeaseOutcome::kGone);
-    }
+    if (!read.ok() || !Acquire(store, i, /*from_disk=*/true)) Settle(i, LeaseOutcome::kGone);
     FinishIfSettled(after);
   }
 
@@ -147,7 +142,7 @@ class LeaseJob : public std::enable_shared_from_this<LeaseJob> {
 
 }  // namespace
 
-void HandleLease(const Parts& parts, CallPtr call) {
+void HandleLease(const Parts& parts, const CallPtr& call) {
   auto job = std::make_shared<LeaseJob>(parts, call);
   if (job->Try(/*last=*/false, /*want_room=*/false)) return;
   Counters::Bump(parts.counters->parked);
@@ -156,7 +151,7 @@ void HandleLease(const Parts& parts, CallPtr call) {
   if (!parts.room->Park(call->answer_by(), again)) again(/*last=*/true);
 }
 
-void HandleRelease(const Parts& parts, CallPtr call) {
+void HandleRelease(const Parts& parts, const CallPtr& call) {
   const auto& request = call->request<transport::ReleaseRequest>();
   parts.store->With([&](Store& store) {
     for (const transport::LeaseId lease : request.leases)

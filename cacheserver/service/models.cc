@@ -20,7 +20,7 @@ void PersistThenAnswer(const Parts& parts, const CallPtr& call, const base::Mode
 
 }  // namespace
 
-void HandleRegisterModel(const Parts& parts, CallPtr call) {
+void HandleRegisterModel(const Parts& parts, const CallPtr& call) {
   const auto& request = call->request<transport::RegisterModelRequest>();
   absl::StatusOr<base::ModelSpec> spec = base::ModelSpec::FromJson(request.spec_json);
   if (!spec.ok()) return call->Fail(spec.status());

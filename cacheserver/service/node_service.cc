@@ -8,9 +8,9 @@
 namespace cistern::cacheserver {
 namespace {
 
-using Handler = void (*)(const Parts&, CallPtr);
+using Handler = void (*)(const Parts&, const CallPtr&);
 
-void RefuseHello(const Parts& /*parts*/, CallPtr call) {
+void RefuseHello(const Parts& /*parts*/, const CallPtr& call) {
   call->Fail(absl::InvalidArgumentError("a hello opens a connection and is said once"));
 }
 
@@ -46,7 +46,7 @@ void NodeService::OnCall(std::unique_ptr<transport::ServerCall> server_call) {
     return call->Fail(absl::UnavailableError("the node is stopping; compute, or ask another one"));
   if (call->payload_bytes() > 0 && kHandlers[kind] != HandleWrite)
     return call->Fail(absl::InvalidArgumentError("only a write brings a payload"));
-  kHandlers[kind](parts_, std::move(call));
+  kHandlers[kind](parts_, call);
 }
 
 bool NodeService::Drain(absl::Duration timeout) {

@@ -60,7 +60,7 @@ void Send(const Parts& parts, const CallPtr& call, const std::vector<PlacedObjec
 
 }  // namespace
 
-void HandleRead(const Parts& parts, CallPtr call) {
+void HandleRead(const Parts& parts, const CallPtr& call) {
   const auto& request = call->request<ReadRequest>();
   absl::StatusOr<std::vector<PlacedObject>> objects = Hold(parts, call->session(), request);
   if (!objects.ok()) return call->Fail(objects.status());

@@ -110,7 +110,7 @@ class ReserveJob {
 
 }  // namespace
 
-void HandleReserve(const Parts& parts, CallPtr call) {
+void HandleReserve(const Parts& parts, const CallPtr& call) {
   if (absl::Status fine = CheckHeaders(parts, call->request<ReserveRequest>().headers); !fine.ok())
     return call->Fail(fine);
   auto job = std::make_shared<ReserveJob>(parts, call);

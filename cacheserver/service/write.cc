@@ -42,7 +42,8 @@ class WriteJob : public std::enable_shared_from_this<WriteJob> {
   void Receive() {
     into_ = PayloadSlices(parts_.arena->data(), objects_, RangeOf(request_));
     const std::thread::id copy_thread = std::this_thread::get_id();
-    call_->ReceivePayload(into_, [self = shared_from_this(), copy_thread](absl::Status status) {
+    call_->ReceivePayload(into_, [self = shared_from_this(),
+                                  copy_thread](const absl::Status& status) {
       if (!status.ok() || self->request_.checksum == 0 ||
           std::this_thread::get_id() == copy_thread) {
         return self->Received(status);
@@ -116,8 +117,8 @@ class WriteJob : public std::enable_shared_from_this<WriteJob> {
 
 }  // namespace
 
-void HandleWrite(const Parts& parts, CallPtr call) {
-  auto job = std::make_shared<WriteJob>(parts, std::move(call));
+void HandleWrite(const Parts& parts, const CallPtr& call) {
+  auto job = std::make_shared<WriteJob>(parts, call);
   if (absl::Status begun = job->Begin(); !begun.ok()) return job->End(begun);
   if (!parts.copy_pool->Post([job] { job->Receive(); }))
     job->End(absl::ResourceExhaustedError("too many payloads wait for a copy thread: back off"));

@@ -37,6 +37,7 @@ void FetchRun::PassByCopy(const std::vector<uint32_t>& objects, bool last) {
   const base::ModelSpec& spec = plan_.model->spec();
   Session& session = *plan_.session;
   std::vector<uint32_t> tokens;
+  tokens.reserve(objects.size());
   for (uint32_t object : objects) tokens.push_back(plan_.objects[object].num_tokens);
   const std::vector<TransferUnit> units = CutIntoUnits(tokens, spec.num_layers, spec.row_bytes);
   std::deque<UnitInFlight> flying;

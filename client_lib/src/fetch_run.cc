@@ -98,9 +98,8 @@ void FetchRun::Pass(const std::vector<uint32_t>& objects, bool last) {
     }
     rates_.AddFetch(RowBytes(objects) * plan_.model->spec().num_layers, absl::Now() - start);
     std::vector<transport::LeaseId> leases;
-    for (uint32_t object : objects) {
-      leases.push_back(std::exchange(plan_.objects[object].lease, 0));
-    }
+    leases.reserve(objects.size());
+    for (uint32_t object : objects) leases.push_back(std::exchange(plan_.objects[object].lease, 0));
     plan_.session->Release(std::move(leases));
   }
   if (last && state_.BeginStep()) {

@@ -150,7 +150,8 @@ class Publishing {
   // Nobody waits for it; the node does as much when the session ends.
   void Abort(transport::AbortRequest request) {
     if (request.reservations.empty() || !session_.alive()) return;
-    session_.link().Call(std::move(request), Options(), [](absl::StatusOr<transport::Reply>) {});
+    session_.link().Call(std::move(request), Options(),
+                         [](const absl::StatusOr<transport::Reply>&) {});
   }
 
   absl::Status Link(const std::vector<transport::LinkItem>& links) {

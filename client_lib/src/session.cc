@@ -45,7 +45,8 @@ void Session::Release(std::vector<transport::LeaseId> leases) {
     transport::ReleaseRequest request{{leases.begin() + from, leases.begin() + from + count}};
     transport::CallOptions options;
     options.deadline = call_deadline_;
-    link_->Call(std::move(request), std::move(options), [](absl::StatusOr<transport::Reply>) {});
+    link_->Call(std::move(request), std::move(options),
+                [](const absl::StatusOr<transport::Reply>&) {});
   }
 }
 

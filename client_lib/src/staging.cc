@@ -7,12 +7,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
+#include "base/round.h"
+
 namespace cistern::client {
-namespace {
-
-size_t RoundUp(size_t bytes, size_t step) { return (bytes + step - 1) / step * step; }
-
-}  // namespace
+namespace {}  // namespace
 
 bool Staging::TakeKeptOrRoom(size_t bytes, std::unique_ptr<transport::Buffer>* buffer) {
   const auto fits = std::find_if(kept_.begin(), kept_.end(),
@@ -51,7 +49,7 @@ absl::StatusOr<Staging::Lent> Staging::TryTake(size_t bytes) {
 }
 
 absl::StatusOr<Staging::Lent> Staging::Take(size_t bytes, absl::Time until) {
-  bytes = RoundUp(std::max<size_t>(bytes, 1), kStepBytes);
+  bytes = base::RoundUp(std::max<size_t>(bytes, 1), kStepBytes);
   if (bytes > max_bytes_) {
     return absl::ResourceExhaustedError(absl::StrCat(
         "a transfer of ", bytes, " bytes at once: ", "max_staging_bytes is ", max_bytes_));

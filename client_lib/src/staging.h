@@ -32,7 +32,7 @@ class Staging {
     Lent(Staging* owner, std::unique_ptr<transport::Buffer> buffer)
         : owner_(owner), buffer_(std::move(buffer)) {}
     Lent(Lent&&) = default;
-    Lent& operator=(Lent&& other) {
+    Lent& operator=(Lent&& other) noexcept {
       GiveBack();
       owner_ = other.owner_;
       buffer_ = std::move(other.buffer_);

@@ -8,10 +8,7 @@
 namespace cistern::kernels {
 namespace {
 
-// With these no product of an index and a stride overflows 64 bits.
-constexpr uint64_t kMaxLayerStride = uint64_t{1} << 48;
-constexpr uint64_t kMaxTokenStride = uint64_t{1} << 31;
-constexpr uint32_t kMaxLayers = 1u << 15;
+constexpr uint64_t kMaxTokenStride = uint64_t{1} << 31;  // see rows.h: kMaxLayerStride
 
 absl::Status ValidateRotarySource(const GatherParams& params) {
   const RotarySource& k_r = params.k_r;

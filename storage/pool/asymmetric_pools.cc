@@ -4,6 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "base/round.h"
+
 namespace cistern::storage {
 namespace {
 
@@ -12,8 +14,6 @@ namespace {
 constexpr uint64_t kSlabsPerArena = 64;
 constexpr uint64_t kMinSlabBytes = 64 << 10;
 constexpr uint64_t kMaxSlabBytes = 16 << 20;
-
-uint64_t RoundUp(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
 
 }  // namespace
 
@@ -31,7 +31,7 @@ absl::StatusOr<PoolId> AsymmetricPools::PoolFor(uint64_t block_bytes) {
   }
   Pool pool;
   pool.counts.block_bytes = block_bytes;
-  pool.counts.stride_bytes = RoundUp(block_bytes, kBlockAlign);
+  pool.counts.stride_bytes = base::RoundUp(block_bytes, kBlockAlign);
   const uint64_t target = std::clamp(arena_bytes_ / kSlabsPerArena, kMinSlabBytes, kMaxSlabBytes);
   pool.slab_blocks = static_cast<uint32_t>(
       std::clamp<uint64_t>(target / pool.counts.stride_bytes, 1, Slab::kMaxBlocks));
@@ -65,10 +65,10 @@ bool AsymmetricPools::CutSlab(PoolId pool_id) {
   Pool& pool = pools_[pool_id];
   const uint64_t stride = pool.counts.stride_bytes;
   uint64_t blocks = pool.slab_blocks;
-  if (RoundUp(blocks * stride, kSlabAlign) > extents_.largest_free())
+  if (base::RoundUp(blocks * stride, kSlabAlign) > extents_.largest_free())
     blocks = extents_.largest_free() / stride;
   if (blocks == 0) return false;
-  const uint64_t bytes = RoundUp(blocks * stride, kSlabAlign);
+  const uint64_t bytes = base::RoundUp(blocks * stride, kSlabAlign);
   SlabId id = static_cast<SlabId>(slabs_.size());
   if (unused_slab_ids_.empty()) {
     slabs_.emplace_back();

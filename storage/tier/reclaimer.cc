@@ -122,7 +122,7 @@ absl::Status Reclaimer::RewriteFiles(bool all) {
     }
     const uint64_t accepted = all ? 0 : std::max(options_.slack_bytes, live / 4);
     if (worst == nullptr || garbage <= accepted || garbage >= last_garbage) return result;
-    const absl::Status status = Compact({*worst});
+    absl::Status status = Compact({*worst});
     if (!status.ok() && !absl::IsDataLoss(status)) return status;
     result.Update(status);
     if (status.ok()) last_garbage = garbage;
@@ -137,7 +137,7 @@ absl::Status Reclaimer::MergeSmallFiles(bool all) {
   uint64_t run_bytes = 0;
   absl::Status result;
   const auto merge = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(run_mutex_) {
-    const absl::Status status = run.size() >= wanted ? Compact(run) : absl::OkStatus();
+    absl::Status status = run.size() >= wanted ? Compact(run) : absl::OkStatus();
     run.clear();
     run_bytes = 0;
     return status;
@@ -170,7 +170,7 @@ absl::Status Reclaimer::Compact(const std::vector<File>& files) {
   rocksdb::CompactionOptions options;
   options.compression = rocksdb::kNoCompression;
   options.output_file_size_limit = std::numeric_limits<uint64_t>::max();
-  const absl::Status status =
+  absl::Status status =
       FromRocks(rocks_->db()->CompactFiles(options, rocks_->pieces(), names, kLastLevel),
                 "rewriting files without their garbage");
   if (absl::IsDataLoss(status)) damaged_.insert(names.begin(), names.end());

@@ -209,7 +209,7 @@ absl::StatusOr<RecordKey> DecodeRecordKey(absl::string_view bytes) {
   if (bytes.size() != 32)
     return Damaged(absl::StrCat("a key of ", bytes.size(), " bytes; it must have 32"));
   uint64_t part[4];
-  for (int i = 0; i < 4; ++i) part[i] = GetBigEndian<uint64_t>(bytes.substr(8 * i, 8));
+  for (size_t i = 0; i < 4; ++i) part[i] = GetBigEndian<uint64_t>(bytes.substr(8 * i, 8));
   return RecordKey{.content = {part[0], part[1]}, .context = {part[2], part[3]}};
 }
 

@@ -62,7 +62,7 @@ RocksTier::~RocksTier() = default;
 
 absl::Status RocksTier::LoadIndex() {
   uint64_t last_id = 0;
-  CISTERN_RETURN_IF_ERROR(ScanHeaders([&](const RecordKey& key, DiskRecord record) {
+  CISTERN_RETURN_IF_ERROR(ScanHeaders([&](const RecordKey& key, const DiskRecord& record) {
     live_.Insert(key, {record.id, record.payload_bytes});
     last_id = std::max(last_id, record.id);
   }));

@@ -16,8 +16,6 @@
 
 #include "transport/link.h"
 
-extern char** environ;
-
 namespace cistern::tools {
 namespace {
 
@@ -49,6 +47,7 @@ absl::StatusOr<pid_t> Spawn(const std::vector<std::string>& arguments, const std
                                    O_WRONLY | O_CREAT | O_APPEND, 0644);
   posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
   std::vector<char*> argv;
+  argv.reserve(arguments.size() + 1);
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   pid_t pid = 0;

@@ -5,9 +5,9 @@
 #include <fstream>
 #include <random>
 #include <sstream>
+#include <string_view>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -41,9 +41,9 @@ Kind KindOf(char c) {
 }
 
 bool IsSource(const fs::path& path) {
-  static const absl::flat_hash_set<std::string> kSuffixes = {".cc",  ".h",     ".md", ".py",
-                                                             ".txt", ".capnp", ".sh", ".json"};
-  return kSuffixes.contains(path.extension().string());
+  constexpr std::string_view kSuffixes[] = {".cc",  ".h",     ".md", ".py",
+                                            ".txt", ".capnp", ".sh", ".json"};
+  return std::ranges::find(kSuffixes, path.extension().string()) != std::end(kSuffixes);
 }
 
 bool IsHidden(const fs::path& path) {
@@ -76,7 +76,7 @@ Piece View(const fs::path& file, const RepoWorkloadOptions& options) {
   std::ifstream in(file, std::ios::binary);
   std::ostringstream text;
   text << "view(" << fs::relative(file, options.root).string() << ")\n" << in.rdbuf();
-  const Piece whole = Tokenize(text.str());
+  Piece whole = Tokenize(text.str());
   if (whole->size() <= options.max_file_tokens) return whole;
   return std::make_shared<const std::vector<base::TokenId>>(
       whole->begin(), whole->begin() + options.max_file_tokens);

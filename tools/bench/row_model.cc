@@ -28,7 +28,7 @@ void WriteFixed(uint32_t seed, uint32_t bytes, std::byte* out) {
   std::array<uint32_t, RowModel::kMaxRowBytes / 4> words;
   const uint32_t count = bytes / 4;
   for (uint32_t j = 0; j < count; ++j) words[j] = Word(seed, j);
-  std::memcpy(out, words.data(), count * 4);
+  std::memcpy(out, words.data(), count * sizeof(uint32_t));
   for (uint32_t b = count * 4; b < bytes; ++b) out[b] = static_cast<std::byte>(seed >> (b % 4 * 8));
 }
 

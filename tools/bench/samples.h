@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -16,7 +17,7 @@ class Samples {
   double Percentile(double p) const {
     if (values_.empty()) return 0;
     std::vector<double> sorted = values_;
-    const auto rank = static_cast<size_t>(p * static_cast<double>(sorted.size() - 1) + 0.5);
+    const auto rank = static_cast<size_t>(std::lround(p * static_cast<double>(sorted.size() - 1)));
     std::nth_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(rank),
                      sorted.end());
     return sorted[rank];

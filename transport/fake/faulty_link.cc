@@ -124,7 +124,8 @@ void FaultyLink::Call(Request request, CallOptions options, Completion done) {
     // The reply is waited for in any case: until the inner call ends, its buffers are not the
     // caller's.
     case Fault::Kind::kDropReply:
-      done = [this, deadline, too_late, done = std::move(done)](absl::StatusOr<Reply>) mutable {
+      done = [this, deadline, too_late,
+              done = std::move(done)](const absl::StatusOr<Reply>&) mutable {
         Later(deadline, std::move(done), too_late);
       };
       break;

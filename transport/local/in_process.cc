@@ -19,8 +19,7 @@
 namespace cistern::transport {
 namespace {
 
-constexpr uint32_t kMaxLanes = 256;
-constexpr uint64_t kMaxBufferBytes = 1ull << 34;
+constexpr uint64_t kMaxLocalBuffer = 1ull << 34;
 constexpr std::align_val_t kAlignment{4096};
 
 // The caller's memory for one call. Once the call is over (it has completed, by whatever way), the
@@ -132,9 +131,9 @@ class LocalLink final : public Link {
   }
 
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(size_t bytes) override {
-    if (bytes == 0 || bytes > kMaxBufferBytes) {
+    if (bytes == 0 || bytes > kMaxLocalBuffer) {
       return absl::InvalidArgumentError(
-          absl::StrCat("a buffer of ", bytes, " bytes; it must have 1 to ", kMaxBufferBytes));
+          absl::StrCat("a buffer of ", bytes, " bytes; it must have 1 to ", kMaxLocalBuffer));
     }
     return std::make_unique<HeapBuffer>(bytes);
   }

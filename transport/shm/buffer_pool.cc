@@ -1,18 +1,19 @@
 #include "transport/shm/buffer_pool.h"
 
-#include <bit>
 #include <span>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 
+#include "base/round.h"
 #include "base/status_macros.h"
 
 namespace cistern::transport {
 namespace {
 
 constexpr uint64_t kLeastBytes = 64 << 10;
+constexpr uint64_t kStepsPerDoubling = 4;
 
 }  // namespace
 
@@ -31,9 +32,7 @@ class BufferPool::PooledBuffer final : public Buffer {
 };
 
 uint64_t BufferPool::ClassBytes(uint64_t bytes) {
-  if (bytes <= kLeastBytes) return kLeastBytes;
-  const uint64_t step = std::bit_floor(bytes - 1) / 4;
-  return (bytes + step - 1) / step * step;
+  return base::RoundUpToClass(bytes, kLeastBytes, kStepsPerDoubling);
 }
 
 absl::StatusOr<std::unique_ptr<Buffer>> BufferPool::Allocate(size_t bytes) {

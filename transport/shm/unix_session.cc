@@ -61,7 +61,7 @@ UnixSession::UnixSession(std::shared_ptr<ServerCore> server, std::shared_ptr<Ses
 
 absl::Status UnixSession::Start(Lane* lane) {
   lane_ = lane;
-  const absl::Status attached = stream_.Attach(
+  absl::Status attached = stream_.Attach(
       lane, [self = shared_from_this()](uint32_t events) { self->OnEvents(events); });
   if (!attached.ok()) {
     Close();

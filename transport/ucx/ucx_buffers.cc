@@ -1,6 +1,5 @@
 #include "transport/ucx/ucx_buffers.h"
 
-#include <bit>
 #include <utility>
 
 #include <errno.h>
@@ -8,6 +7,8 @@
 #include <sys/mman.h>
 
 #include "absl/strings/str_cat.h"
+
+#include "base/round.h"
 
 namespace cistern::transport {
 namespace {
@@ -72,9 +73,7 @@ UcxBufferPool::UcxBufferPool(std::shared_ptr<UcxContext> context) : context_(std
 UcxBufferPool::~UcxBufferPool() = default;
 
 uint64_t UcxBufferPool::ClassBytes(uint64_t bytes) {
-  if (bytes <= kSmallestClass) return kSmallestClass;
-  const uint64_t step = std::bit_floor(bytes - 1) / kStepsPerDoubling;
-  return (bytes + step - 1) / step * step;
+  return base::RoundUpToClass(bytes, kSmallestClass, kStepsPerDoubling);
 }
 
 absl::StatusOr<std::unique_ptr<Buffer>> UcxBufferPool::Allocate(size_t bytes) {

@@ -69,19 +69,21 @@ void UcxConnection::Close(absl::Status why, bool flush) {
 void UcxConnection::SendNow(std::string message, const std::vector<Slice>& payload, Sent sent) {
   if (!open()) return;  // `sent` runs as it goes
   if (message.size() <= worker_->max_header_bytes()) {
-    Post(FrameKind::kCall, std::move(message), {}, payload, std::move(sent));
+    Post(UcxFrameKind::kCall, std::move(message), {}, payload, std::move(sent));
     return;
   }
   const LongHeader header = {.tag = next_tag_++, .payload_bytes = TotalBytes(payload)};
   const bool has_payload = header.payload_bytes != 0;
-  Post(FrameKind::kMessage, Bytes(header), std::move(message), {},
-       has_payload ? Sent() : std::move(sent));
-  if (has_payload && open()) {
-    Post(FrameKind::kPayload, Bytes(LateHeader{header.tag}), {}, payload, std::move(sent));
+  if (!has_payload) {
+    Post(UcxFrameKind::kMessage, Bytes(header), std::move(message), {}, std::move(sent));
+    return;
   }
+  Post(UcxFrameKind::kMessage, Bytes(header), std::move(message), {}, Sent());
+  if (!open()) return;
+  Post(UcxFrameKind::kPayload, Bytes(LateHeader{header.tag}), {}, payload, std::move(sent));
 }
 
-void UcxConnection::Post(FrameKind kind, std::string header, std::string body,
+void UcxConnection::Post(UcxFrameKind kind, std::string header, std::string body,
                          const std::vector<Slice>& payload, Sent sent) {
   auto* operation = new Operation();
   operation->connection = shared_from_this();

@@ -115,15 +115,16 @@ class UcxConnection : public std::enable_shared_from_this<UcxConnection> {
 
   // ---- Sending (ucx_connection.cc)
   void SendNow(std::string message, const std::vector<Slice>& payload, Sent sent);
-  void Post(FrameKind kind, std::string header, std::string body, const std::vector<Slice>& payload,
-            Sent sent);
+  void Post(UcxFrameKind kind, std::string header, std::string body,
+            const std::vector<Slice>& payload, Sent sent);
   void Began(Operation* operation, ucs_status_ptr_t request);
   void Finish(Operation* operation, ucs_status_t status);
   static void OnSendDone(void* request, ucs_status_t status, void* operation);
   static void OnReceiveDone(void* request, ucs_status_t status, size_t bytes, void* operation);
 
   // ---- Receiving (ucx_receive.cc)
-  ucs_status_t OnFrame(FrameKind kind, std::span<const std::byte> header, Data data, bool can_keep);
+  ucs_status_t OnFrame(UcxFrameKind kind, std::span<const std::byte> header, Data&& data,
+                       bool can_keep);
   void OnLongMessage(std::span<const std::byte> header, uint64_t data_id);
   void OnLatePayload(std::span<const std::byte> header, UcxPayload payload);
   void ReadLongMessages();

@@ -20,7 +20,7 @@
 namespace cistern::transport {
 namespace {
 
-constexpr int kBacklog = 256;
+constexpr int kDoorBacklog = 256;
 
 absl::Status ErrnoStatus(absl::string_view what) {
   const std::string message = absl::StrCat(what, ": ", strerror(errno));
@@ -113,7 +113,7 @@ absl::StatusOr<UniqueFd> OpenDoor(const SocketAddress& address) {
   Set(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
   if (address.storage.ss_family == AF_INET6) Set(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 1);
   if (bind(fd.get(), address.get(), address.bytes) != 0) return ErrnoStatus(what);
-  if (listen(fd.get(), kBacklog) != 0) return ErrnoStatus(what);
+  if (listen(fd.get(), kDoorBacklog) != 0) return ErrnoStatus(what);
   return fd;
 }
 

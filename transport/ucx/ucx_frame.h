@@ -10,7 +10,7 @@ namespace cistern::transport {
 static_assert(std::endian::native == std::endian::little);
 
 // The active messages' ids.
-enum class FrameKind : uint16_t {
+enum class UcxFrameKind : uint16_t {
   kCall = 1,     // header = the message; data = its payload, if it has one
   kMessage = 2,  // header = LongHeader; data = the message, too long for a header
   kPayload = 3,  // header = LateHeader; data = the payload of a kMessage, which may come before it

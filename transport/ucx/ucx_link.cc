@@ -20,7 +20,7 @@
 namespace cistern::transport {
 namespace {
 
-constexpr absl::Duration kClosePatience = absl::Seconds(5);
+constexpr absl::Duration kLinkClosePatience = absl::Seconds(5);
 
 class UcxLink final : public Link {
  public:
@@ -35,7 +35,7 @@ class UcxLink final : public Link {
     lane_->RunAndWait([this] {
       tether_.reset();
       if (worker_ == nullptr) return;
-      worker_->CloseAll(absl::CancelledError("the link was closed"), false, kClosePatience);
+      worker_->CloseAll(absl::CancelledError("the link was closed"), false, kLinkClosePatience);
       worker_.reset();
       connection_.reset();
     });

@@ -32,8 +32,8 @@ bool ReadHeader(std::span<const std::byte> bytes, Header* header) {
 }  // namespace
 
 // In UCX's callback: the descriptor must be used, or kept, or copied, before this returns.
-ucs_status_t UcxConnection::OnFrame(FrameKind kind, std::span<const std::byte> header, Data data,
-                                    bool can_keep) {
+ucs_status_t UcxConnection::OnFrame(UcxFrameKind kind, std::span<const std::byte> header,
+                                    Data&& data, bool can_keep) {
   UcxPayload payload;
   payload.bytes = data.bytes;
   if (payload.bytes != 0) {
@@ -41,13 +41,13 @@ ucs_status_t UcxConnection::OnFrame(FrameKind kind, std::span<const std::byte> h
     held_.emplace(payload.id, std::move(data));
   }
   switch (kind) {
-    case FrameKind::kCall:
+    case UcxFrameKind::kCall:
       events_->OnMessage(header, payload);
       break;
-    case FrameKind::kMessage:
+    case UcxFrameKind::kMessage:
       OnLongMessage(header, payload.id);
       break;
-    case FrameKind::kPayload:
+    case UcxFrameKind::kPayload:
       OnLatePayload(header, payload);
       break;
   }

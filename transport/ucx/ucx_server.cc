@@ -20,7 +20,7 @@
 namespace cistern::transport {
 namespace {
 
-constexpr absl::Duration kClosePatience = absl::Seconds(2);
+constexpr absl::Duration kServerClosePatience = absl::Seconds(2);
 constexpr absl::Duration kOutOfDescriptorsPause = absl::Milliseconds(100);
 
 class UcxListener final : public Listener {
@@ -74,7 +74,7 @@ class UcxListener final : public Listener {
     const auto sessions = hosted.sessions;  // they leave as they end
     for (const auto& [key, session] : sessions) session->EndIfNotConnected();
     hosted.worker->CloseAll(absl::UnavailableError("the node stops"), /*flush=*/true,
-                            kClosePatience);
+                            kServerClosePatience);
     hosted.worker.reset();
     assert(hosted.sessions.empty());
   }

@@ -44,14 +44,14 @@ absl::Status UcxWorker::Start() {
   handler.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB |
                        UCP_AM_HANDLER_PARAM_FIELD_ARG;
   handler.arg = this;
-  const auto listen = [&](FrameKind kind, ucp_am_recv_callback_t callback) {
+  const auto listen = [&](UcxFrameKind kind, ucp_am_recv_callback_t callback) {
     handler.id = static_cast<unsigned>(kind);
     handler.cb = callback;
     if (status == UCS_OK) status = ucp_worker_set_am_recv_handler(handle_, &handler);
   };
-  listen(FrameKind::kCall, &OnActiveMessage<static_cast<int>(FrameKind::kCall)>);
-  listen(FrameKind::kMessage, &OnActiveMessage<static_cast<int>(FrameKind::kMessage)>);
-  listen(FrameKind::kPayload, &OnActiveMessage<static_cast<int>(FrameKind::kPayload)>);
+  listen(UcxFrameKind::kCall, &OnActiveMessage<static_cast<int>(UcxFrameKind::kCall)>);
+  listen(UcxFrameKind::kMessage, &OnActiveMessage<static_cast<int>(UcxFrameKind::kMessage)>);
+  listen(UcxFrameKind::kPayload, &OnActiveMessage<static_cast<int>(UcxFrameKind::kPayload)>);
   if (status != UCS_OK) return UcxStatus(status, "setting a UCX message handler");
   return Watch();
 }
@@ -203,7 +203,7 @@ ucs_status_t UcxWorker::OnActiveMessage(void* arg, const void* header, size_t he
   frame.in_callback = true;
   const bool can_keep = frame.rendezvous || (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_DATA) != 0;
   const std::span<const std::byte> head(static_cast<const std::byte*>(header), header_bytes);
-  return connection->OnFrame(static_cast<FrameKind>(kKind), head, std::move(frame), can_keep);
+  return connection->OnFrame(static_cast<UcxFrameKind>(kKind), head, std::move(frame), can_keep);
 }
 
 }  // namespace cistern::transport

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "capnp/message.h"
 #include "capnp/serialize.h"
+#include "kj/array.h"
 #include "kj/exception.h"
 #include "kj/io.h"
 
@@ -234,12 +235,12 @@ absl::StatusOr<Envelope> DecodeMessage(std::span<const std::byte> message, uint6
   CISTERN_RETURN_IF_ERROR(CheckSize(message));
 
   const size_t num_words = message.size() / sizeof(capnp::word);
-  std::vector<capnp::word> aligned;
+  kj::Array<capnp::word> aligned;
   const auto* words = reinterpret_cast<const capnp::word*>(message.data());
   if (reinterpret_cast<uintptr_t>(message.data()) % alignof(capnp::word) != 0) {
-    aligned.resize(num_words);
-    memcpy(aligned.data(), message.data(), message.size());
-    words = aligned.data();
+    aligned = kj::heapArray<capnp::word>(num_words);
+    memcpy(aligned.begin(), message.data(), message.size());
+    words = aligned.begin();
   }
   capnp::ReaderOptions limits;
   limits.traversalLimitInWords = num_words + 1024;  // each word once, and then some for empty lists

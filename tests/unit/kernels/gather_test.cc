@@ -13,9 +13,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr uint32_t kBlockSizes[] = {1, 3, 16, 64, 128};
-constexpr StoreHint kHints[] = {StoreHint::kAuto, StoreHint::kCached, StoreHint::kStream};
-
 GatherParams Params(const Memory& memory) {
   return {.cache = memory.CacheAs<ConstPagedCache>(),
           .target = memory.SegmentAs<MutableSegmentRows>(),

@@ -18,8 +18,6 @@ struct Layout {
 };
 constexpr Layout kBf16{1152, 1024};
 constexpr Layout kFp8{656, 528};
-constexpr uint32_t kBlockSizes[] = {1, 3, 16, 64, 128};
-constexpr StoreHint kHints[] = {StoreHint::kAuto, StoreHint::kCached, StoreHint::kStream};
 
 ScatterParams Params(const Memory& memory, const Layout& layout, const Turns* turns) {
   return {.source = memory.SegmentAs<SegmentRows>(),

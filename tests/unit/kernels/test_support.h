@@ -26,6 +26,9 @@ namespace cistern::kernels {
 inline constexpr RotaryArithmetic kArithmetics[] = {
     RotaryArithmetic::kFp32Table, RotaryArithmetic::kBf16Table, RotaryArithmetic::kBf16PerOp};
 
+inline constexpr uint32_t kBlockSizes[] = {1, 3, 16, 64, 128};
+inline constexpr StoreHint kHints[] = {StoreHint::kAuto, StoreHint::kCached, StoreHint::kStream};
+
 // Runs `body` once on each instruction set that this build has and this processor can run.
 inline void ForEachTarget(const std::function<void()>& body) {
   for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {

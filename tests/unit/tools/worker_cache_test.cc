@@ -14,7 +14,7 @@ base::ModelSpec TwoLayers() {
   return base::WithLayers(base::ModelPreset("deepseek-v2-lite").value(), 2);
 }
 
-std::vector<base::TokenId> Tokens(uint32_t n) {
+std::vector<base::TokenId> CountFrom100(uint32_t n) {
   std::vector<base::TokenId> tokens(n);
   std::iota(tokens.begin(), tokens.end(), 100);
   return tokens;
@@ -22,7 +22,7 @@ std::vector<base::TokenId> Tokens(uint32_t n) {
 
 TEST(WorkerCacheTest, ComputedRowsMatchAndOthersDoNot) {
   WorkerCache cache(TwoLayers(), 300);
-  cache.Begin(Tokens(300));
+  cache.Begin(CountFrom100(300));
   cache.Compute({0, 200});
   EXPECT_EQ(cache.CountMismatches({0, 200}, -1), 0u);
   EXPECT_EQ(cache.CountMismatches({200, 300}, -1), 200u);  // 100 tokens, 2 layers
@@ -31,11 +31,11 @@ TEST(WorkerCacheTest, ComputedRowsMatchAndOthersDoNot) {
 // Rows that an earlier call left behind must not pass for fetched ones.
 TEST(WorkerCacheTest, ANewSequenceFindsNothingOfTheOldOne) {
   WorkerCache cache(TwoLayers(), 640);
-  cache.Begin(Tokens(640));
+  cache.Begin(CountFrom100(640));
   cache.Compute({0, 640});
   uint64_t mismatches = 0;
   for (int i = 0; i < 8; ++i) {
-    cache.Begin(Tokens(640));
+    cache.Begin(CountFrom100(640));
     mismatches += cache.CountMismatches({0, 640}, -1);
   }
   EXPECT_GT(mismatches, 8u * 640u * 2u / 2u);
@@ -43,7 +43,7 @@ TEST(WorkerCacheTest, ANewSequenceFindsNothingOfTheOldOne) {
 
 TEST(WorkerCacheTest, DestinationDescribesTheRows) {
   WorkerCache cache(TwoLayers(), 200);
-  cache.Begin(Tokens(200));
+  cache.Begin(CountFrom100(200));
   cache.Compute({0, 200});
   const PagedCache d = cache.Destination();
   for (uint32_t t : {0u, 63u, 64u, 199u}) {
