@@ -137,6 +137,11 @@ absl::Status FetchHandle::WaitLayer(uint32_t layer) {
   return impl_->state->WaitLayer(layer);
 }
 
+std::vector<TokenRange> FetchHandle::Missing() const {
+  if (impl_ == nullptr) return {};
+  return impl_->state->Missing();
+}
+
 absl::StatusOr<FetchResult> FetchHandle::Wait() {
   if (impl_ == nullptr) return absl::InvalidArgumentError("this handle has no fetch");
   return impl_->state->Wait();

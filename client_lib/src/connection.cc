@@ -43,27 +43,32 @@ absl::StatusOr<std::shared_ptr<Session>> Connection::Current() {
 }
 
 void Connection::StartAttempt() {
-  if (thread_.joinable()) thread_.join();  // it has ended: attempting_ is false
   attempting_ = true;
-  thread_ = std::thread([this] { Attempt(); });
+  thread_ = std::thread([this, before = std::move(thread_)]() mutable {
+    if (before.joinable()) before.join();  // it has said its last word: attempting_ was false
+    Attempt();
+  });
 }
 
 void Connection::Attempt() {
-  auto link = connector_();
-  std::shared_ptr<Session> old;  // goes after the lock
+  Settle(connector_()).reset();
   base::MutexLock lock(&mutex_);
   attempting_ = false;
+}
+
+std::shared_ptr<Session> Connection::Settle(absl::StatusOr<std::unique_ptr<transport::Link>> link) {
+  base::MutexLock lock(&mutex_);
   last_error_ = link.status();
   if (link.ok()) {
-    old = std::exchange(session_, NewSession(*std::move(link)));
     backoff_ = options_.backoff;
     next_attempt_ = absl::InfinitePast();
     ++counters_->reconnects;
-    return;
+    return std::exchange(session_, NewSession(*std::move(link)));
   }
   const double jitter = std::uniform_real_distribution<double>(0.5, 1.5)(random_);
   next_attempt_ = clock_->Now() + backoff_ * jitter;
   backoff_ = std::min(backoff_ * 2, kMaxBackoff);
+  return nullptr;
 }
 
 }  // namespace cistern::client

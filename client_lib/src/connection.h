@@ -2,9 +2,10 @@
 //
 // A dead link costs nobody more than one deadline: Current answers at once, with Unavailable, while
 // a new connection is tried in the background. Attempts are apart by a wait that doubles, jittered,
-// from reconnect_backoff to 30 s.
+// from reconnect_backoff to 30 s. An attempt is over when the session before it is gone as well:
+// closing that may take as long as its link likes, on the attempt's thread, never on a caller's.
 //
-// Thread   any
+// Thread   any. No call waits for an attempt; only the destructor does
 #pragma once
 
 #include <functional>
@@ -51,6 +52,9 @@ class Connection {
   std::shared_ptr<Session> NewSession(std::unique_ptr<transport::Link> link) const;
   void StartAttempt() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Attempt();
+  // The session that the attempt has replaced, if it has: to be dropped outside the lock.
+  std::shared_ptr<Session> Settle(absl::StatusOr<std::unique_ptr<transport::Link>> link)
+      ABSL_LOCKS_EXCLUDED(mutex_);
 
   const Connector connector_;
   const ConnectionOptions options_;

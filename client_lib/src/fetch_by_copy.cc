@@ -94,8 +94,11 @@ void FetchRun::PassByCopy(const std::vector<uint32_t>& objects, bool last) {
   while (next < units.size() || !flying.empty()) {
     const bool more = next < units.size() && state_.wanted() && session.alive();
     if (more && flying.size() < kUnitsInFlight && start_next()) continue;
-    if (flying.empty()) return;  // nobody wants the rest, or nobody sends it
+    if (flying.empty()) break;  // nobody wants the rest, or nobody sends it
     finish_oldest();
+  }
+  for (; next < units.size(); ++next) {  // said before the layers are announced
+    for (uint32_t i = units[next].object_begin; i < units[next].object_end; ++i) Lose(objects[i]);
   }
 }
 

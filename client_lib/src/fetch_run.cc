@@ -26,6 +26,7 @@ void FetchRun::Run() {
     }
     LeaseAndMove(std::move(held), wanted);
   }
+  if (state_.Failed()) ++counters_.fetch_failures;
   state_.Finish();
 }
 
@@ -42,8 +43,11 @@ void FetchRun::Prepare() {
                           object.encoding == base::RotaryEncoding::kUnrotated;
     auto mover =
         SpanMover::Create(*plan_.model, job_.arithmetic, span, object, job_.destination, pre_rope);
-    spans_[i].lost = !mover.ok();
-    if (mover.ok()) spans_[i].mover.emplace(*std::move(mover));
+    if (mover.ok()) {
+      spans_[i].mover.emplace(*std::move(mover));
+    } else {
+      LoseSpan(i);
+    }
     rows += span.end - span.begin;
   }
   // A call moves one span of a few layers; what counts for the caches is the whole.
@@ -120,7 +124,7 @@ void FetchRun::MoveRows(uint32_t object, const kernels::SegmentRows& source, uin
   for (uint32_t i : spans_of_[object]) {
     SpanWork& work = spans_[i];
     if (work.lost) continue;
-    work.lost = !work.mover->Move(source, layer_begin, layer_end, stores_).ok();
+    if (!work.mover->Move(source, layer_begin, layer_end, stores_).ok()) LoseSpan(i);
   }
 }
 
@@ -138,7 +142,12 @@ void FetchRun::SettleObject(uint32_t object, bool mapped) {
 }
 
 void FetchRun::Lose(uint32_t object) {
-  for (uint32_t i : spans_of_[object]) spans_[i].lost = true;
+  for (uint32_t i : spans_of_[object]) LoseSpan(i);
+}
+
+void FetchRun::LoseSpan(uint32_t span) {
+  spans_[span].lost = true;
+  state_.Lost(span);
 }
 
 uint64_t FetchRun::RowBytes(const std::vector<uint32_t>& objects) const {

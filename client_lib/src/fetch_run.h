@@ -65,6 +65,7 @@ class FetchRun {
 
   bool BlocksFit(uint32_t object) const;
   void Lose(uint32_t object);
+  void LoseSpan(uint32_t span);
   uint64_t RowBytes(const std::vector<uint32_t>& objects) const;  // of one layer
 
   FetchJob& job_;

@@ -14,6 +14,7 @@ FetchState::FetchState(const std::vector<Span>& spans, uint32_t num_layers, uint
       num_layers_(num_layers),
       deadline_(deadline),
       delivered_(spans.size()),
+      lost_(spans.size()),
       pre_rope_(spans.size()) {
   result_.incarnation = incarnation;
 }
@@ -59,6 +60,20 @@ void FetchState::Delivered(uint32_t index, const Source& source) {
   pre_rope_[index] = source.pre_rope;
   (source.from_disk ? result_.bytes_disk : result_.bytes_memory) += source.bytes;
   if (source.mapped) result_.mapped_bytes += source.bytes;
+}
+
+void FetchState::Lost(uint32_t index) {
+  base::MutexLock lock(&mutex_);
+  lost_[index] = true;
+}
+
+bool FetchState::Failed() {
+  base::MutexLock lock(&mutex_);
+  if (cancelled_ && !PastDeadline()) return false;
+  for (size_t i = 0; i < spans_.size(); ++i) {
+    if (spans_[i].kind != SpanKind::kCompute && !delivered_[i]) return true;
+  }
+  return false;
 }
 
 void FetchState::LayersDone(uint32_t layers) {
@@ -107,17 +122,33 @@ FetchResult FetchState::Wait() {
   for (size_t i = 0; i < spans_.size(); ++i) {
     const Span& span = spans_[i];
     if (span.kind == SpanKind::kCompute) continue;
-    if (delivered_[i]) {
-      result.delivered.push_back(span);
-      result.delivered.back().pre_rope = pre_rope_[i];
-      result.approximate = result.approximate || !span.lossless;
-    } else if (!result.missing.empty() && result.missing.back().end == span.begin) {
-      result.missing.back().end = span.end;
+    if (!delivered_[i]) continue;
+    result.delivered.push_back(span);
+    result.delivered.back().pre_rope = pre_rope_[i];
+    result.approximate = result.approximate || !span.lossless;
+  }
+  result.missing = MissingLocked();
+  return result;
+}
+
+std::vector<TokenRange> FetchState::Missing() {
+  base::MutexLock lock(&mutex_);
+  return MissingLocked();
+}
+
+std::vector<TokenRange> FetchState::MissingLocked() const {
+  const bool over = finished_ || cancelled_;
+  std::vector<TokenRange> missing;
+  for (size_t i = 0; i < spans_.size(); ++i) {
+    const Span& span = spans_[i];
+    if (span.kind == SpanKind::kCompute || !(over ? !delivered_[i] : lost_[i])) continue;
+    if (!missing.empty() && missing.back().end == span.begin) {
+      missing.back().end = span.end;
     } else {
-      result.missing.push_back({span.begin, span.end});
+      missing.push_back({span.begin, span.end});
     }
   }
-  return result;
+  return missing;
 }
 
 }  // namespace cistern::client

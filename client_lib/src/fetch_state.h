@@ -1,8 +1,8 @@
 // A fetch seen from two sides: the client's thread that moves rows, and the caller who waits,
 // cancels or goes away.
 //
-//   mover:   (BeginStep ... Delivered | Lost ... EndStep)* LayerDone* Finish
-//   caller:  WaitLayer* Wait | Cancel
+//   mover:   (BeginStep ... Delivered ... EndStep | Lost)* LayersDone* Finish
+//   caller:  (WaitLayer | Missing)* Wait | Cancel
 //
 // The destination is written only between BeginStep and EndStep, and a step begins only while the
 // caller wants it: once Cancel or Wait has returned, nothing is written any more, whatever the
@@ -48,6 +48,10 @@ class FetchState {
   };
   // All rows of span `index` (of the plan) are in place and checked. Within a step.
   void Delivered(uint32_t index, const Source& source);
+  // Span `index` will not be delivered.
+  void Lost(uint32_t index);
+  // Whether planned spans were not delivered for another reason than that the caller cancelled.
+  bool Failed();
   // Layers [0, layers) are settled.
   void LayersDone(uint32_t layers);
   void Finish();
@@ -55,6 +59,7 @@ class FetchState {
   // ---- The caller's side
 
   absl::Status WaitLayer(uint32_t layer);
+  std::vector<TokenRange> Missing();
   FetchResult Wait();
   void Cancel();
 
@@ -62,6 +67,8 @@ class FetchState {
   uint32_t num_layers() const { return num_layers_; }
 
  private:
+  // Planned spans that are lost; once nothing more can come, all that were not delivered.
+  std::vector<TokenRange> MissingLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void StopLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool PastDeadline() const { return absl::Now() >= deadline_; }
   // Waits for `what` until `until`; true when it came.
@@ -79,6 +86,7 @@ class FetchState {
   std::thread::id mover_ ABSL_GUARDED_BY(mutex_);
   uint32_t layers_done_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<bool> delivered_ ABSL_GUARDED_BY(mutex_);
+  std::vector<bool> lost_ ABSL_GUARDED_BY(mutex_);
   std::vector<bool> pre_rope_ ABSL_GUARDED_BY(mutex_);
   FetchResult result_ ABSL_GUARDED_BY(mutex_);  // counters; the spans are put in by Wait
 };

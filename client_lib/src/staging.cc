@@ -10,7 +10,6 @@
 #include "base/round.h"
 
 namespace cistern::client {
-namespace {}  // namespace
 
 bool Staging::TakeKeptOrRoom(size_t bytes, std::unique_ptr<transport::Buffer>* buffer) {
   const auto fits = std::find_if(kept_.begin(), kept_.end(),

@@ -68,8 +68,8 @@ struct ClientOptions {
 struct FetchOptions {
   absl::Duration deadline = absl::Seconds(30);
   // Called once per layer, in order, when every span of the plan has its rows of that layer, or is
-  // known to be missing; from the client's thread. It may call Cancel on the handle, but must
-  // neither wait for it nor drop it.
+  // known to be missing (FetchHandle::Missing); from the client's thread. It may call Missing and
+  // Cancel on the handle, but must neither wait for it nor drop it.
   std::function<void(uint32_t layer)> on_layer;
   // Where k_r before RoPE goes as well; the shape of RowSource::pre_rope. Filled for rows that are
   // stored unrotated, in chunks of which the worker computes a part (Span::pre_rope): with it such
@@ -92,6 +92,13 @@ struct FetchResult {
 
 // A fetch under way. Dropping it cancels it: once the destructor returns nothing is written any
 // more.
+//
+// An engine that starts layer 0 before all is there asks before each layer:
+//
+//   for each layer:  WaitLayer(layer) ─► Missing() grew? compute those tokens as well ─► the layer
+//
+// A range that turns up as missing at layer n had right rows in every layer before n, so what was
+// computed from them stays valid; only the range's own tokens are to be computed, from layer 0.
 class FetchHandle {
  public:
   class Impl;
@@ -104,6 +111,11 @@ class FetchHandle {
   // Until all rows of `layer` are in place, or it is known which are not. DeadlineExceeded after
   // the fetch's deadline.
   absl::Status WaitLayer(uint32_t layer);
+  // What is known by now to be missing, ascending. It only grows, and ends as
+  // FetchResult::missing. After WaitLayer(n) answered OK, and in on_layer(n), every planned range
+  // that is not in it has its rows of the layers up to n in place. After an error of WaitLayer only
+  // Wait knows. Never waits for the node.
+  std::vector<TokenRange> Missing() const;
   // Always answers: what did not come is in `missing`. An error only for a wrong call.
   absl::StatusOr<FetchResult> Wait();
   void Cancel();

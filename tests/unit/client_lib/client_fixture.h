@@ -2,7 +2,10 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <random>
 #include <span>
 #include <vector>
@@ -66,6 +69,25 @@ class ClientFixture : public ::testing::Test {
     ASSERT_TRUE(client.ok()) << client.status();
     client_ = *std::move(client);
     worker_ = std::make_unique<tools::WorkerCache>(model_, kMaxTokens);
+  }
+
+  // Bytes come by Read, not from the mapping.
+  void StartCopying() { Start({.model = SmallModel(), .mapped = false}); }
+
+  // Changes replies of one kind.
+  template <typename ReplyType>
+  void Tamper(std::function<void(ReplyType*)> change) {
+    node_->tamper = [change](const Request&, Reply* reply) {
+      if (auto* typed = std::get_if<ReplyType>(reply)) change(typed);
+    };
+  }
+  // Answers requests of one kind with an error.
+  template <typename RequestType>
+  void Refuse(absl::Status status) {
+    node_->intercept = [status](const Request& request) -> std::optional<absl::Status> {
+      if (std::holds_alternative<RequestType>(request)) return status;
+      return std::nullopt;
+    };
   }
 
   static PlanPolicy Content() {
@@ -173,6 +195,20 @@ class ClientFixture : public ::testing::Test {
     }
     return mismatches;
   }
+
+  // Rows of the worker's cache that somebody has written to.
+  uint64_t Written(const Text& text) {
+    uint64_t rows = 0;
+    const std::vector<std::byte> zero(model_.row_bytes);
+    for (uint32_t layer = 0; layer < model_.num_layers; ++layer) {
+      for (uint32_t token = 0; token < text.size(); ++token) {
+        rows += std::memcmp(worker_->Row(layer, token), zero.data(), zero.size()) != 0;
+      }
+    }
+    return rows;
+  }
+  // A cache that holds nothing yet.
+  void NewWorker() { worker_ = std::make_unique<tools::WorkerCache>(model_, kMaxTokens); }
 
   // Every call made so far has been served when this returns: a link answers in order.
   void Drain() {

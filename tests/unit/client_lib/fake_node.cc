@@ -229,14 +229,14 @@ Reply FakeNode::Serve(const Request& request, const CallOptions& options) {
     base::MutexLock lock(&mutex_);
     ++calls_[request.index()];
   }
-  if (intercept) {
-    if (auto status = intercept(request); status.has_value()) return Error(*status);
+  if (const auto hook = intercept.get()) {
+    if (auto status = hook(request); status.has_value()) return Error(*status);
   }
   Reply reply = [&] {
     base::MutexLock lock(&mutex_);
     return std::visit([&](const auto& typed) { return On(typed, options); }, request);
   }();
-  if (tamper) tamper(request, &reply);
+  if (const auto hook = tamper.get()) hook(request, &reply);
   return reply;
 }
 
@@ -409,6 +409,17 @@ Reply FakeNode::On(const transport::ReleaseRequest& request, const CallOptions&)
     leases_.erase(it);
   }
   return transport::ReleaseReply{};
+}
+
+uint64_t FakeNode::ReadBytes(const transport::ReadRequest& request) {
+  base::MutexLock lock(&mutex_);
+  uint64_t rows = 0;
+  for (LeaseId lease : request.leases) {
+    const auto it = leases_.find(lease);
+    const auto object = it == leases_.end() ? objects_.end() : objects_.find(it->second);
+    if (object != objects_.end()) rows += object->second.header.num_tokens();
+  }
+  return rows * (request.layer_end - request.layer_begin) * options_.model.row_bytes;
 }
 
 Reply FakeNode::On(const transport::ReadRequest& request, const CallOptions& options) {

@@ -16,7 +16,10 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
+
+#include "absl/base/thread_annotations.h"
 
 #include "base/arena_layout.h"
 #include "base/model_spec.h"
@@ -31,6 +34,25 @@ using transport::ObjectId;
 using transport::Reply;
 using transport::Request;
 using transport::ReservationId;
+
+// A function that may be set while others call it.
+template <typename Signature>
+class Hook {
+ public:
+  Hook& operator=(std::function<Signature> hook) {
+    base::MutexLock lock(&mutex_);
+    hook_ = std::move(hook);
+    return *this;
+  }
+  std::function<Signature> get() const {
+    base::MutexLock lock(&mutex_);
+    return hook_;
+  }
+
+ private:
+  mutable base::Mutex mutex_;
+  std::function<Signature> hook_ ABSL_GUARDED_BY(mutex_);
+};
 
 struct FakeNodeOptions {
   base::ModelSpec model;  // the pages' size
@@ -47,9 +69,9 @@ class FakeNode : public std::enable_shared_from_this<FakeNode> {
 
   // ---- Faults. Called on the link's thread before a request is served.
   // An error is the reply; nothing: serve it.
-  std::function<std::optional<absl::Status>(const Request&)> intercept;
+  Hook<std::optional<absl::Status>(const Request&)> intercept;
   // Called after the reply is made, before it is sent: may change it, or the node.
-  std::function<void(const Request&, Reply*)> tamper;
+  Hook<void(const Request&, Reply*)> tamper;
 
   // Every link dies now: calls in flight and later ones are Unavailable.
   void Kill() { ++killed_; }
@@ -97,6 +119,7 @@ class FakeNode : public std::enable_shared_from_this<FakeNode> {
   Reply Serve(const Request& request, const transport::CallOptions& options);
   bool MustWait(const Request& request) const { return request.index() == gate_; }
   void SetHeld();
+  uint64_t ReadBytes(const transport::ReadRequest& request);  // what its reply brings
   uint64_t killed() const { return killed_; }
   const transport::HelloReply& hello() const { return hello_; }
   const std::byte* arena() const { return options_.mapped ? arena_.get() : nullptr; }

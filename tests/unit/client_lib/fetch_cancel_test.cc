@@ -1,0 +1,115 @@
+// Who goes away meanwhile: the caller, the client, the time.
+#include <atomic>
+#include <thread>
+
+#include "tests/unit/client_lib/client_fixture.h"
+
+namespace cistern {
+namespace {
+
+using testing::ClientFixture;
+using ::testing::ElementsAre;
+using testing::Join;
+using testing::RandomTokens;
+using testing::Text;
+using transport::LeaseRequest;
+using transport::ReadRequest;
+
+class FetchCancelTest : public ClientFixture {};
+
+TEST_F(FetchCancelTest, NothingIsWrittenAfterCancel) {
+  StartCopying();
+  const Text text = Join({RandomTokens(1000, 1)});
+  Seed(text);
+  NewWorker();
+  node_->Hold<ReadRequest>();
+  FetchHandle fetch = MustFetch(text, MustPlan(text, Exact()), Raw());
+  node_->AwaitHeld();
+  fetch.Cancel();
+  EXPECT_TRUE(absl::IsCancelled(fetch.WaitLayer(0)));
+  EXPECT_EQ(MissingTokens(*fetch.Wait()), 999u);
+  node_->OpenGate();  // the bytes come now
+  Drain();
+  EXPECT_EQ(Written(text), 0u);
+}
+
+TEST_F(FetchCancelTest, NothingIsWrittenAfterTheHandleIsDropped) {
+  StartCopying();
+  const Text text = Join({RandomTokens(1000, 1)});
+  Seed(text);
+  NewWorker();
+  node_->Hold<ReadRequest>();
+  {
+    const FetchHandle fetch = MustFetch(text, MustPlan(text, Exact()), Raw());
+    node_->AwaitHeld();
+  }
+  node_->OpenGate();
+  Drain();
+  EXPECT_EQ(Written(text), 0u);
+}
+
+TEST_F(FetchCancelTest, LeasesGoBackAfterCancel) {
+  StartCopying();
+  const Text text = Join({RandomTokens(1000, 1)});
+  Seed(text);
+  node_->Hold<ReadRequest>();
+  FetchHandle fetch = MustFetch(text, MustPlan(text, Exact()), Raw());
+  node_->AwaitHeld();
+  fetch.Cancel();
+  node_->OpenGate();
+  // The fetch thread is done with the cancelled fetch when it has done another one.
+  MustFetch(text, MustPlan(text, Exact()), Raw()).Wait().IgnoreError();
+  Drain();
+  EXPECT_EQ(node_->num_leases(), 0u);
+}
+
+TEST_F(FetchCancelTest, OnLayerMayCancel) {
+  StartCopying();
+  const Text text = Join({RandomTokens(3000, 1)});
+  Seed(text);
+  FetchHandle fetch;
+  std::atomic<bool> ready{false};
+  std::vector<uint32_t> layers;
+  FetchOptions options = Raw();
+  options.on_layer = [&](uint32_t layer) {
+    while (!ready) std::this_thread::yield();
+    layers.push_back(layer);
+    fetch.Cancel();
+  };
+  fetch = MustFetch(text, MustPlan(text, Exact()), options);
+  ready = true;
+  EXPECT_EQ(MissingTokens(*fetch.Wait()), 2999u);
+  EXPECT_THAT(layers, ElementsAre(0));
+}
+
+TEST_F(FetchCancelTest, WaitAnswersAtTheDeadline) {
+  Start();
+  const Text text = Join({RandomTokens(1000, 1)});
+  Seed(text);
+  node_->MoveAllToDisk();
+  node_->Hold<LeaseRequest>();
+  FetchOptions options = Raw();
+  options.deadline = absl::Milliseconds(30);
+  FetchHandle fetch = MustFetch(text, MustPlan(text, Exact()), options);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(fetch.WaitLayer(0)));
+  EXPECT_EQ(MissingTokens(*fetch.Wait()), 999u);
+  node_->OpenGate();
+}
+
+TEST_F(FetchCancelTest, AFetchThatOutlivesItsClientIsAnswered) {
+  StartCopying();
+  const Text text = Join({RandomTokens(1000, 1)});
+  Seed(text);
+  node_->Hold<ReadRequest>();
+  FetchHandle running = MustFetch(text, MustPlan(text, Exact()), Raw());
+  node_->AwaitHeld();
+  FetchHandle queued = MustFetch(text, MustPlan(text, Exact()), Raw());
+  std::thread opener([&] { node_->OpenGate(); });
+  client_.reset();
+  opener.join();
+  EXPECT_GT(MissingTokens(*queued.Wait()), 0u);
+  EXPECT_TRUE(running.Wait().ok());
+}
+
+}  // namespace
+}  // namespace cistern

@@ -1,0 +1,229 @@
+// Fetching: every row where it belongs, in layer order, in place and by copy; from disk, from a
+// small pool, from many threads.
+#include <atomic>
+#include <thread>
+
+#include "tests/unit/client_lib/client_fixture.h"
+
+namespace cistern {
+namespace {
+
+using testing::ClientFixture;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using testing::Join;
+using testing::RandomTokens;
+using testing::SmallModel;
+using testing::Text;
+using testing::Tokens;
+using transport::ReadRequest;
+
+class FetcherTest : public ClientFixture {};
+
+struct LayoutCase {
+  const char* name;
+  base::RowLayout layout;
+  uint32_t row_bytes;
+  base::RotaryStyle style;
+  bool rotated;
+  bool mapped;
+};
+
+class FetchedRowsTest : public ClientFixture, public ::testing::WithParamInterface<LayoutCase> {};
+
+// Exact and moved rows of every layout, bit for bit where they are stored unrotated, within the
+// bound where they are not.
+TEST_P(FetchedRowsTest, AreWhatComputingWouldHaveLeft) {
+  const LayoutCase& param = GetParam();
+  base::ModelSpec model = SmallModel();
+  model.layout = param.layout;
+  model.row_bytes = param.row_bytes;
+  model.rotary.style = param.style;
+  model.rotary.scaling = base::RotaryScaling::kYarn;
+  model.rotary.factor = 40;
+  Start({.model = model, .mapped = param.mapped});
+  rotated_ = param.rotated;
+  const Tokens system = RandomTokens(200, 1), a = RandomTokens(700, 2), b = RandomTokens(500, 3);
+  Turn(Join({system, a, b}), Content());
+  const Text text = Join({system, RandomTokens(77, 4), b, a});
+  const FetchResult fetched = Turn(text, Content());  // checks the rows
+  EXPECT_GE(Recovered(fetched), 1399u);
+  EXPECT_EQ(fetched.bytes_memory, Recovered(fetched) * model.token_bytes());
+  EXPECT_EQ(fetched.mapped_bytes, param.mapped ? fetched.bytes_memory : 0);
+  EXPECT_EQ(fetched.bytes_disk, 0u);
+  EXPECT_TRUE(fetched.approximate);
+  Drain();
+  EXPECT_EQ(node_->num_leases(), 0u);
+  EXPECT_EQ(StoredMismatches(), 0u);
+}
+
+using base::RotaryStyle;
+using base::RowLayout;
+INSTANTIATE_TEST_SUITE_P(
+    Layouts, FetchedRowsTest,
+    ::testing::Values(
+        LayoutCase{"Mapped", RowLayout::kBf16_576, 1152, RotaryStyle::kInterleaved, false, true},
+        LayoutCase{"Copied", RowLayout::kBf16_576, 1152, RotaryStyle::kInterleaved, false, false},
+        LayoutCase{"MappedHalf", RowLayout::kBf16_576, 1152, RotaryStyle::kHalf, false, true},
+        LayoutCase{"MappedRotated", RowLayout::kBf16_576, 1152, RotaryStyle::kInterleaved, true,
+                   true},
+        LayoutCase{"CopiedRotated", RowLayout::kBf16_576, 1152, RotaryStyle::kHalf, true, false},
+        LayoutCase{"MappedFp8", RowLayout::kFp8DsMla656, 656, RotaryStyle::kInterleaved, false,
+                   true},
+        LayoutCase{"CopiedFp8Rotated", RowLayout::kFp8DsMla656, 656, RotaryStyle::kInterleaved,
+                   true, false},
+        LayoutCase{"NoPosition", RowLayout::kBf16_576, 1152, RotaryStyle::kNone, true, true}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+TEST_F(FetcherTest, LayersAreAnnouncedInOrderAndComplete) {
+  for (bool mapped : {true, false}) {
+    Start({.model = SmallModel(), .mapped = mapped});
+    const Tokens a = RandomTokens(2500, 1);
+    Seed(Join({RandomTokens(100, 2), a}));
+    const Text text = Join({RandomTokens(90, 3), a});
+    NewWorker();
+    std::vector<uint32_t> layers;
+    uint64_t wrong = 0;
+    FetchOptions options = Raw();
+    options.on_layer = [&](uint32_t layer) {
+      layers.push_back(layer);
+      tools::RowModel rows(model_);
+      for (uint32_t i = 90; i + 1 < text.size(); ++i) {
+        wrong += rows.RowEquals(text.tokens[i], layer, i, worker_->Row(layer, i)) ? 0 : 1;
+      }
+    };
+    Plan plan = MustPlan(text, Content());
+    FetchHandle fetch = MustFetch(text, std::move(plan), options);
+    EXPECT_TRUE(fetch.WaitLayer(2).ok());
+    EXPECT_EQ(Recovered(*fetch.Wait()), 2499u);
+    EXPECT_THAT(layers, ElementsAre(0, 1, 2));
+    EXPECT_EQ(wrong, 0u);
+    EXPECT_TRUE(absl::IsInvalidArgument(fetch.WaitLayer(3)));
+  }
+}
+
+TEST_F(FetcherTest, LayersAreAnnouncedWhenThereIsNothingToFetch) {
+  Start();
+  const Text text = Join({RandomTokens(100, 1)});
+  std::vector<uint32_t> layers;
+  FetchOptions options;
+  options.on_layer = [&](uint32_t layer) { layers.push_back(layer); };
+  const FetchResult fetched = *MustFetch(text, MustPlan(text, Content()), options).Wait();
+  EXPECT_THAT(layers, ElementsAre(0, 1, 2));
+  EXPECT_THAT(fetched.missing, IsEmpty());
+  EXPECT_THAT(fetched.delivered, IsEmpty());
+}
+
+TEST_F(FetcherTest, WhatLiesOnDiskIsStagedAndCounted) {
+  for (bool mapped : {true, false}) {
+    Start({.model = SmallModel(), .mapped = mapped});
+    const Text text = Join({RandomTokens(500, 1), RandomTokens(700, 2)});
+    Seed(text);
+    node_->MoveAllToDisk();
+    const FetchResult fetched = FetchAll(text, MustPlan(text, Exact()));
+    EXPECT_EQ(Recovered(fetched), 1199u);
+    EXPECT_EQ(Mismatches(fetched), 0u);
+    EXPECT_EQ(fetched.bytes_disk, 1199u * model_.token_bytes());
+    EXPECT_EQ(fetched.bytes_memory, 0u);
+  }
+}
+
+// The node's memory holds a fifth of the prompt: windows shrink until they fit, and leases go back
+// in between.
+TEST_F(FetcherTest, APoolThatIsTooSmallForAllLeasesServesThemInTurn) {
+  for (bool mapped : {true, false}) {
+    Start({.model = SmallModel(), .num_pages = 60, .mapped = mapped});
+    const Text text = Join({RandomTokens(3000, 1)});
+    for (uint32_t end : {750, 1500, 2250, 3000}) {  // a publish holds room for all its segments
+      Seed(Join({Tokens(text.tokens.begin(), text.tokens.begin() + end)}));
+      EXPECT_EQ(report_.segments_dropped, 0u);
+    }
+    std::vector<uint32_t> layers;
+    FetchOptions options = Raw();
+    options.on_layer = [&](uint32_t layer) { layers.push_back(layer); };
+    const FetchResult fetched = *MustFetch(text, MustPlan(text, Exact()), options).Wait();
+    EXPECT_EQ(Recovered(fetched), 2999u);
+    EXPECT_EQ(Mismatches(fetched), 0u);
+    EXPECT_GT(fetched.bytes_disk, 0u);
+    EXPECT_THAT(layers, ElementsAre(0, 1, 2));
+    Drain();
+    EXPECT_EQ(node_->num_leases(), 0u);
+  }
+}
+
+TEST_F(FetcherTest, AFullQueueIsResourceExhausted) {
+  ClientOptions options;
+  options.max_queued_fetches = 1;
+  Start({.model = SmallModel(), .mapped = false}, options);
+  const Text text = Join({RandomTokens(300, 1)});
+  Seed(text);
+  node_->Hold<ReadRequest>();
+  FetchHandle running = MustFetch(text, MustPlan(text, Exact()), Raw());
+  node_->AwaitHeld();  // the thread is busy
+  FetchHandle queued = MustFetch(text, MustPlan(text, Exact()), Raw());
+  const auto refused = client_->Fetch(MustPlan(text, Exact()), worker_->Destination(), {});
+  EXPECT_TRUE(absl::IsResourceExhausted(refused.status())) << refused.status();
+  node_->OpenGate();
+  EXPECT_EQ(Recovered(*queued.Wait()), 299u);
+}
+
+TEST_F(FetcherTest, WrongCallsAreInvalidAndLeakNothing) {
+  Start();
+  const Text text = Join({RandomTokens(300, 1)});
+  Seed(text);
+  const PagedCache good = worker_->Destination();
+  std::vector<PagedCache> bad(5, good);
+  bad[0].layer_base.pop_back();
+  bad[1].block_table = bad[1].block_table.first(2);
+  bad[2].row_stride = 100;
+  bad[3].num_blocks = 1;
+  bad[4].layer_base[1] = nullptr;
+  for (const PagedCache& cache : bad) {
+    const auto fetch = client_->Fetch(MustPlan(text, Exact()), cache, {});
+    EXPECT_TRUE(absl::IsInvalidArgument(fetch.status())) << fetch.status();
+  }
+  FetchOptions options = Raw();
+  options.pre_rope.pop_back();
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(client_->Fetch(MustPlan(text, Exact()), good, options).status()));
+  options = Raw();
+  options.pre_rope[0] = nullptr;
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(client_->Fetch(MustPlan(text, Exact()), good, options).status()));
+  options = Raw();
+  options.pre_rope_stride = 3;
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(client_->Fetch(MustPlan(text, Exact()), good, options).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(client_->Fetch(Plan(), good, {}).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(FetchHandle().Wait().status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(FetchHandle().WaitLayer(0)));
+  Drain();
+  EXPECT_EQ(node_->num_leases(), 0u);
+}
+
+TEST_F(FetcherTest, ManyFetchesAtOnceFromManyThreads) {
+  ClientOptions options;
+  options.fetch_threads = 3;
+  Start({.model = SmallModel()}, options);
+  const Text text = Join({RandomTokens(1500, 1)});
+  Seed(text);
+  std::atomic<uint32_t> recovered{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      tools::WorkerCache worker(model_, 2048);
+      for (int i = 0; i < 5; ++i) {
+        worker.Begin(text.tokens);
+        auto plan = client_->MakePlan(model_, text.tokens, Exact(), text.parts);
+        auto fetch = client_->Fetch(*std::move(plan), worker.Destination(), {});
+        const FetchResult fetched = *fetch->Wait();
+        if (worker.CountMismatches({0, 1499}, -1) == 0) recovered += Recovered(fetched);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(recovered, 4u * 5 * 1499);
+}
+
+}  // namespace
+}  // namespace cistern
