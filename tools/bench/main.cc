@@ -8,6 +8,7 @@
 #include "absl/flags/usage_config.h"
 #include "absl/strings/match.h"
 
+#include "tools/bench/pools/pools_command.h"
 #include "tools/bench/replay_command.h"
 
 namespace {
@@ -21,7 +22,11 @@ constexpr char kUsage[] = R"(cistern-bench: measure a Cistern node with whole wo
   cistern-bench replay --workload repo --address unix:/run/cistern/node.sock
       The same against a node that runs already.
 
+  cistern-bench pools --workloads avmp --json
+      The allocators of the AVMP paper beside the product's pools, one JSON object for each run.
+
 Commands
+  pools     out-of-memory counts, lost state and makespan of pool policies under recorded arrivals
   replay    plan, fetch, verify every row, compute the rest, publish; for every call of a trace
 
 `cistern-bench --help` lists every flag. Exit code: 0 all is well; 1 bad flags or no node; 2 rows did not match;
@@ -39,6 +44,8 @@ int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape): std::ba
   std::vector<char*> words = absl::ParseCommandLine(argc, argv);
   if (words.size() == 2 && std::string(words[1]) == "replay")
     return cistern::tools::RunReplayCommand();
+  if (words.size() == 2 && std::string(words[1]) == "pools")
+    return cistern::tools::RunPoolsCommand();
   std::fprintf(stderr, "%s\n", kUsage);
   return 1;
 }
