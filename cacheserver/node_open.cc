@@ -85,11 +85,20 @@ absl::Status Node::Impl::LoadDisk() {
     });
   });
   CISTERN_RETURN_IF_ERROR(status);
-  if (disk != nullptr)
-    log->Info("disk tier opened", {{"path", config.disk_path},
-                                   {"objects", records},
-                                   {"not_usable", refused},
-                                   {"bytes", disk->Stats().payload_bytes}});
+  if (disk == nullptr) return absl::OkStatus();
+  const storage::DiskStats found = disk->Stats();
+  if (found.dropped_headers > 0)
+    log->Warning("disk tier had damaged headers",
+                 {{"path", config.disk_path},
+                  {"lost", found.dropped_headers},
+                  {"salvaged", found.salvaged_headers},
+                  {"what_to_do",
+                   "nothing: what was lost is computed again. Check the disk: it, or "
+                   "what writes to it, changes bytes"}});
+  log->Info("disk tier opened", {{"path", config.disk_path},
+                                 {"objects", records},
+                                 {"not_usable", refused},
+                                 {"bytes", found.payload_bytes}});
   return absl::OkStatus();
 }
 

@@ -82,6 +82,16 @@ void RemoveFiles(const std::string& directory) {
   }
 }
 
+absl::Status SyncDirectory(const std::string& directory) {
+  const int fd = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool synced = fd >= 0 && fsync(fd) == 0;
+  const int error = errno;
+  if (fd >= 0) close(fd);
+  if (synced) return absl::OkStatus();
+  return absl::UnavailableError(
+      absl::StrCat("disk tier: cannot sync ", directory, ": ", std::strerror(error)));
+}
+
 DiskSpace SpaceOf(const std::string& directory) {
   struct statvfs stats;
   if (statvfs(directory.c_str(), &stats) != 0) return {};

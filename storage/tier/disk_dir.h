@@ -25,6 +25,9 @@ bool SupportsDirectIo(const std::string& directory);
 // Removes every file in `directory`, not its subdirectories.
 void RemoveFiles(const std::string& directory);
 
+// Makes what was created, renamed or removed in `directory` durable.
+absl::Status SyncDirectory(const std::string& directory);
+
 struct DiskSpace {
   uint64_t free_bytes = 0;
   uint64_t capacity_bytes = 0;

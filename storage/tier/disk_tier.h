@@ -48,13 +48,15 @@ struct DiskStats {
   uint64_t checksum_failures = 0;  // reads that ended in DataLoss
   uint64_t commits = 0;            // that carried writes; concurrent ones share
   uint64_t deletes = 0;
-  uint64_t dropped_headers = 0;  // unreadable ones
+  uint64_t dropped_headers = 0;   // unreadable ones; of damaged files, as many as can be told
+  uint64_t salvaged_headers = 0;  // kept when the start found a damaged file of them; else 0
   uint64_t reclaim_failures = 0;
 };
 
 class DiskTier {
  public:
-  // Opens or makes the directory, and reads all headers. FailedPrecondition: another process has
+  // Opens or makes the directory, and reads all headers. Where a file of headers is damaged, those
+  // that are whole are kept, the others counted. FailedPrecondition: another process has
   // it, its format is newer than ours, or it is somebody else's. InvalidArgument, PermissionDenied:
   // it cannot be our directory. DataLoss: damaged beyond opening. Each text says what to do.
   static absl::StatusOr<std::unique_ptr<DiskTier>> Open(const DiskOptions& options);

@@ -1,5 +1,6 @@
 #include "storage/tier/record.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <type_traits>
@@ -144,6 +145,12 @@ std::string EncodeRecord(const DiskRecord& record) {
   for (const base::Key& checksum : record.piece_checksums) out.Put(checksum);
   out.Put(base::HashBytes(absl::string_view(out.bytes())));
   return std::move(out).Take();
+}
+
+size_t RecordLength(std::span<const std::byte> bytes) {
+  constexpr size_t kLengthOffset = 8;
+  if (bytes.size() < RecordBytes(0, 0)) return bytes.size();
+  return std::min<size_t>(Reader(bytes.subspan(kLengthOffset)).Get<uint32_t>(), bytes.size());
 }
 
 absl::StatusOr<DiskRecord> DecodeRecord(std::span<const std::byte> bytes) {

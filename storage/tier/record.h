@@ -53,6 +53,8 @@ uint64_t NumPieces(uint64_t payload_bytes, uint32_t piece_bytes);
 
 std::string EncodeRecord(const DiskRecord& record);
 absl::StatusOr<DiskRecord> DecodeRecord(std::span<const std::byte> bytes);
+// What a record that begins `bytes` says of its own length; at most bytes.size().
+size_t RecordLength(std::span<const std::byte> bytes);
 
 // 32 bytes: content, then context, each hi first and big-endian.
 std::string EncodeRecordKey(const RecordKey& key);

@@ -19,6 +19,8 @@
 namespace cistern::storage {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr char kFormatKey[] = "format";
 
 absl::Status ForeignDatabase(const std::string& path, absl::string_view why) {
@@ -45,6 +47,13 @@ absl::Status CheckFamilies(const std::string& path, rocksdb::Env* env) {
 
 }  // namespace
 
+absl::Status BeyondOpening(const absl::Status& status, const std::string& path) {
+  if (!absl::IsDataLoss(status)) return status;
+  return absl::DataLossError(absl::StrCat(
+      status.message(), "; ", path, " is damaged beyond opening: move the directory away to ",
+      "start with an empty tier (what it held will be computed again), and check the disk"));
+}
+
 absl::Status FromRocks(const rocksdb::Status& status, absl::string_view doing) {
   if (status.ok()) return absl::OkStatus();
   const std::string text = absl::StrCat("disk tier: ", doing, ": ", status.ToString());
@@ -67,8 +76,9 @@ absl::StatusOr<std::unique_ptr<RocksDb>> RocksDb::Open(const RocksDbOptions& opt
   rocks->path_ = options.path;
   CISTERN_RETURN_IF_ERROR(rocks->TakeDirectory());
   rocks->direct_io_ = options.direct_io && SupportsDirectIo(rocks->path_ + "/incoming");
-  CISTERN_RETURN_IF_ERROR(rocks->OpenDatabase(options));
-  CISTERN_RETURN_IF_ERROR(rocks->CheckFormat());
+  CISTERN_RETURN_IF_ERROR(BeyondOpening(rocks->CheckCurrent(), rocks->path_));
+  CISTERN_RETURN_IF_ERROR(BeyondOpening(rocks->OpenDatabase(options), rocks->path_));
+  CISTERN_RETURN_IF_ERROR(BeyondOpening(rocks->CheckFormat(), rocks->path_));
   return rocks;
 }
 
@@ -104,13 +114,21 @@ absl::Status RocksDb::OpenDatabase(const RocksDbOptions& options) {
     std::copy(handles.begin(), handles.end(), handles_);
     return absl::OkStatus();
   }
-  absl::Status status = FromRocks(opened, absl::StrCat("opening ", path));
-  if (absl::IsDataLoss(status)) {
-    return absl::DataLossError(absl::StrCat(status.message(),
-                                            "; the database is damaged beyond opening: move the ",
-                                            "directory away to start with an empty tier"));
+  return FromRocks(opened, absl::StrCat("opening ", path));
+}
+
+// Without CURRENT, RocksDB would make a new database and remove the old one's files.
+absl::Status RocksDb::CheckCurrent() const {
+  std::error_code error;
+  if (fs::exists(path_ + "/rocksdb/CURRENT", error)) return absl::OkStatus();
+  for (const auto& entry : fs::directory_iterator(path_ + "/rocksdb", error)) {
+    const std::string name = entry.path().filename();
+    if (absl::StartsWith(name, "MANIFEST-") || absl::EndsWith(name, ".sst")) {
+      return absl::DataLossError(absl::StrCat("disk tier: ", path_, "/rocksdb has ", name,
+                                              ", but no file CURRENT that names its manifest"));
+    }
   }
-  return status;
+  return absl::OkStatus();
 }
 
 absl::Status RocksDb::CheckFormat() {
@@ -146,6 +164,13 @@ absl::StatusOr<bool> RocksDb::IsEmpty() {
     CISTERN_RETURN_IF_ERROR(FromRocks(it->status(), "looking whether the database is new"));
   }
   return true;
+}
+
+absl::Status RocksDb::ClearHeaders() {
+  CISTERN_RETURN_IF_ERROR(FromRocks(db_->DropColumnFamily(headers()), "dropping damaged headers"));
+  db_->DestroyColumnFamilyHandle(std::exchange(handles_[1], nullptr));
+  return FromRocks(db_->CreateColumnFamily(HeadersOptions(), kHeadersFamily, &handles_[1]),
+                   "making room for headers");
 }
 
 std::string RocksDb::IncomingPath(uint64_t id) const {

@@ -35,6 +35,9 @@ class LiveIndex;
 
 inline constexpr uint32_t kDiskFormat = 1;
 
+// `status` with the advice that ends every DataLoss of opening; others as they are.
+absl::Status BeyondOpening(const absl::Status& status, const std::string& path);
+
 // The one place where RocksDB's errors become ours. `doing` begins the text, e.g. "writing pieces".
 absl::Status FromRocks(const rocksdb::Status& status, absl::string_view doing);
 
@@ -60,6 +63,9 @@ class RocksDb {
   rocksdb::ColumnFamilyHandle* headers() const { return handles_[1]; }
   rocksdb::ColumnFamilyHandle* pieces() const { return handles_[2]; }
 
+  // Puts an empty column family in place of the headers.
+  absl::Status ClearHeaders();
+
   bool direct_io() const { return direct_io_; }
   const std::string& path() const { return path_; }
   std::string IncomingPath(uint64_t id) const;  // of the file whose first write is `id`
@@ -75,6 +81,7 @@ class RocksDb {
   RocksDb() = default;
   absl::Status TakeDirectory();
   absl::Status OpenDatabase(const RocksDbOptions& options);
+  absl::Status CheckCurrent() const;
   absl::Status CheckFormat();
   absl::StatusOr<bool> IsEmpty();
 

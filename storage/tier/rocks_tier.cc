@@ -10,6 +10,7 @@
 
 #include "base/status_macros.h"
 #include "storage/tier/byte_runs.h"
+#include "storage/tier/header_salvage.h"
 #include "storage/tier/piece_file.h"
 
 namespace cistern::storage {
@@ -51,7 +52,8 @@ absl::StatusOr<std::unique_ptr<RocksTier>> RocksTier::Open(const RocksTierOption
       .path = options.disk.path, .direct_io = options.disk.direct_io, .env = options.env};
   database.live = &tier->live_;
   CISTERN_ASSIGN_OR_RETURN(tier->rocks_, RocksDb::Open(database));
-  CISTERN_RETURN_IF_ERROR(tier->LoadIndex());
+  CISTERN_RETURN_IF_ERROR(BeyondOpening(FinishSalvage(tier->rocks_.get()), options.disk.path));
+  CISTERN_RETURN_IF_ERROR(BeyondOpening(tier->LoadIndex(), options.disk.path));
   tier->reclaimer_ = std::make_unique<Reclaimer>(options.reclaim, tier->rocks_.get(), &tier->live_,
                                                  &tier->judged_below_);
   tier->reclaimer_->Wake();  // pieces of writes that did not come to their headers
@@ -62,10 +64,18 @@ RocksTier::~RocksTier() = default;
 
 absl::Status RocksTier::LoadIndex() {
   uint64_t last_id = 0;
-  CISTERN_RETURN_IF_ERROR(ScanHeaders([&](const RecordKey& key, const DiskRecord& record) {
+  const auto add = [&](const RecordKey& key, const DiskRecord& record) {
     live_.Insert(key, {record.id, record.payload_bytes});
     last_id = std::max(last_id, record.id);
-  }));
+  };
+  absl::Status scanned = ScanHeaders(add);
+  if (absl::IsDataLoss(scanned)) {
+    CISTERN_ASSIGN_OR_RETURN(const SalvagedHeaders salvaged, SalvageHeaders(rocks_.get()));
+    counters_.salvaged_headers.store(salvaged.kept, std::memory_order_relaxed);
+    counters_.dropped_headers.fetch_add(salvaged.lost, std::memory_order_relaxed);
+    scanned = ScanHeaders(add);
+  }
+  CISTERN_RETURN_IF_ERROR(scanned);
   // Numbers of writes that did not come to their headers are not used again either.
   rocksdb::ColumnFamilyMetaData pieces;
   rocks_->db()->GetColumnFamilyMetaData(rocks_->pieces(), &pieces);
@@ -122,7 +132,7 @@ absl::Status RocksTier::ForEachModel(absl::FunctionRef<void(const base::ModelSpe
       counters_.dropped_headers.fetch_add(1, std::memory_order_relaxed);
     }
   }
-  return FromRocks(it->status(), "reading models");
+  return BeyondOpening(FromRocks(it->status(), "reading models"), rocks_->path());
 }
 
 absl::Status RocksTier::ForEachRecord(absl::FunctionRef<void(base::ObjectHeader)> each) {
@@ -217,6 +227,7 @@ DiskStats RocksTier::Stats() const {
   stats.checksum_failures = counters_.checksum_failures.load(std::memory_order_relaxed);
   stats.commits = counters_.commits.load(std::memory_order_relaxed);
   stats.deletes = counters_.deletes.load(std::memory_order_relaxed);
+  stats.salvaged_headers = counters_.salvaged_headers.load(std::memory_order_relaxed);
   stats.dropped_headers = counters_.dropped_headers.load(std::memory_order_relaxed);
   return stats;
 }

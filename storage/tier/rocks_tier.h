@@ -73,7 +73,7 @@ class RocksTier final : public DiskTier {
   struct Counters {
     std::atomic<uint64_t> writes{0}, write_failures{0}, reads{0}, read_failures{0},
         checksum_failures{0}, deletes{0};
-    std::atomic<uint64_t> dropped_headers{0}, commits{0};
+    std::atomic<uint64_t> dropped_headers{0}, salvaged_headers{0}, commits{0};
   };
 
   explicit RocksTier(const RocksTierOptions& options) : options_(options) {}

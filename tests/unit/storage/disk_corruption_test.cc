@@ -213,6 +213,37 @@ TEST_F(DiskCorruptionTest, UnreadableHeadersAreDroppedAtTheStart) {
   EXPECT_EQ(CheckReadBack(*tier_, objects_[0]), absl::OkStatus());
 }
 
+// A flipped byte in the log costs the records after it that were in the same write at most.
+TEST_F(DiskCorruptionTest, AFlippedByteInTheLog) {
+  tier_.reset();
+  fs::path log;
+  for (const auto& entry : fs::directory_iterator(options_.disk.path + "/rocksdb")) {
+    if (entry.path().extension() == ".log" && (log.empty() || entry.path() > log))
+      log = entry.path();
+  }
+  ASSERT_GT(fs::file_size(log), 1000u);  // three headers of about 700 bytes
+  FlipByte(log, fs::file_size(log) / 2);
+  Open();
+  EXPECT_LT(tier_->Stats().records, 3u);
+  EXPECT_GE(tier_->Stats().records, 1u);
+  EXPECT_EQ(CheckReadBack(*tier_, objects_[0]), absl::OkStatus());  // written before the damage
+  for (const TestObject& object : objects_) ASSERT_EQ(WriteOne(*tier_, object), absl::OkStatus());
+  for (const TestObject& object : objects_)
+    EXPECT_EQ(CheckReadBack(*tier_, object), absl::OkStatus());
+}
+
+TEST_F(DiskCorruptionTest, ATruncatedLog) {
+  tier_.reset();
+  for (const auto& entry : fs::directory_iterator(options_.disk.path + "/rocksdb")) {
+    if (entry.path().extension() == ".log" && fs::file_size(entry.path()) > 1000)
+      fs::resize_file(entry.path(), fs::file_size(entry.path()) - 100);
+  }
+  Open();
+  EXPECT_EQ(tier_->Stats().records, 2u);
+  EXPECT_EQ(CheckReadBack(*tier_, objects_[0]), absl::OkStatus());
+  EXPECT_EQ(CheckReadBack(*tier_, objects_[1]), absl::OkStatus());
+}
+
 TEST_F(DiskCorruptionTest, AnUnreadableModelIsPassedOver) {
   const RocksDb& rocks = tier_->rocks();
   ASSERT_TRUE(

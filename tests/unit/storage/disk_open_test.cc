@@ -1,6 +1,7 @@
 // Opening a disk tier: every way in which it can be refused says what is wrong and what to do.
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
 
 #include <sys/mount.h>
@@ -30,6 +31,13 @@ class DiskOpenTest : public DiskTest {
     const RocksDb& rocks = tier_->rocks();
     ASSERT_TRUE(rocks.db()->Put(rocksdb::WriteOptions(), rocks.meta(), key, value).ok());
     tier_.reset();
+  }
+  static std::string ReadFile(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  }
+  static void WriteFile(const std::string& path, const std::string& bytes) {
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
   }
   std::string rocks_path() const { return options_.disk.path + "/rocksdb"; }
 };
@@ -119,6 +127,36 @@ TEST_F(DiskOpenTest, ADamagedDatabaseSaysHowToStartAfresh) {
   tier_.reset();
   std::ofstream(rocks_path() + "/CURRENT") << "MANIFEST-999999\n";
   EXPECT_THAT(Refused(absl::StatusCode::kDataLoss), HasSubstr("move the directory away"));
+}
+
+// Every damage here is refused with the directory's name and a way out, and leaves the files alone.
+TEST_F(DiskOpenTest, DamageInManifestCurrentAndFormatIsRefusedWithAWayOut) {
+  Open();
+  ASSERT_EQ(WriteOne(*tier_, Segment(1, 1000)), absl::OkStatus());
+  PutMeta("more", "of it");
+  const std::string current = ReadFile(rocks_path() + "/CURRENT");
+  const std::string manifest = rocks_path() + "/" + current.substr(0, current.size() - 1);
+  const std::string good = ReadFile(manifest);
+  const auto refused = [&] {
+    EXPECT_THAT(Refused(absl::StatusCode::kDataLoss),
+                AllOf(HasSubstr(options_.disk.path), HasSubstr("move the directory away")));
+  };
+  std::string bad = good;
+  bad[good.size() / 2] ^= 0x10;
+  WriteFile(manifest, bad);
+  refused();
+  fs::remove(manifest);
+  refused();
+  WriteFile(manifest, good);
+  fs::remove(rocks_path() + "/CURRENT");
+  refused();
+  WriteFile(rocks_path() + "/CURRENT", "");
+  refused();
+  WriteFile(rocks_path() + "/CURRENT", "nonsense");
+  refused();
+  WriteFile(rocks_path() + "/CURRENT", current);
+  Open();
+  EXPECT_EQ(CheckReadBack(*tier_, Segment(1, 1000)), absl::OkStatus());
 }
 
 // What a killed server left half-written in the way in is removed.

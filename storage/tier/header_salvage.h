@@ -1,0 +1,38 @@
+// What can be had of the header records when a file of theirs is damaged on disk.
+//
+// The database reads a file by blocks, and a damaged block, index or footer hides its neighbours.
+// A header record says its own length and carries its own checksum (storage/FORMAT.md), so this
+// reads the files as plain bytes and keeps every record that is whole. Where the database itself
+// can still tell (this key was deleted, that one has a newer value), it is asked.
+//
+//   SalvageHeaders: files ─► DIR/salvaged.sst ─► FinishSalvage: in place of the headers ─► removed
+//
+// A kill before salvaged.sst is complete has changed nothing; after it, the next open finishes.
+//
+// Loses    records that lie in damaged bytes. May bring back, of such places, a record that was
+//          deleted or replaced: its pieces are checked when it is read
+// Memory   all headers at once
+// Thread   one, before the tier is used
+// Errors   those of the database
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+#include "storage/tier/rocks_db.h"
+
+namespace cistern::storage {
+
+struct SalvagedHeaders {
+  uint64_t kept = 0;
+  uint64_t lost = 0;  // as far as the files can tell, at least 1
+};
+absl::StatusOr<SalvagedHeaders> SalvageHeaders(RocksDb* rocks);
+
+// Puts what an earlier call has saved in place of the headers, if there is anything.
+absl::Status FinishSalvage(RocksDb* rocks);
+
+}  // namespace cistern::storage
