@@ -94,11 +94,12 @@ absl::Status FetchState::WaitLayer(uint32_t layer) {
         absl::StrCat("layer ", layer, " of a model that has ", num_layers_));
   }
   base::MutexLock lock(&mutex_);
-  const bool there = WaitFor(deadline_, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  WaitFor(deadline_, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
     return layers_done_ > layer || finished_ || cancelled_;
   });
-  if (layers_done_ > layer || (there && !cancelled_)) return absl::OkStatus();
+  if (layers_done_ > layer) return absl::OkStatus();
   if (cancelled_) return absl::CancelledError("the fetch was cancelled");
+  // A mover that finishes without this layer has seen the deadline pass a moment ago.
   return absl::DeadlineExceededError("the fetch's deadline has passed");
 }
 
