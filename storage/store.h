@@ -60,6 +60,7 @@ struct ObjectView {
   ObjectId id = 0;
   const base::ObjectHeader* header = nullptr;
   Where where = Where::kMiss;
+  bool on_disk = false;  // has a record, wherever else it is
 };
 
 struct FindQuery {
@@ -159,7 +160,9 @@ class Store {
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
 
-  // ---- Models. A segment of an unknown model is FailedPrecondition.
+  // ---- Models. A segment of an unknown model is FailedPrecondition. When there are max_models,
+  // the one that was registered longest ago among those without objects and reservations is
+  // forgotten; ResourceExhausted when all have some.
   absl::Status RegisterModel(const base::ModelSpec& spec);
   const base::ModelSpec* FindModel(const base::Key& fingerprint) const;
   std::vector<const base::ModelSpec*> Models() const;
@@ -197,6 +200,9 @@ class Store {
   Found ByContext(const base::Key& context, bool lossless) const;
 
   // Pins a memory-resident object and refreshes it. NotFound when it is gone, FailedPrecondition
+  // What `id` names now; kMiss when it is gone.
+  ObjectView Describe(ObjectId id) const;
+
   // when it is on disk only.
   absl::StatusOr<Lease> Acquire(SessionId session, ObjectId id, absl::Time now);
   absl::Status Release(SessionId session, LeaseId lease);
@@ -244,10 +250,13 @@ class Store {
       const;
   StoreStats Stats() const;
 
-  // Every invariant that can be checked; Internal names the first that is broken. For tests and
-  // `verify`.
+  // Every invariant that can be checked; Internal names the first that is broken. For tests: it
+  // walks over everything.
   absl::Status CheckInvariants() const;
 
+  // Those of at most `limit` objects, in id order from `cursor` on; `*next` is where to go on, 0 at
+  // the end.
+  absl::Status CheckObjects(ObjectId cursor, uint32_t limit, ObjectId* next) const;
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;

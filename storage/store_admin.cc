@@ -15,29 +15,56 @@ Store::~Store() = default;
 absl::Status Store::RegisterModel(const base::ModelSpec& spec) {
   CISTERN_RETURN_IF_ERROR(spec.Validate());
   const base::Key fingerprint = spec.Fingerprint();
-  if (impl_->models.contains(fingerprint)) return absl::OkStatus();
-  if (impl_->models.size() >= impl_->options.max_models) {
-    return absl::ResourceExhaustedError(absl::StrCat("this node knows ", impl_->options.max_models,
-                                                     " models already, which is its limit"));
+  const uint64_t registered = impl_->next_registration++;
+  if (const auto it = impl_->models.find(fingerprint); it != impl_->models.end()) {
+    it->second->registered = registered;
+    return absl::OkStatus();
   }
-  impl_->models[fingerprint] = std::make_unique<base::ModelSpec>(spec);
+  if (impl_->models.size() >= impl_->options.max_models && !impl_->ForgetModel()) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("this node holds objects of ", impl_->options.max_models,
+                     " models, which is its limit: evict those of a model that is not used"));
+  }
+  impl_->models[fingerprint] =
+      std::make_unique<KnownModel>(KnownModel{.spec = spec, .registered = registered});
   return absl::OkStatus();
+}
+
+bool Store::Impl::ForgetModel() {
+  auto oldest = models.end();
+  for (auto it = models.begin(); it != models.end(); ++it) {
+    if (it->second->users > 0) continue;
+    if (oldest == models.end() || it->second->registered < oldest->second->registered) oldest = it;
+  }
+  if (oldest == models.end()) return false;
+  models.erase(oldest);
+  return true;
+}
+
+// Blobs have no model.
+void Store::Impl::BeginUse(const base::Key& model) {
+  if (const auto it = models.find(model); it != models.end()) ++it->second->users;
+}
+
+void Store::Impl::EndUse(const base::Key& model) {
+  if (const auto it = models.find(model); it != models.end()) --it->second->users;
 }
 
 const base::ModelSpec* Store::FindModel(const base::Key& fingerprint) const {
   const auto it = impl_->models.find(fingerprint);
-  return it == impl_->models.end() ? nullptr : it->second.get();
+  return it == impl_->models.end() ? nullptr : &it->second->spec;
 }
 
 std::vector<const base::ModelSpec*> Store::Models() const {
   std::vector<const base::ModelSpec*> models;
-  for (const auto& [fingerprint, spec] : impl_->models) models.push_back(spec.get());
+  models.reserve(impl_->models.size());
+  for (const auto& [fingerprint, known] : impl_->models) models.push_back(&known->spec);
   return models;
 }
 
 const base::ModelSpec* Store::Impl::ModelOf(const base::ObjectHeader& header) const {
   const auto it = models.find(header.model);
-  return it == models.end() ? nullptr : it->second.get();
+  return it == models.end() ? nullptr : &it->second->spec;
 }
 
 Object* Store::Impl::FindAny(ObjectId id) const {

@@ -174,10 +174,39 @@ absl::Status Store::Impl::CheckQueues() const {
 
 absl::Status Store::CheckInvariants() const {
   const Impl& s = *impl_;
+absl::Status Store::Impl::CheckModels() const {
+  absl::flat_hash_map<base::Key, uint64_t> users;
+  for (const auto& [id, o] : objects) ++users[o->header.model];
+  for (const auto& [id, p] : pending) ++users[p->model];
+  for (const auto& [fingerprint, known] : models) {
+    if (known->users != users[fingerprint])
+      return absl::InternalError(
+          absl::StrCat("model ", fingerprint.ToHex(), ": its users are miscounted"));
+    users.erase(fingerprint);
+  }
+  users.erase(base::Key{});  // blobs
+  if (!users.empty()) return absl::InternalError("an object is of a model that is not known");
+  return absl::OkStatus();
+}
+
+absl::Status Store::CheckObjects(ObjectId cursor, uint32_t limit, ObjectId* next) const {
+  const Impl& s = *impl_;
+  *next = 0;
+  for (auto it = s.objects.lower_bound(cursor); it != s.objects.end(); ++it) {
+    if (limit-- == 0) {
+      *next = it->first;
+      break;
+    }
+    CISTERN_RETURN_IF_ERROR(s.CheckObject(*it->second));
+  }
+  return absl::OkStatus();
+}
+
   CISTERN_RETURN_IF_ERROR(s.pools.CheckInvariants());
   for (const auto& [id, object] : s.objects) CISTERN_RETURN_IF_ERROR(s.CheckObject(*object));
   CISTERN_RETURN_IF_ERROR(s.CheckPending());
   CISTERN_RETURN_IF_ERROR(s.CheckSessions());
+  CISTERN_RETURN_IF_ERROR(s.CheckModels());
   CISTERN_RETURN_IF_ERROR(s.CheckIndex());
   return s.CheckQueues();
 }

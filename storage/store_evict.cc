@@ -150,6 +150,7 @@ void Store::Impl::Refile(Object* object) {
       pools.SetPriority(handle, evictable ? object->priority : 0);
   }
   if (object->filed_dirty && (moved || !demote)) dirty.Erase(object->filed_priority, *object);
+  EndUse(object->header.model);
   if (demote && (moved || !object->filed_dirty)) dirty.Insert(object->priority, object);
   object->filed_evictable = evictable;
   object->filed_dirty = demote;

@@ -27,11 +27,18 @@
 
 namespace cistern::storage {
 
+struct KnownModel {
+  base::ModelSpec spec;
+  uint64_t users = 0;       // objects, detached ones too, and reservations
+  uint64_t registered = 0;  // a larger number: later
+};
+
 // A reservation in progress.
 struct PendingWrite {
   ReservationId id = 0;
   SessionId session = 0;
   base::ObjectHeader header;
+  base::Key model;  // the header's, also after Commit has taken that
   PoolId pool = 0;
   uint64_t payload_bytes = 0;
   std::vector<Handle> blocks;
@@ -105,6 +112,9 @@ struct Store::Impl {
   bool Matches(const Selector& selector, const Object& object) const;
   std::vector<Object*> Select(const Selector& selector) const;
 
+  void BeginUse(const base::Key& model);
+  void EndUse(const base::Key& model);
+  bool ForgetModel();  // the oldest that nobody uses; false when there is none
   Object* FindAny(ObjectId id) const;  // detached ones too
   Object* FindAttached(ObjectId id) const;
   std::vector<base::BlockRef> Refs(const std::vector<Handle>& blocks) const;
@@ -117,13 +127,15 @@ struct Store::Impl {
   absl::Status CheckPending() const;
   absl::Status CheckSessions() const;
   absl::Status CheckIndex() const;
+  absl::Status CheckModels() const;
   absl::Status CheckQueues() const;
 
   const StoreOptions options;
   AsymmetricPools pools;
   ContentIndex index;
   ValuePolicy policy;
-  absl::btree_map<base::Key, std::unique_ptr<base::ModelSpec>> models;
+  absl::btree_map<base::Key, std::unique_ptr<KnownModel>> models;
+  uint64_t next_registration = 1;
 
   absl::btree_map<ObjectId, std::unique_ptr<Object>> objects;  // detached ones too
   absl::btree_map<ReservationId, std::unique_ptr<PendingWrite>> pending;

@@ -32,7 +32,13 @@ bool Better(const Object& a, const Object& b) {
 ObjectView Store::Impl::ViewOf(const Object& object) const {
   return {.id = object.id,
           .header = &object.header,
-          .where = object.in_memory ? Where::kMemory : Where::kDisk};
+          .where = object.in_memory ? Where::kMemory : Where::kDisk,
+          .on_disk = object.on_disk};
+}
+
+ObjectView Store::Describe(ObjectId id) const {
+  const Object* object = impl_->FindAttached(id);
+  return object == nullptr ? ObjectView{} : impl_->ViewOf(*object);
 }
 
 Found Store::Find(const FindQuery& query) {

@@ -64,6 +64,7 @@ absl::StatusOr<Reservation> Store::Reserve(SessionId session, const base::Object
   pending->session = session;
   pending->header = header;
   pending->pool = shape.pool;
+  pending->model = header.model;
   pending->payload_bytes = shape.payload_bytes;
   pending->written.resize(shape.layers);
   pending->layers_left = shape.layers;
@@ -71,6 +72,7 @@ absl::StatusOr<Reservation> Store::Reserve(SessionId session, const base::Object
   reservation.id = pending->id;
   reservation.blocks = s.Refs(pending->blocks);
   s.being_written[key] = pending->id;
+  s.BeginUse(pending->model);
   s.sessions[session].reservations.insert(pending->id);
   s.pending[pending->id] = std::move(pending);
   return reservation;
@@ -175,6 +177,7 @@ Object* Store::Impl::Attach(base::ObjectHeader header, const Shape& shape) {
       ValuePolicy::Density(object->header, ModelOf(object->header), BlockBytes(*object));
   object->priority = policy.Priority(object->density, object->frequency);
   index.Insert(object);
+  BeginUse(object->header.model);
   objects[object->id] = std::move(owned);
   return object;
 }
@@ -222,6 +225,7 @@ void Store::Impl::ReleasePending(PendingWrite* released) {
     if (it->second.reservations.empty() && it->second.leases.empty()) sessions.erase(it);
   }
   pending.erase(released->id);
+  EndUse(released->model);
 }
 
 }  // namespace cistern::storage

@@ -28,11 +28,64 @@ TEST_F(StoreAdminTest, ModelsAreKnownByFingerprint) {
 }
 
 TEST_F(StoreAdminTest, ModelsHaveABound) {
-  Reset({.max_models = 2});
-  EXPECT_TRUE(store_->RegisterModel(TestModel("second", 1, 64)).ok());
-  EXPECT_TRUE(absl::IsResourceExhausted(store_->RegisterModel(TestModel("third", 1, 64))));
+  Reset({.blob_block_bytes = kPage, .max_models = 2});
+  const base::ModelSpec second = TestModel("second", 2, 128);
+  const base::ModelSpec third = TestModel("third", 1, 64);
+  ASSERT_TRUE(store_->RegisterModel(second).ok());
+  Put(Segment(1));
+  const Reservation reservation = Reserve(TestSegment(second, 1, 0, 16));
+  EXPECT_TRUE(absl::IsResourceExhausted(store_->RegisterModel(third)))
+      << "one has an object, the other will have";
   EXPECT_TRUE(store_->RegisterModel(model_).ok());
   EXPECT_EQ(store_->Models().size(), 2u);
+  ASSERT_TRUE(store_->Abort(kSession, reservation.id).ok());
+  ASSERT_TRUE(store_->RegisterModel(third).ok());
+  EXPECT_EQ(store_->FindModel(second.Fingerprint()), nullptr);
+  EXPECT_NE(store_->FindModel(model_.Fingerprint()), nullptr);
+}
+
+TEST_F(StoreAdminTest, OfModelsWithoutObjectsTheOldestIsForgotten) {
+  Reset({.blob_block_bytes = kPage, .max_models = 3});  // knows model_
+  const base::ModelSpec second = TestModel("second", 1, 64);
+  const base::ModelSpec third = TestModel("third", 1, 64);
+  const base::ModelSpec fourth = TestModel("fourth", 1, 64);
+  const base::ModelSpec fifth = TestModel("fifth", 1, 64);
+  const ObjectId id = Put(Segment(1));
+  const Lease lease = MustAcquire(id);
+  ASSERT_TRUE(store_->RegisterModel(second).ok());
+  ASSERT_TRUE(store_->RegisterModel(third).ok());
+  ASSERT_TRUE(store_->RegisterModel(second).ok()) << "asked for again: younger than the third";
+  ASSERT_TRUE(store_->RegisterModel(fourth).ok());
+  EXPECT_EQ(store_->FindModel(third.Fingerprint()), nullptr);
+  EXPECT_NE(store_->FindModel(second.Fingerprint()), nullptr);
+  ASSERT_TRUE(store_->Release(kSession, lease.id).ok());
+  EXPECT_EQ(store_->Evict({.all = true}), 1u);
+  ASSERT_TRUE(store_->RegisterModel(fifth).ok());
+  EXPECT_EQ(store_->FindModel(model_.Fingerprint()), nullptr) << "its last object is gone";
+  EXPECT_TRUE(absl::IsFailedPrecondition(store_->Reserve(kSession, Segment(1), now_).status()));
+  ASSERT_TRUE(store_->RegisterModel(model_).ok());
+  Put(Segment(1));
+}
+
+TEST_F(StoreAdminTest, InvariantsAreCheckedInPieces) {
+  for (uint32_t i = 1; i <= 5; ++i) Put(Segment(i));
+  ObjectId next = 0;
+  int pieces = 0;
+  do {
+    ASSERT_TRUE(store_->CheckObjects(next, 2, &next).ok());
+    ++pieces;
+  } while (next != 0);
+  EXPECT_EQ(pieces, 3);
+}
+
+TEST_F(StoreAdminTest, AnObjectIsDescribedUntilItIsGone) {
+  const ObjectId id = Put(Segment(1));
+  EXPECT_EQ(*store_->Describe(id).header, Segment(1));
+  EXPECT_EQ(store_->Describe(id).where, Where::kMemory);
+  EXPECT_FALSE(store_->Describe(id).on_disk);
+  EXPECT_EQ(store_->Describe(id + 1).where, Where::kMiss);
+  store_->Evict({.all = true});
+  EXPECT_EQ(store_->Describe(id).where, Where::kMiss);
 }
 
 TEST_F(StoreAdminTest, SelectorsMeanWhatTheySay) {

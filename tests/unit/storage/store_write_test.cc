@@ -107,6 +107,40 @@ TEST_F(StoreWriteTest, AnExactSegmentReplacesAnApproximateOne) {
   EXPECT_EQ(Reserve(exact).outcome, Outcome::kAlreadyHave) << "an exact one is not replaced";
 }
 
+// A link says that an object of another context will do; an own one is better, exact or not.
+TEST_F(StoreWriteTest, ALinkedContextTakesASegmentOfItsOwn) {
+  for (const base::Lineage lineage : {base::Lineage::kExact, base::Lineage::kApproximate}) {
+    Reset(options_);
+    const base::ObjectHeader there = Segment(1, 1), own = Segment(1, 2, 1, lineage);
+    const ObjectId linked = Put(there);
+    ASSERT_TRUE(store_->Link(linked, own.context, own.parent_context).ok());
+    const FindQuery query{.content = own.content, .context = own.context};
+    ASSERT_EQ(store_->Find(query).object.id, linked);
+    ASSERT_EQ(store_->Find(query).lineage, base::Lineage::kApproximate);
+    const ObjectId id = Put(own);  // Reserve answered kReserved
+    EXPECT_EQ(store_->Find(query).object.id, id);
+    EXPECT_EQ(store_->Find(query).lineage, lineage);
+    EXPECT_EQ(store_->ByContext(own.context, false).object.id, id);
+    EXPECT_EQ(WhereIs(there), Where::kMemory) << "the other one stays what it was";
+    EXPECT_EQ(Reserve(own).outcome, Outcome::kAlreadyHave);
+    ASSERT_TRUE(store_->CheckInvariants().ok()) << store_->CheckInvariants();
+  }
+}
+
+// An approximate one that lies on disk only is replaced as well, and so is its record.
+TEST_F(StoreWriteTest, AnExactSegmentReplacesAnApproximateOneOnDisk) {
+  Reset({.has_disk = true, .blob_block_bytes = kPage});
+  const base::ObjectHeader rough = Segment(1, 1, 2, base::Lineage::kApproximate);
+  ASSERT_TRUE(store_->AddDiskRecord(rough, now_).ok());
+  EXPECT_EQ(Reserve(rough).outcome, Outcome::kAlreadyHave);
+  Put(Segment(1, 1, 2));
+  EXPECT_EQ(store_->Find({.content = rough.content, .context = rough.context, .lossless = true})
+                .object.where,
+            Where::kMemory);
+  EXPECT_EQ(store_->TakeRecordDrops().size(), 1u);
+  EXPECT_EQ(store_->Stats().objects_disk, 0u);
+}
+
 TEST_F(StoreWriteTest, AbortGivesTheBlocksBack) {
   const Reservation reservation = Reserve(Segment(1, 0, 4));
   EXPECT_EQ(store_->Stats().used_bytes, 4 * kPage);
