@@ -143,6 +143,7 @@ struct StoreStats {
   uint64_t reservations = 0;
   uint64_t finds = 0, exact_hits = 0, content_hits = 0, misses = 0;
   uint64_t commits = 0, aborts = 0, already_have = 0;
+  uint64_t moved_blocks = 0, moved_bytes = 0;       // within memory, to make room for other sizes
   uint64_t evicted_objects = 0, evicted_bytes = 0;  // dropped from memory (on disk or not)
   uint64_t dropped_objects = 0;                     // gone altogether
   uint64_t demoted_objects = 0, demoted_bytes = 0, demotion_failures = 0;
@@ -199,10 +200,10 @@ class Store {
   // The segment whose context (own or linked) is `context`.
   Found ByContext(const base::Key& context, bool lossless) const;
 
-  // Pins a memory-resident object and refreshes it. NotFound when it is gone, FailedPrecondition
   // What `id` names now; kMiss when it is gone.
   ObjectView Describe(ObjectId id) const;
 
+  // Pins a memory-resident object and refreshes it. NotFound when it is gone, FailedPrecondition
   // when it is on disk only.
   absl::StatusOr<Lease> Acquire(SessionId session, ObjectId id, absl::Time now);
   absl::Status Release(SessionId session, LeaseId lease);
@@ -253,10 +254,10 @@ class Store {
   // Every invariant that can be checked; Internal names the first that is broken. For tests: it
   // walks over everything.
   absl::Status CheckInvariants() const;
-
   // Those of at most `limit` objects, in id order from `cursor` on; `*next` is where to go on, 0 at
   // the end.
   absl::Status CheckObjects(ObjectId cursor, uint32_t limit, ObjectId* next) const;
+
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;

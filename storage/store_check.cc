@@ -23,8 +23,8 @@ absl::Status Store::Impl::CheckObject(const Object& o) const {
   if (!o.detached && !o.in_memory && !o.on_disk) return broken("it is nowhere");
   if (o.detached && (o.on_disk || !o.in_use())) return broken("it is detached and nobody uses it");
   if (o.doomed && !o.detached && !o.busy()) return broken("it is doomed and still there");
-  if (o.filed_evictable != MayEvict(o) || o.filed_dirty != ShouldDemote(o) ||
-      o.filed_priority != o.priority) {
+  if (o.filed_movable != MayMove(o) || o.filed_evictable != MayEvict(o) ||
+      o.filed_dirty != ShouldDemote(o) || o.filed_priority != o.priority) {
     return broken("it is filed wrongly");
   }
   if (o.filed_evictable && !victims[o.pool].map().contains({o.priority, o.id}))
@@ -36,6 +36,8 @@ absl::Status Store::Impl::CheckObject(const Object& o) const {
     if (!pools.table().IsLive(handle)) return broken("one of its handles is not live");
     const PageEntry& entry = pools.table().at(handle);
     if (entry.owner != o.id) return broken("one of its blocks belongs to somebody else");
+    if ((entry.movable != 0) != o.filed_movable)
+      return broken("a block may be moved, or may not, against its state");
     if (entry.priority != (o.filed_evictable ? o.priority : 0))
       return broken("a block's value is not its own");
   }
@@ -172,8 +174,6 @@ absl::Status Store::Impl::CheckQueues() const {
   return absl::OkStatus();
 }
 
-absl::Status Store::CheckInvariants() const {
-  const Impl& s = *impl_;
 absl::Status Store::Impl::CheckModels() const {
   absl::flat_hash_map<base::Key, uint64_t> users;
   for (const auto& [id, o] : objects) ++users[o->header.model];
@@ -202,11 +202,13 @@ absl::Status Store::CheckObjects(ObjectId cursor, uint32_t limit, ObjectId* next
   return absl::OkStatus();
 }
 
+absl::Status Store::CheckInvariants() const {
+  const Impl& s = *impl_;
   CISTERN_RETURN_IF_ERROR(s.pools.CheckInvariants());
   for (const auto& [id, object] : s.objects) CISTERN_RETURN_IF_ERROR(s.CheckObject(*object));
+  CISTERN_RETURN_IF_ERROR(s.CheckModels());
   CISTERN_RETURN_IF_ERROR(s.CheckPending());
   CISTERN_RETURN_IF_ERROR(s.CheckSessions());
-  CISTERN_RETURN_IF_ERROR(s.CheckModels());
   CISTERN_RETURN_IF_ERROR(s.CheckIndex());
   return s.CheckQueues();
 }

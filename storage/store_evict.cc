@@ -1,14 +1,16 @@
 // Making room, and the one place that decides what may go.
 #include <algorithm>
+#include <cstring>
 #include <limits>
+#include <utility>
 
 #include "storage/store_impl.h"
 
 namespace cistern::storage {
 namespace {
 
-// After other pools' slabs turned out to be worth more than the pool's own victims, how many
-// evictions pass before it looks again: the look goes over every slab.
+// After other pools' slabs turned out to be worth more than the pool's own victims, or too full to
+// be moved together, how many evictions pass before it looks again: the look goes over every slab.
 constexpr uint32_t kTradeWait = 16;
 
 }  // namespace
@@ -16,13 +18,38 @@ constexpr uint32_t kTradeWait = 16;
 // Nothing is taken before all of it is there: a block cut too early could split the room for the
 // next.
 bool Store::Impl::AllocateOrEvict(PoolId pool, uint32_t count, std::vector<Handle>* handles) {
-  if (!pools.CanAllocate(pool, count)) {
-    if (!CanReach(pool, count)) return false;
-    while (!pools.CanAllocate(pool, count)) {
+  bool reachable = false;  // once it is, evictions lead there
+  while (!pools.CanAllocate(pool, count)) {
+    if (MoveForBlock(pool)) continue;
+    if (!reachable) reachable = CanReach(pool, count);
+    if (reachable) {
       if (!EvictForBlock(pool)) return false;
+    } else if (std::exchange(move_wait[pool], 0) == kTradeWait) {
+      return false;  // it has just looked
     }
   }
   return pools.Allocate(pool, count, handles) == count;
+}
+
+// Other pools' holes become this pool's slab: nothing is lost.
+bool Store::Impl::MoveForBlock(PoolId pool) {
+  if (move_wait[pool] > 0) {
+    --move_wait[pool];
+    return false;
+  }
+  const uint64_t bytes =
+      pools.GatherRoom(pool, [this](Handle from, Handle to) { MoveBlock(from, to); });
+  stats.moved_bytes += bytes;
+  if (bytes == 0) move_wait[pool] = kTradeWait;
+  return bytes != 0;
+}
+
+void Store::Impl::MoveBlock(Handle from, Handle to) {
+  Object* object = FindAny(pools.table().at(from).owner);
+  memcpy(arena->At(pools.Ref(to).offset), arena->At(pools.Ref(from).offset),
+         pools.counts(object->pool).block_bytes);
+  *std::find(object->blocks.begin(), object->blocks.end(), from) = to;
+  ++stats.moved_blocks;
 }
 
 // Whether evicting everything that may go would be enough: if not, nothing should be evicted at
@@ -123,12 +150,18 @@ void Store::Impl::DestroyIfUnused(Object* object) {
   if (!object->detached || object->in_use()) return;
   FreeBlocks(object);
   Refile(object);
+  EndUse(object->header.model);
   objects.erase(object->id);
 }
 
 bool Store::Impl::MayEvict(const Object& object) const {
   return object.in_memory && !object.detached && !object.pinned && !object.in_use() &&
          (!options.has_disk || object.on_disk || object.droppable);
+}
+
+// Whether nobody reads or writes its bytes.
+bool Store::Impl::MayMove(const Object& object) const {
+  return object.in_memory && !object.pinned && !object.in_use();
 }
 
 bool Store::Impl::ShouldDemote(const Object& object) const {
@@ -149,8 +182,11 @@ void Store::Impl::Refile(Object* object) {
     for (const Handle handle : object->blocks)
       pools.SetPriority(handle, evictable ? object->priority : 0);
   }
+  if (const bool movable = MayMove(*object); movable != object->filed_movable) {
+    for (const Handle handle : object->blocks) pools.SetMovable(handle, movable);
+    object->filed_movable = movable;
+  }
   if (object->filed_dirty && (moved || !demote)) dirty.Erase(object->filed_priority, *object);
-  EndUse(object->header.model);
   if (demote && (moved || !object->filed_dirty)) dirty.Insert(object->priority, object);
   object->filed_evictable = evictable;
   object->filed_dirty = demote;

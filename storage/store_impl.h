@@ -69,7 +69,7 @@ struct Shape {
 
 struct Store::Impl {
   Impl(const StoreOptions& store_options, Arena* store_arena)
-      : options(store_options), pools(store_arena) {}
+      : options(store_options), arena(store_arena), pools(store_arena) {}
 
   // ---- store_write.cc
   // InvalidArgument, or FailedPrecondition for an unknown model.
@@ -86,9 +86,11 @@ struct Store::Impl {
   ObjectView ViewOf(const Object& object) const;
 
   // ---- store_evict.cc
-  // All `count` blocks or none, evicting what it must.
+  // All `count` blocks or none, moving and evicting what it must.
   bool AllocateOrEvict(PoolId pool, uint32_t count, std::vector<Handle>* handles);
   bool CanReach(PoolId pool, uint32_t count) const;
+  bool MoveForBlock(PoolId pool);
+  void MoveBlock(Handle from, Handle to);
   bool EvictForBlock(PoolId pool);
   bool EvictWindow(PoolId pool, const Object* own);
   Object* LowestVictim() const;
@@ -99,6 +101,7 @@ struct Store::Impl {
   void Refile(Object* object);
   void Recount(Object* object);
   bool MayEvict(const Object& object) const;
+  bool MayMove(const Object& object) const;
   bool ShouldDemote(const Object& object) const;
 
   // ---- store_disk.cc
@@ -109,12 +112,12 @@ struct Store::Impl {
 
   // ---- store_admin.cc
   const base::ModelSpec* ModelOf(const base::ObjectHeader& header) const;
-  bool Matches(const Selector& selector, const Object& object) const;
-  std::vector<Object*> Select(const Selector& selector) const;
-
   void BeginUse(const base::Key& model);
   void EndUse(const base::Key& model);
   bool ForgetModel();  // the oldest that nobody uses; false when there is none
+  bool Matches(const Selector& selector, const Object& object) const;
+  std::vector<Object*> Select(const Selector& selector) const;
+
   Object* FindAny(ObjectId id) const;  // detached ones too
   Object* FindAttached(ObjectId id) const;
   std::vector<base::BlockRef> Refs(const std::vector<Handle>& blocks) const;
@@ -124,13 +127,14 @@ struct Store::Impl {
 
   // ---- store_check.cc
   absl::Status CheckObject(const Object& object) const;
+  absl::Status CheckModels() const;
   absl::Status CheckPending() const;
   absl::Status CheckSessions() const;
   absl::Status CheckIndex() const;
-  absl::Status CheckModels() const;
   absl::Status CheckQueues() const;
 
   const StoreOptions options;
+  Arena* const arena;
   AsymmetricPools pools;
   ContentIndex index;
   ValuePolicy policy;
@@ -145,8 +149,9 @@ struct Store::Impl {
   absl::flat_hash_map<SessionId, Holdings> sessions;
 
   std::vector<VictimQueue> victims;  // by pool: may be evicted now
-  std::vector<uint32_t>
-      trade_wait;     // by pool: evictions until it looks at other pools' slabs again
+  // By pool: evictions until it looks at other pools' slabs again, to evict or to move.
+  std::vector<uint32_t> trade_wait;
+  std::vector<uint32_t> move_wait;
   VictimQueue dirty;  // should be demoted
   absl::btree_set<ObjectId> set_aside;  // demotion failed; tried again when nothing else is left
   uint64_t demoting_bytes = 0;

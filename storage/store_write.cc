@@ -33,6 +33,7 @@ absl::StatusOr<Shape> Store::Impl::ShapeOf(const base::ObjectHeader& header) {
   CISTERN_ASSIGN_OR_RETURN(shape.pool, pools.PoolFor(block_bytes));
   victims.resize(pools.num_pools());
   trade_wait.resize(pools.num_pools());
+  move_wait.resize(pools.num_pools());
   return shape;
 }
 
@@ -63,16 +64,16 @@ absl::StatusOr<Reservation> Store::Reserve(SessionId session, const base::Object
   pending->id = s.next_reservation++;
   pending->session = session;
   pending->header = header;
-  pending->pool = shape.pool;
   pending->model = header.model;
+  pending->pool = shape.pool;
   pending->payload_bytes = shape.payload_bytes;
   pending->written.resize(shape.layers);
   pending->layers_left = shape.layers;
   reservation.outcome = Reservation::Outcome::kReserved;
   reservation.id = pending->id;
   reservation.blocks = s.Refs(pending->blocks);
-  s.being_written[key] = pending->id;
   s.BeginUse(pending->model);
+  s.being_written[key] = pending->id;
   s.sessions[session].reservations.insert(pending->id);
   s.pending[pending->id] = std::move(pending);
   return reservation;
@@ -176,8 +177,8 @@ Object* Store::Impl::Attach(base::ObjectHeader header, const Shape& shape) {
   object->density =
       ValuePolicy::Density(object->header, ModelOf(object->header), BlockBytes(*object));
   object->priority = policy.Priority(object->density, object->frequency);
-  index.Insert(object);
   BeginUse(object->header.model);
+  index.Insert(object);
   objects[object->id] = std::move(owned);
   return object;
 }
@@ -224,8 +225,8 @@ void Store::Impl::ReleasePending(PendingWrite* released) {
     it->second.reservations.erase(released->id);
     if (it->second.reservations.empty() && it->second.leases.empty()) sessions.erase(it);
   }
-  pending.erase(released->id);
   EndUse(released->model);
+  pending.erase(released->id);
 }
 
 }  // namespace cistern::storage

@@ -79,6 +79,8 @@ Json TotalsJson(const storage::StoreStats& stats) {
           {"aborts", stats.aborts},
           {"already_have", stats.already_have},
           {"links", stats.links},
+          {"moved_blocks", stats.moved_blocks},
+          {"moved_bytes", stats.moved_bytes},
           {"evicted_objects", stats.evicted_objects},
           {"evicted_bytes", stats.evicted_bytes},
           {"dropped_objects", stats.dropped_objects},

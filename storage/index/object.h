@@ -50,6 +50,7 @@ struct Object {
 
   // What the store has filed it under; kept by Refile alone.
   bool filed_evictable = false;
+  bool filed_movable = false;
   bool filed_dirty = false;
   bool counted_memory = false;
   bool counted_disk = false;

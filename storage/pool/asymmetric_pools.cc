@@ -88,7 +88,7 @@ bool AsymmetricPools::CutSlab(PoolId pool_id) {
 void AsymmetricPools::ReturnSlab(SlabId id) {
   Slab& slab = slabs_[id];
   Pool& pool = pools_[slab.pool];
-  UnlinkOpen(id);
+  if (!slab.closing) UnlinkOpen(id);
   --pool.counts.slabs;
   pool.counts.blocks_free -= slab.capacity;
   free_block_bytes_ -= slab.capacity * pool.counts.stride_bytes;
@@ -135,6 +135,7 @@ uint32_t AsymmetricPools::Allocate(PoolId pool_id, uint32_t count, std::vector<H
 
 void AsymmetricPools::Free(Handle handle) {
   SetPriority(handle, 0);
+  SetMovable(handle, false);
   const SlabId id = table_.at(handle).slab;
   const uint32_t index = table_.at(handle).index;
   Slab& slab = slabs_[id];
@@ -146,7 +147,7 @@ void AsymmetricPools::Free(Handle handle) {
   ++pool.counts.blocks_free;
   used_bytes_ -= pool.counts.stride_bytes;
   free_block_bytes_ += pool.counts.stride_bytes;
-  if (was_full) LinkOpen(id);
+  if (was_full && !slab.closing) LinkOpen(id);
   if (slab.used == 0) ReturnSlab(id);
 }
 
@@ -168,6 +169,13 @@ void AsymmetricPools::SetPriority(Handle handle, uint64_t priority) {
     evictable_bytes_ += pool.counts.stride_bytes;
   }
   entry.priority = priority;
+}
+
+void AsymmetricPools::SetMovable(Handle handle, bool movable) {
+  PageEntry& entry = table_.at(handle);
+  if (entry.movable == (movable ? 1 : 0)) return;
+  slabs_[entry.slab].movable += movable ? 1 : -1;
+  entry.movable = movable ? 1 : 0;
 }
 
 }  // namespace cistern::storage

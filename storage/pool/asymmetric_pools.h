@@ -6,11 +6,14 @@
 // 64th of the arena and at least one block, so no bytes are lost inside it whatever the block size;
 // when no free extent is that large the pool takes as many blocks as the largest one holds.
 //
-// The pools know nothing of objects. The store tells them which block belongs to which owner and
-// what it is worth; they answer which stretch of the arena would be cheapest to clear for a block
-// of another size.
+// The pools know nothing of objects. The store tells them which block belongs to which owner, what
+// it is worth and whether its bytes may be copied elsewhere. When a pool is out, the others make
+// room in two ways: GatherRoom moves blocks into holes of their own pools until a stretch is free,
+// and nothing is lost; CheapestWindow says which stretch would be cheapest to clear by eviction.
 //
-// Cost     Allocate and Free are O(1) a block, plus O(log extents) when a slab is cut or given back
+// Cost     Allocate and Free are O(1) a block, plus O(log extents) when a slab is cut or given
+// back;
+//          GatherRoom is O(slabs) and what it moves
 // Thread   one at a time
 // Source   asymmetric pools with slab trading after AVMP (arXiv 2605.22416), without its
 // destruction of live blocks
@@ -21,6 +24,7 @@
 #include <vector>
 
 #include "absl/container/btree_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
@@ -75,6 +79,16 @@ class AsymmetricPools {
   // `priority` (below 2^48) if the block's owner may be evicted, 0 if it must stay.
   void SetPriority(Handle handle, uint64_t priority);
 
+  // Whether the block's bytes may be copied elsewhere: its owner is known, and nobody reads or
+  // writes them. A new block may not be moved.
+  void SetMovable(Handle handle, bool movable);
+
+  // Makes room for a block of `pool` without losing any: empties the stretch with the fewest bytes
+  // to move, among those whose blocks may all move and fit into holes of their own pools elsewhere.
+  // `move(from, to)` must copy the block's bytes and tell its owner; `from` is retired after it,
+  // and `to` has its owner, priority and movability. Returns the bytes moved; 0: no such stretch.
+  uint64_t GatherRoom(PoolId pool, absl::FunctionRef<void(Handle from, Handle to)> move);
+
   // How many blocks Allocate could take if everything evictable were gone. O(slabs).
   uint64_t ReachableBlocks(PoolId pool) const;
   // The cheapest stretch to clear that makes room for a block of `pool`, if clearing one stretch
@@ -102,6 +116,15 @@ class AsymmetricPools {
     SlabId first_open = kFreeExtent;  // slabs with free blocks, oldest first
     SlabId last_open = kFreeExtent;
   };
+
+  // Neighbouring slabs that can be emptied without loss.
+  struct Stretch {
+    std::vector<SlabId> slabs;  // in address order
+    uint64_t moved_bytes = 0;
+  };
+  class StretchSearch;
+  std::optional<Stretch> CheapestStretch(PoolId pool) const;
+  void EmptySlab(SlabId id, absl::FunctionRef<void(Handle from, Handle to)> move);
 
   bool CutSlab(PoolId pool);
   void ReturnSlab(SlabId id);

@@ -21,8 +21,7 @@ Handle PageTable::Mint(uint64_t offset, uint32_t slab, uint32_t index) {
     handle = static_cast<Handle>(entries_.size());
     entries_.emplace_back();
   }
-  entries_[handle] =
-      PageEntry{.offset = offset, .owner = 0, .priority = 0, .slab = slab, .index = index};
+  entries_[handle] = PageEntry{.offset = offset, .slab = slab, .index = index};
   --available_;
   ++live_;
   return handle;

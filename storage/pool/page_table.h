@@ -26,9 +26,10 @@ using Handle = uint32_t;
 inline constexpr Handle kNoHandle = 0;
 
 struct PageEntry {
-  uint64_t offset = 0;    // bytes from the arena's first byte
-  uint64_t owner = 0;     // the object; 0 while it is being written
-  uint64_t priority = 0;  // of the object if it may be evicted now; 0: this block must stay
+  uint64_t offset = 0;         // bytes from the arena's first byte
+  uint64_t owner = 0;          // the object; 0 while it is being written
+  uint64_t priority : 63 = 0;  // of the object if it may be evicted now; 0: it must stay in memory
+  uint64_t movable : 1 = 0;    // its bytes may be copied elsewhere now
   uint32_t slab = 0;
   uint32_t index = 0;  // within the slab
 };

@@ -22,6 +22,7 @@ absl::Status AsymmetricPools::CheckSlab(SlabId id) const {
   if (slab.used == 0) return broken("it is empty and was not given back");
   uint32_t used = 0;
   uint32_t evictable = 0;
+  uint32_t movable = 0;
   uint64_t sum = 0;
   for (uint32_t i = 0; i < slab.capacity; ++i) {
     if ((slab.slots[i] & Slab::kFreeBlock) != 0) continue;
@@ -32,6 +33,10 @@ absl::Status AsymmetricPools::CheckSlab(SlabId id) const {
     if (entry.slab != id || entry.index != i || entry.offset != slab.offset + i * stride) {
       return broken("the page table says otherwise");
     }
+    if (entry.movable != 0) {
+      ++movable;
+      if (entry.owner == 0) return broken("a block that nobody owns may be moved");
+    }
     if (entry.priority != 0) {
       ++evictable;
       sum += entry.priority;
@@ -39,6 +44,8 @@ absl::Status AsymmetricPools::CheckSlab(SlabId id) const {
     }
   }
   if (used != slab.used) return broken("its used blocks are counted wrongly");
+  if (movable != slab.movable) return broken("its movable blocks are counted wrongly");
+  if (slab.closing) return broken("it was left half emptied");
   if (evictable != slab.evictable || sum != slab.priority_sum)
     return broken("its value is summed wrongly");
   uint32_t free_blocks = 0;

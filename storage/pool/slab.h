@@ -25,8 +25,10 @@ struct Slab {
   uint64_t bytes = 0;     // the extent's
   uint32_t capacity = 0;  // blocks; 0: this slab id is not in use
   uint32_t used = 0;
+  uint32_t movable = 0;       // blocks in use whose bytes may be copied elsewhere now
   uint32_t evictable = 0;     // blocks in use whose objects may go now
   uint64_t priority_sum = 0;  // over the evictable blocks
+  bool closing = false;       // it is being emptied: its free blocks are not handed out
   uint32_t free_head = kEnd;
   SlabId previous = kFreeExtent;  // in the pool's list of slabs with free blocks
   SlabId next = kFreeExtent;

@@ -95,7 +95,8 @@ void RenderTraffic(const Json& json, std::string* out) {
        absl::StrCat(Count(totals.at("evicted_objects")), " out of memory, ",
                     Count(totals.at("demoted_objects")), " to disk, ",
                     Count(totals.at("staged_objects")), " from disk, ",
-                    Count(totals.at("dropped_objects")), " dropped"));
+                    Count(totals.at("dropped_objects")), " dropped; ",
+                    Bytes(totals.at("moved_bytes")), " moved together"));
   const Json& calls = json.at("calls");
   Line(out, "calls",
        absl::StrCat(Count(calls.at("total")), ", ", Count(calls.at("errors")), " errors, ",

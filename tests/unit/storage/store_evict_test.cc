@@ -118,6 +118,32 @@ TEST_F(MixedSizesTest, OnlyAsMuchGoesAsABlockNeeds) {
   EXPECT_LE(store_->Stats().evicted_objects, 9u);
 }
 
+// Holes of one size, wherever they lie, are room for another: nothing has to go.
+TEST_F(MixedSizesTest, ScatteredHolesAreRoomForALargeBlock) {
+  for (uint32_t text = 0; text < 512; ++text) Put(Segment(text));
+  ASSERT_EQ(store_->Stats().free_bytes, 0u);
+  const ObjectId read_id =
+      store_->Find({.content = Segment(1).content, .context = Segment(1).context}).object.id;
+  const Lease reading = MustAcquire(read_id);
+  for (uint32_t text = 0; text < 512; text += 2) {
+    const base::ObjectHeader header = Segment(text);
+    ASSERT_EQ(store_->Evict({.key = header.context}), 1u);
+  }
+  const uint64_t evicted = store_->Stats().evicted_objects;
+  PutLarge(1, 1);
+  EXPECT_EQ(store_->Stats().evicted_objects, evicted);
+  EXPECT_GT(store_->Stats().moved_blocks, 0u);
+  EXPECT_EQ(store_->Stats().moved_bytes, store_->Stats().moved_blocks * kPage);
+  for (const base::BlockRef& ref : reading.blocks)
+    EXPECT_EQ(arena_->generation(ref.handle), ref.generation) << "it is being read";
+  for (uint32_t text = 1; text < 512; text += 2) {
+    const base::ObjectHeader header = Segment(text);
+    const Found found = store_->Find({.content = header.content, .context = header.context});
+    ASSERT_EQ(found.object.where, Where::kMemory);
+    EXPECT_TRUE(HoldsBytesOf(header, MustAcquire(found.object.id).blocks));
+  }
+}
+
 // A pool does not eat itself up while another holds what nobody uses.
 TEST_F(MixedSizesTest, WorthlessSlabsOfOthersGoBeforeOnesOwn) {
   std::vector<ObjectId> small;
