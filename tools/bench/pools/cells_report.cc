@@ -8,8 +8,6 @@
 namespace cistern::tools {
 namespace {
 
-constexpr absl::string_view kReplay = "sharegpt_replay";  // not in the paper's totals
-
 void Add(const PoolSummary& from, double weight, PoolSummary& to) {
   to.requests += weight * from.requests;
   to.oom += weight * from.oom;
@@ -74,7 +72,7 @@ std::vector<PoolSummary> SummarizeTotals(const std::vector<PoolSummary>& cells) 
   std::vector<PoolSummary> totals;
   std::vector<double> counted;
   for (const PoolSummary& cell : cells) {
-    if (cell.workload == kReplay) continue;
+    if (cell.workload == kShareGptReplay) continue;  // not in the paper's totals
     if (totals.empty() || totals.back().policy != cell.policy) {
       totals.push_back({.policy = cell.policy});
       counted.push_back(0);

@@ -11,19 +11,18 @@
 
 #include "base/status_macros.h"
 #include "tools/bench/pools/cells.h"
+#include "tools/bench/pools/synthetic_workload.h"
 
 ABSL_DECLARE_FLAG(bool, json);
-ABSL_FLAG(std::string, workloads, "",
-          "pools: a folder with <workload>_<replicate>.csv: uniform_short, mixed_long, "
-          "agentic_burst, sharegpt_replay");
+ABSL_FLAG(
+    std::string, workloads, "",
+    "pools: a folder with sharegpt_replay_{0,1,2}.csv, and any of uniform_short, mixed_long and "
+    "agentic_burst that shall not be drawn; empty = only these three, drawn");
 ABSL_FLAG(std::string, policies, "padded,static 0.5,static 0.9,avmp 128,shared,ours",
           "pools: which to compare; also static 0.1 to 0.9 and avmp 1 to 256");
 
 namespace cistern::tools {
 namespace {
-
-constexpr absl::string_view kWorkloads[] = {"uniform_short", "mixed_long", "agentic_burst",
-                                            "sharegpt_replay"};
 
 absl::StatusOr<std::vector<PolicyName>> ChosenPolicies() {
   std::vector<PolicyName> policies;
@@ -36,22 +35,15 @@ absl::StatusOr<std::vector<PolicyName>> ChosenPolicies() {
   return policies;
 }
 
-absl::StatusOr<std::vector<PoolWorkload>> ChosenWorkloads() {
-  const std::string directory = absl::GetFlag(FLAGS_workloads);
-  if (directory.empty()) return absl::InvalidArgumentError("say where they are: --workloads DIR");
-  std::vector<PoolWorkload> workloads;
-  for (const absl::string_view name : kWorkloads) {
-    for (uint32_t replicate = 0; replicate < kPoolReplicates; ++replicate) {
-      CISTERN_ASSIGN_OR_RETURN(PoolWorkload workload, LoadPoolWorkload(directory, name, replicate));
-      workloads.push_back(std::move(workload));
-    }
-  }
-  return workloads;
-}
-
 absl::StatusOr<std::vector<PoolRun>> Run() {
   CISTERN_ASSIGN_OR_RETURN(const std::vector<PolicyName> policies, ChosenPolicies());
-  CISTERN_ASSIGN_OR_RETURN(const std::vector<PoolWorkload> workloads, ChosenWorkloads());
+  CISTERN_ASSIGN_OR_RETURN(const std::vector<PoolWorkload> workloads,
+                           PaperWorkloads(absl::GetFlag(FLAGS_workloads)));
+  if (absl::GetFlag(FLAGS_workloads).empty()) {
+    std::fprintf(stderr,
+                 "without --workloads: the three synthetic workloads are drawn, sharegpt_replay is "
+                 "left out\n");
+  }
   return RunPoolCells(policies, workloads);
 }
 

@@ -34,6 +34,7 @@ struct PoolWorkload {
 };
 
 inline constexpr uint32_t kPoolReplicates = 3;
+inline constexpr absl::string_view kShareGptReplay = "sharegpt_replay";
 
 // InvalidArgument names the line that cannot be read; `source` is what the message calls the file.
 absl::StatusOr<std::vector<PoolRequest>> ParsePoolRequests(absl::string_view source,
