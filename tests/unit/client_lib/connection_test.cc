@@ -136,25 +136,29 @@ TEST_F(ConnectionTest, NobodyWaitsForAnAttempt) {
   EXPECT_EQ(counters_.reconnects, 1u);
 }
 
+// After each number of failures: not before half of the wait, but after one and a half of it
+// (jitter).
 TEST_F(ConnectionTest, AttemptsAreApartByAWaitThatDoublesUpToABound) {
-  Open(node_->Connect());
-  node_->Kill();
-  double wait = 1;
-  for (int attempt = 1; attempt <= 8; ++attempt) {
-    const std::string error = absl::StrCat("failure ", attempt, ".");
-    Put(absl::UnavailableError(error));
-    ASSERT_TRUE(AwaitFailure(error));
-    ASSERT_EQ(attempts_, attempt);
-    // Jitter is a half to one and a half of the wait.
+  for (int failures = 1; failures <= 8; ++failures) {
+    Open(node_->Connect());
+    node_->Kill();
+    attempts_ = 0;
+    double wait = 0.5;
+    for (int i = 1; i <= failures; ++i) {
+      const std::string error = absl::StrCat("failure ", i, ".");
+      Put(absl::UnavailableError(error));
+      ASSERT_TRUE(AwaitFailure(error));
+      ASSERT_EQ(attempts_, i);
+      wait = std::min(wait * 2, 30.0);
+      if (i < failures) clock_.Advance(absl::Seconds(wait * 1.501));
+    }
     clock_.Advance(absl::Seconds(wait * 0.499));
+    Put(absl::UnavailableError("too early"));
     EXPECT_TRUE(absl::IsUnavailable(connection_->Current().status()));
-    EXPECT_EQ(attempts_, attempt) << "too early";
-    clock_.Advance(absl::Seconds(wait * 1.002));
-    wait = std::min(wait * 2, 30.0);
+    connection_.reset();  // joins an attempt, should there be one
+    EXPECT_EQ(attempts_, failures);
+    next_.clear();
   }
-  Put(node_->Connect());
-  ASSERT_TRUE(AwaitSession());
-  EXPECT_EQ(attempts_, 9);
 }
 
 TEST_F(ConnectionTest, ASuccessMakesTheNextAttemptPromptAgain) {

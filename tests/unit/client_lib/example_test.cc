@@ -43,8 +43,8 @@ std::string ReadFile(const std::string& path) {
 TEST(ExampleTest, TheSecondTurnComputesTheLastTokenOnly) {
   auto model = base::ModelPreset("deepseek-v2-lite");
   ASSERT_TRUE(model.ok()) << model.status();
-  auto node = std::make_shared<testing::FakeNode>(testing::FakeNodeOptions{
-      .model = base::WithLayers(*std::move(model), 4), .mapped = false});
+  auto node = std::make_shared<testing::FakeNode>(
+      testing::FakeNodeOptions{.model = base::WithLayers(*std::move(model), 4), .mapped = false});
   const transport::SocketPath socket;
   testing::ServedNode served(node, socket.path());
   served.Start();
