@@ -1,6 +1,7 @@
 // A worker in one page. The second time that it meets a prompt, the rows come from the cache.
 #include <cstdio>
 #include <cstring>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -20,13 +21,14 @@ constexpr uint32_t kBlocks = (kTokens + kBlockTokens - 1) / kBlockTokens;
 // An engine's paged cache, and a prefill that writes the same bytes for the same token.
 class Engine {
  public:
-  explicit Engine(const ModelSpec& model) : model_(model) {
+  explicit Engine(const ModelSpec& model)
+      : model_(model), layers_(model.num_layers), table_(kBlocks) {
     const uint64_t layer_bytes = uint64_t{kBlocks} * kBlockTokens * model.row_bytes;
     memory_.resize(model.num_layers * layer_bytes);
     for (uint32_t layer = 0; layer < model.num_layers; ++layer) {
-      layers_.push_back(memory_.data() + layer * layer_bytes);
+      layers_[layer] = memory_.data() + layer * layer_bytes;
     }
-    for (uint32_t i = 0; i < kBlocks; ++i) table_.push_back(static_cast<int32_t>(i));
+    std::iota(table_.begin(), table_.end(), 0);
   }
   cistern::PagedCache cache() const {
     return {layers_,         table_, kBlocks, kBlockTokens, kBlockTokens * model_.row_bytes,
