@@ -1,0 +1,208 @@
+// FakeNode: leases, rows out, rows in.
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "tests/unit/client_lib/fake_node.h"
+#include "tests/unit/client_lib/fake_node_parts.h"
+
+namespace cistern::testing {
+
+using transport::CallOptions;
+
+namespace {
+
+// Walks over a list of slices.
+class Cursor {
+ public:
+  template <typename S>
+  explicit Cursor(const std::vector<S>& slices) {
+    for (const S& slice : slices) {
+      at_.push_back({const_cast<std::byte*>(slice.data()), slice.size()});
+    }
+  }
+  uint64_t left() const {
+    uint64_t bytes = 0;
+    for (const auto& slice : at_) bytes += slice.size();
+    return bytes;
+  }
+  void Copy(std::byte* row, size_t bytes, bool to_slices) {
+    while (bytes > 0) {
+      const size_t part = std::min(bytes, at_.front().size());
+      std::memcpy(to_slices ? at_.front().data() : row, to_slices ? row : at_.front().data(), part);
+      row += part;
+      bytes -= part;
+      at_.front() = at_.front().subspan(part);
+      if (at_.front().empty()) at_.pop_front();
+    }
+  }
+
+ private:
+  std::deque<std::span<std::byte>> at_;
+};
+
+}  // namespace
+
+Reply FakeNode::On(const transport::LeaseRequest& request, const CallOptions&) {
+  transport::LeaseReply reply;
+  for (ObjectId id : request.objects) {
+    transport::LeaseResult result;
+    const auto it = objects_.find(id);
+    if (it != objects_.end() && it->second.committed) {
+      Stored& stored = it->second;
+      result.from_disk = stored.blocks.empty();
+      if (result.from_disk) {
+        stored.blocks = Allocate(stored.header.num_tokens());
+        const uint64_t page_bytes = options_.model.page_bytes();
+        for (size_t i = 0; i < stored.blocks.size(); ++i) {
+          std::memcpy(Page(stored.blocks[i]), stored.disk.data() + i * page_bytes, page_bytes);
+        }
+      }
+      if (stored.blocks.empty()) {
+        result.outcome = transport::LeaseOutcome::kNoRoom;
+      } else {
+        result.outcome = transport::LeaseOutcome::kLeased;
+        result.lease = NewLease(id);
+        result.blocks = stored.blocks;
+      }
+    }
+    reply.results.push_back(std::move(result));
+  }
+  return reply;
+}
+
+Reply FakeNode::On(const transport::ReleaseRequest& request, const CallOptions&) {
+  for (LeaseId lease : request.leases) {
+    const auto it = leases_.find(lease);
+    if (it == leases_.end()) continue;
+    if (const auto object = objects_.find(it->second); object != objects_.end()) {
+      --object->second.leases;
+    }
+    leases_.erase(it);
+  }
+  return transport::ReleaseReply{};
+}
+
+uint64_t FakeNode::ReadBytes(const transport::ReadRequest& request) {
+  base::MutexLock lock(&mutex_);
+  uint64_t rows = 0;
+  for (LeaseId lease : request.leases) {
+    const auto it = leases_.find(lease);
+    const auto object = it == leases_.end() ? objects_.end() : objects_.find(it->second);
+    if (object != objects_.end()) rows += object->second.header.num_tokens();
+  }
+  return rows * (request.layer_end - request.layer_begin) * options_.model.row_bytes;
+}
+
+Reply FakeNode::On(const transport::ReadRequest& request, const CallOptions& options) {
+  Cursor out(options.receive);
+  transport::ReadReply reply;
+  reply.payload_bytes = out.left();
+  for (uint32_t layer = request.layer_begin; layer < request.layer_end; ++layer) {
+    for (LeaseId lease : request.leases) {
+      const auto it = leases_.find(lease);
+      if (it == leases_.end() || objects_.count(it->second) == 0) {
+        return Error(absl::NotFoundError("no such lease"));
+      }
+      const Stored& stored = objects_.at(it->second);
+      for (uint32_t token = 0; token < stored.header.num_tokens(); ++token) {
+        out.Copy(Row(stored, layer, token), options_.model.row_bytes, /*to_slices=*/true);
+      }
+    }
+  }
+  if (out.left() != 0) return Error(absl::InvalidArgumentError("the buffer is too large"));
+  return reply;
+}
+
+// ---- Publishing
+
+Reply FakeNode::On(const transport::ReserveRequest& request, const CallOptions&) {
+  transport::ReserveReply reply;
+  for (const base::ObjectHeader& header : request.headers) {
+    if (models_.count(header.model) == 0) {
+      return Error(absl::FailedPreconditionError("unknown model"));
+    }
+    if (absl::Status valid = header.Validate(); !valid.ok()) return Error(valid);
+    transport::ReserveResult result;
+    const std::vector<ObjectId>& same = by_content_[header.content];
+    const bool had = std::any_of(same.begin(), same.end(), [&](ObjectId id) {
+      return objects_.at(id).header.context == header.context;
+    });
+    if (had) {
+      result.outcome = transport::ReserveOutcome::kAlreadyHave;
+    } else if (NumPages(header.num_tokens()) > options_.num_pages) {
+      result.outcome = transport::ReserveOutcome::kTooLarge;
+    } else if (auto blocks = Allocate(header.num_tokens()); !blocks.empty()) {
+      const ObjectId id = next_id_++;
+      objects_[id].header = header;
+      objects_[id].blocks = std::move(blocks);
+      result.outcome = transport::ReserveOutcome::kReserved;
+      result.reservation = next_id_++;
+      reservations_[result.reservation] = id;
+    }
+    reply.results.push_back(result);
+  }
+  return reply;
+}
+
+Reply FakeNode::On(const transport::WriteRequest& request, const CallOptions& options) {
+  Cursor in(options.send);
+  for (uint32_t layer = request.layer_begin; layer < request.layer_end; ++layer) {
+    for (ReservationId reservation : request.reservations) {
+      const auto it = reservations_.find(reservation);
+      if (it == reservations_.end()) return Error(absl::NotFoundError("no such reservation"));
+      Stored& stored = objects_.at(it->second);
+      stored.layers_written.insert(layer);
+      for (uint32_t token = 0; token < stored.header.num_tokens(); ++token) {
+        in.Copy(Row(stored, layer, token), options_.model.row_bytes, /*to_slices=*/false);
+      }
+    }
+  }
+  return transport::WriteReply{};
+}
+
+Reply FakeNode::On(const transport::CommitRequest& request, const CallOptions&) {
+  transport::CommitReply reply;
+  for (ReservationId reservation : request.reservations) {
+    const auto it = reservations_.find(reservation);
+    if (it == reservations_.end()) continue;
+    const ObjectId id = it->second;
+    Stored& stored = objects_.at(id);
+    if (stored.layers_written.size() != options_.model.num_layers) {
+      return Error(absl::FailedPreconditionError("a layer was never written"));
+    }
+    reservations_.erase(it);
+    stored.committed = true;
+    by_content_[stored.header.content].push_back(id);
+    by_context_[stored.header.context].push_back(id);
+    by_parent_[stored.header.parent_context].push_back(id);
+    ++reply.committed;
+  }
+  return reply;
+}
+
+Reply FakeNode::On(const transport::AbortRequest& request, const CallOptions&) {
+  for (ReservationId reservation : request.reservations) {
+    const auto it = reservations_.find(reservation);
+    if (it == reservations_.end()) continue;
+    Free(&objects_.at(it->second).blocks);
+    objects_.erase(it->second);
+    reservations_.erase(it);
+  }
+  return transport::AbortReply{};
+}
+
+Reply FakeNode::On(const transport::LinkRequest& request, const CallOptions&) {
+  transport::LinkReply reply;
+  for (const transport::LinkItem& item : request.items) {
+    const auto it = objects_.find(item.object);
+    if (it == objects_.end() || !it->second.committed) continue;
+    it->second.links.emplace_back(item.context, item.parent_context);
+    by_context_[item.context].push_back(item.object);
+    by_parent_[item.parent_context].push_back(item.object);
+    ++reply.linked;
+  }
+  return reply;
+}
+
+}  // namespace cistern::testing
