@@ -134,6 +134,7 @@ struct PublishReport {
 
 struct ClientStats {
   uint64_t plans = 0, plan_failures = 0;
+  // Failed: refused, or planned rows that did not come although nobody cancelled.
   uint64_t fetches = 0, fetch_failures = 0;
   uint64_t publishes = 0, publish_failures = 0;
   uint64_t token_mismatches = 0;

@@ -1,5 +1,7 @@
 // Who goes away meanwhile: the caller, the client, the time.
 #include <atomic>
+#include <future>
+#include <optional>
 #include <thread>
 
 #include "tests/unit/client_lib/client_fixture.h"
@@ -80,6 +82,28 @@ TEST_F(FetchCancelTest, OnLayerMayCancel) {
   ready = true;
   EXPECT_EQ(MissingTokens(*fetch.Wait()), 2999u);
   EXPECT_THAT(layers, ElementsAre(0));
+}
+
+// 3 layers of 2500 rows are three calls; the node keeps the second one.
+TEST_F(FetchCancelTest, ALayerThatHasNotComeIsNotThere) {
+  StartCopying();
+  const Text text = Join({RandomTokens(2500, 1)});
+  Seed(text);
+  std::promise<void> open;
+  node_->intercept = [opened = open.get_future().share()](
+                         const testing::Request& request) -> std::optional<absl::Status> {
+    const auto* read = std::get_if<ReadRequest>(&request);
+    if (read != nullptr && read->layer_begin == 1) opened.wait();
+    return std::nullopt;
+  };
+  FetchHandle fetch = MustFetch(text, MustPlan(text, Exact()), Raw());
+  EXPECT_TRUE(fetch.WaitLayer(0).ok());
+  EXPECT_EQ(worker_->CountMismatches({0, 1}, -1), 1u * (model_.num_layers - 1));
+  fetch.Cancel();
+  EXPECT_TRUE(fetch.WaitLayer(0).ok());
+  EXPECT_TRUE(absl::IsCancelled(fetch.WaitLayer(1)));
+  EXPECT_EQ(MissingTokens(*fetch.Wait()), 2499u);
+  open.set_value();
 }
 
 TEST_F(FetchCancelTest, WaitAnswersAtTheDeadline) {

@@ -74,6 +74,27 @@ TEST_F(FetchLostTest, BlocksOutsideTheArenaAreNotRead) {
   }
 }
 
+// By copy the node is the one who knows.
+TEST_F(FetchLostTest, AnObjectThatIsGoneInSpiteOfItsLeaseIsMissing) {
+  StartCopying();
+  const Text text = Join({RandomTokens(300, 1), RandomTokens(300, 2), RandomTokens(300, 3)});
+  Seed(text);
+  Plan plan = MustPlan(text, Exact());
+  const Span victim = ReusedSpans(plan)[1];
+  node_->Drop(victim.object_id);
+  const FetchResult fetched = FetchAll(text, std::move(plan));
+  EXPECT_EQ(Recovered(fetched) + MissingTokens(fetched), 899u);
+  EXPECT_EQ(Mismatches(fetched), 0u);
+  for (const Span& span : fetched.delivered) EXPECT_NE(span.object_id, victim.object_id);
+  EXPECT_EQ(client_->stats().fetch_failures, 1u);
+  ComputeTheRest(text, fetched);  // and what the caller shares then is right
+  const auto report = Publish(text, fetched);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_GT(report->segments, 0u);
+  EXPECT_EQ(StoredMismatches(), 0u);
+  EXPECT_EQ(Recovered(FetchAll(text, MustPlan(text, Exact()))), 899u);
+}
+
 TEST_F(FetchLostTest, WhatIsGoneWhenItIsLeasedIsMissing) {
   flat_ = true;
   Start();
