@@ -38,8 +38,10 @@ absl::StatusOr<PoolRun> RunPoolCell(const PolicyName& policy, const PoolWorkload
   if (!policy.lossy()) {
     run.oom = admitted.rejected;
     run.completed = run.intact = admitted.completed;
-    run.moved_bytes = lossless->counts().moved_bytes;
-    run.ns_per_op = NsPerOp(admitted.seconds, lossless->counts().operations);
+    const PolicyCounts counts = lossless->counts();
+    run.moved_bytes = counts.moved_bytes;
+    run.ns_per_op = NsPerOp(admitted.seconds - counts.rebalance_seconds, counts.operations);
+    run.rebalance_us = counts.rebalance_seconds * 1e6;
     return run;
   }
   lossless.reset();

@@ -33,7 +33,8 @@ struct PoolRun {
   double wait_ticks = 0;  // mean
   // In the run that `oom` is from.
   uint64_t moved_bytes = 0;
-  double ns_per_op = 0;  // of the whole run's time, for each block taken or given back
+  double ns_per_op = 0;     // of the run's time but rebalancing, for each block taken or given back
+  double rebalance_us = 0;  // of ours: all that it took to make room by moving
 };
 
 absl::StatusOr<PoolRun> RunPoolCell(const PolicyName& policy, const PoolWorkload& workload,
@@ -50,7 +51,7 @@ struct PoolSummary {
   std::string model;
   uint32_t gib = 0;
   double requests = 0, oom = 0, live_evictions = 0, completed = 0, intact = 0, rejected = 0;
-  double makespan_ticks = 0, wait_ticks = 0, moved_bytes = 0, ns_per_op = 0;
+  double makespan_ticks = 0, wait_ticks = 0, moved_bytes = 0, ns_per_op = 0, rebalance_us = 0;
 };
 std::vector<PoolSummary> SummarizeCells(const std::vector<PoolRun>& runs);
 // One for each policy. ns_per_op and wait_ticks are means over the cells.

@@ -19,6 +19,7 @@ void Add(const PoolSummary& from, double weight, PoolSummary& to) {
   to.wait_ticks += weight * from.wait_ticks;
   to.moved_bytes += weight * from.moved_bytes;
   to.ns_per_op += weight * from.ns_per_op;
+  to.rebalance_us += weight * from.rebalance_us;
 }
 
 PoolSummary Numbers(const PoolRun& run) {
@@ -35,7 +36,8 @@ PoolSummary Numbers(const PoolRun& run) {
           .makespan_ticks = static_cast<double>(run.makespan_ticks),
           .wait_ticks = run.wait_ticks,
           .moved_bytes = static_cast<double>(run.moved_bytes),
-          .ns_per_op = run.ns_per_op};
+          .ns_per_op = run.ns_per_op,
+          .rebalance_us = run.rebalance_us};
 }
 
 bool SameCell(const PoolRun& a, const PoolRun& b) {
@@ -46,9 +48,10 @@ std::string Row(const PoolSummary& s) {
   const std::string cell = s.workload.empty()
                                ? "all synthetic"
                                : absl::StrFormat("%s %s %d", s.workload, s.model, s.gib);
-  return absl::StrFormat("%-11s %-25s %9.1f %10.1f %9.1f %9.1f %8.1f %11.0f %10.0f %9.1f %7.1f\n",
-                         s.policy, cell, s.oom, s.live_evictions, s.completed, s.intact, s.rejected,
-                         s.makespan_ticks, s.wait_ticks, s.moved_bytes / (1 << 20), s.ns_per_op);
+  return absl::StrFormat(
+      "%-11s %-25s %9.1f %10.1f %9.1f %9.1f %8.1f %11.0f %10.0f %9.1f %7.1f %10.0f\n", s.policy,
+      cell, s.oom, s.live_evictions, s.completed, s.intact, s.rejected, s.makespan_ticks,
+      s.wait_ticks, s.moved_bytes / (1 << 20), s.ns_per_op, s.rebalance_us);
 }
 
 }  // namespace
@@ -104,7 +107,8 @@ std::string PoolRunsToJson(const std::vector<PoolRun>& runs) {
                                    {"makespan_ticks", run.makespan_ticks},
                                    {"wait_ticks", run.wait_ticks},
                                    {"moved_bytes", run.moved_bytes},
-                                   {"ns_per_op", run.ns_per_op}}
+                                   {"ns_per_op", run.ns_per_op},
+                                   {"rebalance_us", run.rebalance_us}}
                 .dump();
     text += '\n';
   }
@@ -113,9 +117,9 @@ std::string PoolRunsToJson(const std::vector<PoolRun>& runs) {
 
 std::string PoolRunsToTable(const std::vector<PoolRun>& runs) {
   std::string text =
-      absl::StrFormat("%-11s %-25s %9s %10s %9s %9s %8s %11s %10s %9s %7s\n", "policy",
+      absl::StrFormat("%-11s %-25s %9s %10s %9s %9s %8s %11s %10s %9s %7s %10s\n", "policy",
                       "cell (GiB)", "oom", "live evict", "completed", "intact", "rejected",
-                      "makespan", "mean wait", "moved MiB", "ns/op");
+                      "makespan", "mean wait", "moved MiB", "ns/op", "rebal. us");
   const std::vector<PoolSummary> cells = SummarizeCells(runs);
   for (const PoolSummary& cell : cells) text += Row(cell);
   text += '\n';

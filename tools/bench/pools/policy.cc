@@ -25,10 +25,10 @@ absl::Status UnknownPolicy(absl::string_view text) {
 }  // namespace
 
 PoolModel JambaPools() {
-  return {.name = "jamba", .page_bytes = kPageBytes, .state_bytes = 8192 * 16 * 2};
+  return {.name = "jamba", .page_bytes = kPageBytes, .state_bytes = uint64_t{8192} * 16 * 2};
 }
 PoolModel Mamba2Pools() {
-  return {.name = "mamba2", .page_bytes = kPageBytes, .state_bytes = 8192 * 128 * 2};
+  return {.name = "mamba2", .page_bytes = kPageBytes, .state_bytes = uint64_t{8192} * 128 * 2};
 }
 
 Footprint FinalFootprint(const PoolRequest& request) {

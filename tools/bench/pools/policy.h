@@ -62,9 +62,10 @@ struct Footprint {
 Footprint FinalFootprint(const PoolRequest& request);
 
 struct PolicyCounts {
-  uint64_t operations = 0;      // blocks taken and blocks given back
-  uint64_t live_evictions = 0;  // times that a running request lost all its blocks of one pool
-  uint64_t moved_bytes = 0;     // capacity that changed its pool, and blocks copied to make room
+  uint64_t operations = 0;       // blocks taken and blocks given back
+  uint64_t live_evictions = 0;   // times that a running request lost all its blocks of one pool
+  uint64_t moved_bytes = 0;      // capacity that changed its pool (avmp), blocks copied (ours)
+  double rebalance_seconds = 0;  // of ours: making room, without the copies
 };
 
 class PoolPolicy {

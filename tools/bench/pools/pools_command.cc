@@ -35,7 +35,7 @@ absl::StatusOr<std::vector<PolicyName>> ChosenPolicies() {
   return policies;
 }
 
-absl::StatusOr<std::vector<PoolRun>> Run() {
+absl::StatusOr<std::vector<PoolRun>> CompareChosen() {
   CISTERN_ASSIGN_OR_RETURN(const std::vector<PolicyName> policies, ChosenPolicies());
   CISTERN_ASSIGN_OR_RETURN(const std::vector<PoolWorkload> workloads,
                            PaperWorkloads(absl::GetFlag(FLAGS_workloads)));
@@ -50,7 +50,7 @@ absl::StatusOr<std::vector<PoolRun>> Run() {
 }  // namespace
 
 int RunPoolsCommand() {
-  const absl::StatusOr<std::vector<PoolRun>> runs = Run();
+  const absl::StatusOr<std::vector<PoolRun>> runs = CompareChosen();
   if (!runs.ok()) {
     std::fprintf(stderr, "cistern-bench pools: %s\n", std::string(runs.status().message()).c_str());
     return 1;

@@ -1,7 +1,9 @@
 // The product's own pools under the same calls as the published ones.
 //
 // One arena, addresses only: its pages are never touched, so that an arena of any size costs
-// nothing. A request's blocks are pinned by nothing but its use of them; none is ever evicted.
+// nothing. When a pool is out, blocks of other pools are moved together until it has room (their
+// bytes are counted, not copied); none is ever evicted. Every block may move: a request finds its
+// own through their handles.
 //
 // Layering  the one place in tools/ that sees storage: what is measured is storage's own code
 #pragma once
@@ -31,7 +33,9 @@ class ProductPolicy final : public PoolPolicy {
   }
   bool damaged(uint32_t) const override { return false; }
   PolicyCounts counts() const override {
-    return {.operations = operations_, .moved_bytes = moved_bytes_};
+    return {.operations = operations_,
+            .moved_bytes = moved_bytes_,
+            .rebalance_seconds = rebalance_seconds_};
   }
   const storage::AsymmetricPools& pools() const { return pools_; }
 
@@ -42,6 +46,10 @@ class ProductPolicy final : public PoolPolicy {
         pools_(arena_.get()),
         handles_(options.num_requests) {}
 
+  // Takes what there is, up to `count`, and says whose it is.
+  uint32_t Take(uint32_t request, storage::PoolId pool, uint32_t count);
+  bool MakeRoom(storage::PoolId pool);
+
   PoolModel model_;
   std::unique_ptr<storage::Arena> arena_;
   storage::AsymmetricPools pools_;
@@ -49,6 +57,7 @@ class ProductPolicy final : public PoolPolicy {
   std::vector<std::vector<storage::Handle>> handles_;  // [request]
   uint64_t operations_ = 0;
   uint64_t moved_bytes_ = 0;
+  double rebalance_seconds_ = 0;
 };
 
 }  // namespace cistern::tools

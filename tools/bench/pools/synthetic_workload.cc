@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
@@ -86,6 +87,7 @@ absl::StatusOr<PoolWorkload> MakeSyntheticWorkload(absl::string_view name, uint3
 
 absl::StatusOr<std::vector<PoolWorkload>> PaperWorkloads(const std::string& directory) {
   std::vector<PoolWorkload> workloads;
+  workloads.reserve((std::size(kSynthetic) + 1) * kPoolReplicates);
   for (const absl::string_view name : kSynthetic) {
     for (uint32_t replicate = 0; replicate < kPoolReplicates; ++replicate) {
       absl::StatusOr<PoolWorkload> workload = absl::NotFoundError("no folder");

@@ -10,7 +10,7 @@ namespace {
 
 // 64 bytes a page: a request of 16 tokens has 4 pages and 28 states of 16 bytes, 704 bytes in all.
 constexpr uint64_t kOneRequest = 4 * 64 + 28 * 16;
-PolicyOptions Options(uint64_t total_bytes, uint32_t requests) {
+PolicyOptions AdmissionOptions(uint64_t total_bytes, uint32_t requests) {
   return {.model = {.name = "small", .page_bytes = 64, .state_bytes = 16},
           .total_bytes = total_bytes,
           .num_requests = requests,
@@ -18,7 +18,7 @@ PolicyOptions Options(uint64_t total_bytes, uint32_t requests) {
 }
 
 AdmissionResult Shared(const std::vector<PoolRequest>& requests, uint64_t bytes) {
-  SharedPolicy shared(Options(bytes, static_cast<uint32_t>(requests.size())));
+  SharedPolicy shared(AdmissionOptions(bytes, static_cast<uint32_t>(requests.size())));
   return RunAdmission(requests, shared);
 }
 
@@ -55,7 +55,7 @@ TEST(AdmissionTest, WholeFootprintIsReserved) {
 
 TEST(AdmissionTest, AnIdleSplitMovesAsOftenAsItMust) {
   // Half of 2816 bytes are 22 pages; 28 are needed, and every attempt moves 4 states: one page.
-  SplitPolicy avmp(Options(2816, 1), 0.5, 4);
+  SplitPolicy avmp(AdmissionOptions(2816, 1), 0.5, 4);
   const AdmissionResult result = RunAdmission({{0, 100, 12}}, avmp);
   EXPECT_EQ(result.completed, 1u);
   EXPECT_EQ(avmp.num_blocks(BlockKind::kPage), 28u);
@@ -65,7 +65,7 @@ TEST(AdmissionTest, AnIdleSplitMovesAsOftenAsItMust) {
 TEST(OpenLoopTest, CountsFailedCallsNotRequests) {
   // 24 pages, 24 states: an arrival asks for 4 pages and 28 states, and 4 of these calls fail after
   // evicting the asker itself; nobody else is there.
-  PolicyOptions options = Options(24 * 80, 1);
+  PolicyOptions options = AdmissionOptions(24ull * 80, 1);
   SplitPolicy split(options, 0.2, 0);
   const OpenLoopResult result = RunOpenLoop({{0, 10, 6}}, split);
   EXPECT_EQ(result.oom, 4u);
@@ -74,7 +74,7 @@ TEST(OpenLoopTest, CountsFailedCallsNotRequests) {
 
 TEST(OpenLoopTest, GrowthAsksAtEverySixteenthTokenUntilDeparture) {
   // 16 + 33 tokens: a second page at token 17, a third at 33; token 49 departs instead of asking.
-  SplitPolicy split(Options(12 * 64 + 28 * 16, 1), 28 * 16.0 / (12 * 64 + 28 * 16), 0);
+  SplitPolicy split(AdmissionOptions(12 * 64 + 28 * 16, 1), 28 * 16.0 / (12 * 64 + 28 * 16), 0);
   const OpenLoopResult result = RunOpenLoop({{3, 16, 33}}, split);
   EXPECT_EQ(result.oom, 0u);
   EXPECT_EQ(result.intact, 1u);
@@ -82,7 +82,7 @@ TEST(OpenLoopTest, GrowthAsksAtEverySixteenthTokenUntilDeparture) {
 }
 
 TEST(OpenLoopTest, DeparturesComeBeforeArrivalsOfTheSameTick) {
-  PolicyOptions options = Options(kOneRequest, 2);
+  PolicyOptions options = AdmissionOptions(kOneRequest, 2);
   options.evict = true;
   SplitPolicy split(options, 28 * 16.0 / kOneRequest, 0);
   const OpenLoopResult result = RunOpenLoop({{0, 8, 8}, {16, 8, 8}}, split);
@@ -91,7 +91,7 @@ TEST(OpenLoopTest, DeparturesComeBeforeArrivalsOfTheSameTick) {
 }
 
 TEST(OpenLoopTest, ARequestThatLostBlocksCompletesButIsNotIntact) {
-  PolicyOptions options = Options(kOneRequest, 2);
+  PolicyOptions options = AdmissionOptions(kOneRequest, 2);
   options.evict = true;
   SplitPolicy split(options, 28 * 16.0 / kOneRequest, 0);
   const OpenLoopResult result = RunOpenLoop({{0, 8, 8}, {15, 8, 8}}, split);

@@ -10,12 +10,12 @@
 namespace cistern::tools {
 namespace {
 
-PolicyOptions Options(uint64_t total_bytes, uint32_t requests) {
+PolicyOptions ProductOptions(uint64_t total_bytes, uint32_t requests) {
   return {.model = JambaPools(), .total_bytes = total_bytes, .num_requests = requests};
 }
 
 TEST(ProductPolicyTest, AFailedCallTakesNothing) {
-  const auto ours = ProductPolicy::Create(Options(1 << 20, 2));
+  const auto ours = ProductPolicy::Create(ProductOptions(1 << 20, 2));
   ASSERT_TRUE(ours.ok()) << ours.status();
   ASSERT_TRUE((*ours)->Allocate(0, BlockKind::kPage, 10));
   const uint64_t used = (*ours)->pools().used_bytes();
@@ -27,7 +27,7 @@ TEST(ProductPolicyTest, AFailedCallTakesNothing) {
 }
 
 TEST(ProductPolicyTest, AnEmptyArenaServesEitherKindWhole) {
-  const auto ours = ProductPolicy::Create(Options(8 << 20, 1));
+  const auto ours = ProductPolicy::Create(ProductOptions(8 << 20, 1));
   ASSERT_TRUE(ours.ok()) << ours.status();
   for (int round = 0; round < 3; ++round) {
     ASSERT_TRUE((*ours)->Allocate(0, BlockKind::kPage, 128));
@@ -39,7 +39,7 @@ TEST(ProductPolicyTest, AnEmptyArenaServesEitherKindWhole) {
 }
 
 TEST(ProductPolicyTest, CapacityIsConservedUnderRandomUse) {
-  const auto ours = ProductPolicy::Create(Options(64 << 20, 16));
+  const auto ours = ProductPolicy::Create(ProductOptions(64 << 20, 16));
   ASSERT_TRUE(ours.ok()) << ours.status();
   const storage::AsymmetricPools& pools = (*ours)->pools();
   std::mt19937 random(5);
@@ -58,8 +58,34 @@ TEST(ProductPolicyTest, CapacityIsConservedUnderRandomUse) {
 }
 
 TEST(ProductPolicyTest, NoArenaWithoutBytes) {
-  EXPECT_EQ(ProductPolicy::Create(Options(0, 1)).status().code(),
+  EXPECT_EQ(ProductPolicy::Create(ProductOptions(0, 1)).status().code(),
             absl::StatusCode::kInvalidArgument);
+}
+
+// Half of every slab is free, no slab is whole: states have room only where pages have moved. Every
+// request still finds its own blocks afterwards.
+TEST(ProductPolicyTest, ScatteredHolesBecomeRoomByMovingBlocks) {
+  constexpr uint32_t kRequests = 16;
+  const auto made = ProductPolicy::Create(ProductOptions(8 << 20, kRequests + 1));  // 128 pages
+  ASSERT_TRUE(made.ok()) << made.status();
+  ProductPolicy& ours = **made;
+  for (uint32_t page = 0; page < 128; ++page) {
+    ASSERT_TRUE(ours.Allocate(page % kRequests, BlockKind::kPage, 1));
+  }
+  for (uint32_t request = 0; request < kRequests; request += 2) ours.Release(request);
+  EXPECT_EQ(ours.counts().moved_bytes, 0u);
+  ASSERT_TRUE(ours.Allocate(kRequests, BlockKind::kState, 16));  // all of the other half
+  EXPECT_GE(ours.counts().moved_bytes, 32u * 64 * 1024);  // at the least half of the pages left
+  EXPECT_EQ(ours.pools().used_bytes(), 8u << 20);
+  EXPECT_TRUE(ours.pools().CheckInvariants().ok()) << ours.pools().CheckInvariants();
+  EXPECT_FALSE(ours.Allocate(0, BlockKind::kPage, 1));
+  for (uint32_t request = 1; request < kRequests; request += 2) {
+    ours.Release(request);
+    ASSERT_TRUE(ours.pools().CheckInvariants().ok()) << ours.pools().CheckInvariants();
+  }
+  EXPECT_EQ(ours.pools().used_bytes(), 4u << 20);
+  ours.Release(kRequests);
+  EXPECT_EQ(ours.pools().used_bytes(), 0u);
 }
 
 // A request that fits the arena is never rejected, and no request is lost.
@@ -71,7 +97,7 @@ TEST(ProductPolicyTest, EveryRequestThatFitsIsServed) {
                    .prompt = 1 + static_cast<uint32_t>(random() % 3000),
                    .generated = static_cast<uint32_t>(random() % 200)};
   }
-  const PolicyOptions options = Options(64 << 20, 200);  // the largest needs 57 MiB
+  const PolicyOptions options = ProductOptions(64 << 20, 200);  // the largest needs 57 MiB
   const auto ours = ProductPolicy::Create(options);
   ASSERT_TRUE(ours.ok()) << ours.status();
   const AdmissionResult served = RunAdmission(requests, **ours);

@@ -8,7 +8,7 @@ namespace cistern::tools {
 namespace {
 
 // 64 bytes a page, 256 a state: small numbers with the proportions of jamba.
-PolicyOptions Options(uint64_t total_bytes, bool evict = true) {
+PolicyOptions SmallOptions(uint64_t total_bytes, bool evict = true) {
   return {.model = {.name = "small", .page_bytes = 64, .state_bytes = 256},
           .total_bytes = total_bytes,
           .num_requests = 16,
@@ -25,17 +25,17 @@ TEST(PublishedPoliciesTest, SizesOfTheTwoModels) {
 }
 
 TEST(PublishedPoliciesTest, APaddedPageTakesTheLargerSize) {
-  PaddedPolicy padded(Options(1024));
+  PaddedPolicy padded(SmallOptions(1024));
   EXPECT_TRUE(padded.MayFit({.pages = 4, .states = 0}));
   EXPECT_FALSE(padded.MayFit({.pages = 4, .states = 1}));
-  SplitPolicy split(Options(1024), 0.5, 0);
+  SplitPolicy split(SmallOptions(1024), 0.5, 0);
   EXPECT_TRUE(split.MayFit({.pages = 8, .states = 2}));
   EXPECT_FALSE(split.MayFit({.pages = 9, .states = 0}));
   EXPECT_FALSE(split.MayFit({.pages = 0, .states = 3}));
 }
 
 TEST(PublishedPoliciesTest, TheOldestRunningRequestLosesItsBlocks) {
-  SplitPolicy split(Options(1024), 0.5, 0);
+  SplitPolicy split(SmallOptions(1024), 0.5, 0);
   ASSERT_TRUE(split.Allocate(0, BlockKind::kPage, 4));
   ASSERT_TRUE(split.Allocate(1, BlockKind::kPage, 4));
   ASSERT_TRUE(split.Allocate(2, BlockKind::kPage, 2));
@@ -48,7 +48,7 @@ TEST(PublishedPoliciesTest, TheOldestRunningRequestLosesItsBlocks) {
 }
 
 TEST(PublishedPoliciesTest, EvictionStaysInItsPool) {
-  SplitPolicy split(Options(1024), 0.5, 0);
+  SplitPolicy split(SmallOptions(1024), 0.5, 0);
   ASSERT_TRUE(split.Allocate(0, BlockKind::kState, 2));
   ASSERT_TRUE(split.Allocate(1, BlockKind::kPage, 8));
   EXPECT_FALSE(split.Allocate(2, BlockKind::kPage, 9));
@@ -57,7 +57,7 @@ TEST(PublishedPoliciesTest, EvictionStaysInItsPool) {
 }
 
 TEST(PublishedPoliciesTest, APaddedNumberNamesWhoeverHasTheBlockNow) {
-  PaddedPolicy padded(Options(1024));
+  PaddedPolicy padded(SmallOptions(1024));
   ASSERT_TRUE(padded.Allocate(0, BlockKind::kPage, 4));
   ASSERT_TRUE(padded.Allocate(1, BlockKind::kPage, 3));  // takes the place of 0
   EXPECT_TRUE(padded.damaged(0));
@@ -71,7 +71,7 @@ TEST(PublishedPoliciesTest, APaddedNumberNamesWhoeverHasTheBlockNow) {
 }
 
 TEST(PublishedPoliciesTest, CapacityMovesFromStatesToPages) {
-  SplitPolicy avmp(Options(1024, false), 0.5, 1);
+  SplitPolicy avmp(SmallOptions(1024, false), 0.5, 1);
   ASSERT_TRUE(avmp.Allocate(0, BlockKind::kPage, 12));
   EXPECT_EQ(avmp.migrations(), 1u);
   EXPECT_EQ(avmp.counts().moved_bytes, 256u);
@@ -81,14 +81,14 @@ TEST(PublishedPoliciesTest, CapacityMovesFromStatesToPages) {
 }
 
 TEST(PublishedPoliciesTest, CapacityMovesFromPagesToStates) {
-  SplitPolicy avmp(Options(1024, false), 0.5, 4);
+  SplitPolicy avmp(SmallOptions(1024, false), 0.5, 4);
   ASSERT_TRUE(avmp.Allocate(0, BlockKind::kState, 3));
   EXPECT_EQ(avmp.num_blocks(BlockKind::kPage), 4u);
   EXPECT_EQ(avmp.num_blocks(BlockKind::kState), 3u);
 }
 
 TEST(PublishedPoliciesTest, ABatchSmallerThanAStateIsLost) {
-  SplitPolicy avmp(Options(1024, false), 0.5, 3);
+  SplitPolicy avmp(SmallOptions(1024, false), 0.5, 3);
   EXPECT_FALSE(avmp.Allocate(0, BlockKind::kState, 3));
   EXPECT_EQ(avmp.migrations(), 1u);
   EXPECT_EQ(avmp.num_blocks(BlockKind::kPage), 5u);
@@ -97,7 +97,7 @@ TEST(PublishedPoliciesTest, ABatchSmallerThanAStateIsLost) {
 }
 
 TEST(PublishedPoliciesTest, AUsedTailIsNoDonor) {
-  SplitPolicy avmp(Options(1024, false), 0.5, 1);
+  SplitPolicy avmp(SmallOptions(1024, false), 0.5, 1);
   ASSERT_TRUE(avmp.Allocate(0, BlockKind::kState, 1));
   ASSERT_TRUE(avmp.Allocate(1, BlockKind::kState, 1));
   avmp.Release(0);  // number 0 is free, the tail is not
@@ -108,7 +108,7 @@ TEST(PublishedPoliciesTest, AUsedTailIsNoDonor) {
 }
 
 TEST(PublishedPoliciesTest, OneEvictionAndOneMigrationAtMost) {
-  SplitPolicy avmp(Options(1024), 0.5, 1);
+  SplitPolicy avmp(SmallOptions(1024), 0.5, 1);
   ASSERT_TRUE(avmp.Allocate(0, BlockKind::kPage, 4));
   ASSERT_TRUE(avmp.Allocate(1, BlockKind::kPage, 4));
   EXPECT_FALSE(avmp.Allocate(2, BlockKind::kPage, 16));
@@ -118,7 +118,7 @@ TEST(PublishedPoliciesTest, OneEvictionAndOneMigrationAtMost) {
 }
 
 TEST(PublishedPoliciesTest, WithoutABatchAvmpIsStatic) {
-  SplitPolicy fixed(Options(4096), 0.3, 0), avmp(Options(4096), 0.3, 200);
+  SplitPolicy fixed(SmallOptions(4096), 0.3, 0), avmp(SmallOptions(4096), 0.3, 200);
   std::mt19937 random(1);
   for (int i = 0; i < 2000; ++i) {  // 200 blocks are more than any pool has: it can never give them
     const uint32_t request = random() % 16;
@@ -138,7 +138,7 @@ TEST(PublishedPoliciesTest, WithoutABatchAvmpIsStatic) {
 
 TEST(PublishedPoliciesTest, CapacityIsConservedUnderRandomUse) {
   for (const uint32_t batch : {1u, 3u, 4u, 7u}) {
-    SplitPolicy avmp(Options(16384), 0.5, batch);
+    SplitPolicy avmp(SmallOptions(16384), 0.5, batch);
     std::mt19937 random(batch);
     for (int i = 0; i < 2000; ++i) {
       const uint32_t request = random() % 16;
@@ -157,7 +157,7 @@ TEST(PublishedPoliciesTest, CapacityIsConservedUnderRandomUse) {
 }
 
 TEST(PublishedPoliciesTest, SharedIsACounterOfBytes) {
-  SharedPolicy shared(Options(640));
+  SharedPolicy shared(SmallOptions(640));
   EXPECT_TRUE(shared.Allocate(0, BlockKind::kState, 2));
   EXPECT_FALSE(shared.Allocate(1, BlockKind::kPage, 3));
   EXPECT_TRUE(shared.Allocate(1, BlockKind::kPage, 2));
@@ -167,8 +167,8 @@ TEST(PublishedPoliciesTest, SharedIsACounterOfBytes) {
 }
 
 TEST(PublishedPoliciesTest, WithoutEvictionNothingIsLost) {
-  PaddedPolicy padded(Options(1024, false));
-  SplitPolicy split(Options(1024, false), 0.5, 0);
+  PaddedPolicy padded(SmallOptions(1024, false));
+  SplitPolicy split(SmallOptions(1024, false), 0.5, 0);
   for (PoolPolicy* policy : std::initializer_list<PoolPolicy*>{&padded, &split}) {
     ASSERT_TRUE(policy->Allocate(0, BlockKind::kPage, 4));
     EXPECT_FALSE(policy->Allocate(1, BlockKind::kPage, 5));

@@ -148,7 +148,7 @@ TEST_F(PublishedTotalsTest, OtherBatchesAndRatios) {
 }
 
 // Makespans at 4 GiB of a memory in which any blocks fit as long as there are bytes. Ours lie
-// within 2 % of it and lose nothing, which no static split does.
+// within 1 % of it and lose nothing; no static split comes near in all of them.
 TEST_F(PublishedTotalsTest, OursIsNearTheSharedBound) {
   const std::map<std::string, double> bound = {
       {"uniform_short jamba 4", 2671},   {"uniform_short mamba2 4", 7086},
@@ -171,7 +171,7 @@ TEST_F(PublishedTotalsTest, OursIsNearTheSharedBound) {
     }
     const auto it = bound.find(Key(cell.workload, cell.model, cell.gib));
     if (it != bound.end()) {
-      EXPECT_LE(cell.makespan_ticks, it->second * 1.02) << it->first;
+      EXPECT_LE(cell.makespan_ticks, it->second * 1.01) << it->first;
     }
   }
 }
