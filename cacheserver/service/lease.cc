@@ -42,7 +42,7 @@ class LeaseJob : public std::enable_shared_from_this<LeaseJob> {
           if (states_[i] == State::kWantsRoom) Take(store, i);
           wants_room |= states_[i] == State::kWantsRoom;
         }
-        if (last) GiveUpRest();
+        if (last || (wants_room && HoldsAllItCan())) GiveUpRest();
         FinishIfSettled(after);
         finished = answered_;
       });
@@ -112,6 +112,17 @@ class LeaseJob : public std::enable_shared_from_this<LeaseJob> {
     reply_.results[i].outcome = outcome;
     states_[i] = State::kSettled;
     --unsettled_;
+  }
+
+  // What this very call has leased may fill the memory: the worker gives it back when it has been
+  // answered, not before.
+  bool HoldsAllItCan() const {
+    bool leased = false;
+    for (size_t i = 0; i < objects_.size(); ++i) {
+      if (states_[i] == State::kStaging) return false;
+      leased |= states_[i] == State::kSettled && reply_.results[i].outcome == LeaseOutcome::kLeased;
+    }
+    return leased;
   }
 
   void GiveUpRest() {

@@ -117,6 +117,15 @@ TEST_F(LeaseTest, WithMemoryFullOfLeasesItWaitsForARelease) {
   EXPECT_EQ(waiting->WaitFor<LeaseReply>().results[0].outcome, LeaseOutcome::kLeased);
 }
 
+// The first fills the memory that the second needs, and goes back only when the call is answered.
+TEST_F(LeaseTest, WhatItHoldsItselfIsNotWaitedFor) {
+  const auto a = OnDisk(1, 40 * 16), b = OnDisk(2, 40 * 16);
+  const auto reply =
+      node().Send(LeaseRequest{{node().IdOf(a), node().IdOf(b)}})->WaitFor<LeaseReply>();
+  EXPECT_EQ(reply.results[0].outcome, LeaseOutcome::kLeased);
+  EXPECT_EQ(reply.results[1].outcome, LeaseOutcome::kNoRoom);
+}
+
 TEST_F(LeaseTest, ALimitOfTheSessionIsNoRoom) {
   WorldOptions options;
   options.config.max_leases_per_session = 1;
