@@ -107,6 +107,17 @@ TEST(PublishedPoliciesTest, AUsedTailIsNoDonor) {
   EXPECT_EQ(avmp.counts().moved_bytes, 0u);
 }
 
+// Three attempts that fail leave the free numbers the other way round: the next state is cut from
+// the tail, and its pool cannot give any more.
+TEST(PublishedPoliciesTest, FailedAttemptsTurnTheFreeNumbersRound) {
+  SplitPolicy avmp(SmallOptions(1024), 0.5, 1);
+  EXPECT_FALSE(avmp.Allocate(0, BlockKind::kState, 3));
+  EXPECT_EQ(avmp.migrations(), 1u);  // a page, for nothing
+  ASSERT_TRUE(avmp.Allocate(1, BlockKind::kState, 1));
+  EXPECT_FALSE(avmp.Allocate(2, BlockKind::kPage, 8));
+  EXPECT_EQ(avmp.migrations(), 1u);
+}
+
 TEST(PublishedPoliciesTest, OneEvictionAndOneMigrationAtMost) {
   SplitPolicy avmp(SmallOptions(1024), 0.5, 1);
   ASSERT_TRUE(avmp.Allocate(0, BlockKind::kPage, 4));
