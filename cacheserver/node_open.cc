@@ -6,6 +6,7 @@
 
 #include "base/status_macros.h"
 #include "base/units.h"
+#include "cacheserver/load_disk.h"
 #include "cacheserver/load_models.h"
 #include "cacheserver/node_impl.h"
 
@@ -66,26 +67,20 @@ absl::Status Node::Impl::OpenStorage() {
 absl::Status Node::Impl::LoadDisk() {
   CISTERN_ASSIGN_OR_RETURN(const std::vector<base::ModelSpec> configured,
                            LoadModels(config.models));
-  absl::Status status;
-  uint64_t records = 0;
-  uint64_t refused = 0;
-  store->With([&](storage::Store& locked) {
+  CISTERN_RETURN_IF_ERROR(store->With([&](storage::Store& locked) -> absl::Status {
     for (const base::ModelSpec& spec : configured) {
-      status = CheckModelFits(spec, arena->slab_bytes_total());
-      if (status.ok()) status = locked.RegisterModel(spec);
-      if (!status.ok()) return;
+      CISTERN_RETURN_IF_ERROR(CheckModelFits(spec, arena->slab_bytes_total()));
+      CISTERN_RETURN_IF_ERROR(locked.RegisterModel(spec));
     }
-    if (disk == nullptr) return;
-    status = disk->ForEachModel([&](const base::ModelSpec& spec) {
-      if (locked.RegisterModel(spec).ok()) models->MarkPersisted(spec.Fingerprint());
-    });
-    if (!status.ok()) return;
-    status = disk->ForEachRecord([&](const base::ObjectHeader& header) {
-      ++(locked.AddDiskRecord(header, started).ok() ? records : refused);
-    });
-  });
-  CISTERN_RETURN_IF_ERROR(status);
+    return absl::OkStatus();
+  }));
   if (disk == nullptr) return absl::OkStatus();
+  CISTERN_ASSIGN_OR_RETURN(
+      const DiskLoad load,
+      cacheserver::LoadDisk(*store, *disk, *models, StoreOptionsOf(config).max_models, started));
+  if (!load.cleaning.ok())
+    log->Warning("records and models that nobody can use could not be deleted",
+                 {{"path", config.disk_path}, {"error", load.cleaning}});
   const storage::DiskStats found = disk->Stats();
   if (found.dropped_headers > 0)
     log->Warning("disk tier had damaged headers",
@@ -96,8 +91,9 @@ absl::Status Node::Impl::LoadDisk() {
                    "nothing: what was lost is computed again. Check the disk: it, or "
                    "what writes to it, changes bytes"}});
   log->Info("disk tier opened", {{"path", config.disk_path},
-                                 {"objects", records},
-                                 {"not_usable", refused},
+                                 {"objects", load.objects},
+                                 {"not_usable", load.not_usable},
+                                 {"forgotten_models", load.forgotten_models},
                                  {"bytes", found.payload_bytes}});
   return absl::OkStatus();
 }

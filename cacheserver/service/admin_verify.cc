@@ -1,6 +1,10 @@
 // `verify`: every byte that has a checksum is read again; what lies in memory and on disk is
-// compared; the store's invariants are checked.
+// compared; what must hold of every object is checked. The store's lock is taken for a few objects
+// at a time.
+#include <algorithm>
 #include <cstring>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "base/status_macros.h"
@@ -15,6 +19,7 @@ using storage::Store;
 using Json = nlohmann::ordered_json;
 
 constexpr transport::SessionId kVerifySession = ~0ull;  // no server gives it out
+constexpr uint32_t kRowsPerLook = 64;                   // while the store's lock is held
 constexpr uint64_t kMaxComparedBytes = 64ull << 20;     // of one object: they are read at once
 
 struct Report {
@@ -32,7 +37,13 @@ void Complain(Report& report, const ListedObject& object, absl::string_view what
                           {"error", std::string(what)}});
 }
 
-// Memory against its record. NotFound: it has none. Aborted: it left memory just now.
+// What the store says of it by now: it may have been replaced, dropped or moved since it was
+// listed.
+storage::ObjectView Now(const Parts& parts, const ListedObject& object) {
+  return parts.store->With([&](Store& store) { return store.Describe(object.id); });
+}
+
+// Memory against its record. Aborted: it left memory just now.
 absl::Status Compare(const Parts& parts, const ListedObject& object) {
   storage::Lease lease;
   ObjectShape shape;
@@ -57,26 +68,26 @@ absl::Status Compare(const Parts& parts, const ListedObject& object) {
   return status;
 }
 
+// A record belongs to this object as long as the object is there and has one: an object that takes
+// its place has another id, and the record only once it has been written anew.
 absl::Status CheckOne(const Parts& parts, const ListedObject& object, Report& report) {
   ++report.checked;
-  if (parts.disk == nullptr) {
+  const storage::ObjectView now = Now(parts, object);
+  if (now.where == storage::Where::kMiss) return absl::OkStatus();
+  if (parts.disk == nullptr || !now.on_disk) {
     ++report.memory_only;
     return absl::OkStatus();
   }
-  const bool in_memory = object.where == storage::Where::kMemory;
   const bool small = object.header.kind == base::ObjectKind::kSegment ||
                      object.header.blob_bytes <= kMaxComparedBytes;
   absl::Status status = absl::AbortedError("");
-  if (in_memory && small) {
+  if (now.where == storage::Where::kMemory && small) {
     status = Compare(parts, object);
     if (status.ok()) ++report.compared;
   }
   if (absl::IsAborted(status))
     status = parts.disk->Verify({object.header.content, object.header.context});
-  if (absl::IsNotFound(status) && in_memory) {
-    ++report.memory_only;
-    return absl::OkStatus();
-  }
+  if (!status.ok() && !Now(parts, object).on_disk) return absl::OkStatus();  // no longer its record
   ++report.records_read;
   return status;
 }
@@ -86,9 +97,79 @@ void DropIfDiskOnly(const Parts& parts, const ListedObject& object) {
   const base::ObjectHeader& header = object.header;
   const storage::Selector selector{.key =
                                        header.context.IsZero() ? header.content : header.context};
-  if (object.where == storage::Where::kDisk)
-    parts.store->With([&](Store& store) { store.Evict(selector); });
+  parts.store->With([&](Store& store) {
+    if (store.Describe(object.id).where == storage::Where::kDisk) store.Evict(selector);
+  });
 }
+
+// One pass over a part of the objects, until the time is up or the node stops.
+class Verifier {
+ public:
+  Verifier(const Parts& parts, const transport::AdminRequest& request, absl::Time give_up)
+      : parts_(parts), request_(request), give_up_(give_up), next_(request.cursor) {}
+
+  absl::Status Run() {
+    uint32_t left = request_.limit;
+    do {
+      uint64_t after = 0;
+      std::vector<ListedObject> objects;
+      const uint32_t rows = std::min(left, kRowsPerLook);
+      CISTERN_RETURN_IF_ERROR(parts_.store->With([&](Store& store) -> absl::Status {
+        CISTERN_ASSIGN_OR_RETURN(const std::vector<storage::Selector> selectors,
+                                 SelectorsOf(store, request_));
+        objects = ListObjects(store, selectors, next_, rows, &after);
+        return absl::OkStatus();
+      }));
+      for (const ListedObject& object : objects) {
+        next_ = object.id;
+        if (MustStop()) return absl::OkStatus();
+        Check(object);
+      }
+      next_ = after;
+      left -= rows;
+    } while (next_ != 0 && left > 0);
+    return absl::OkStatus();
+  }
+
+  // Of every object; "ok", or what is broken.
+  std::string Invariants() const {
+    storage::ObjectId next = 0;
+    do {
+      if (MustStop()) return "not all checked: the time was up";
+      const absl::Status status = parts_.store->With(
+          [&](Store& store) { return store.CheckObjects(next, kRowsPerLook, &next); });
+      if (!status.ok()) return status.ToString();
+    } while (next != 0);
+    return "ok";
+  }
+
+  Report& report() { return report_; }
+  uint64_t next() const { return next_; }
+
+ private:
+  // A call checks one object at least, so that a caller gets to the end.
+  bool MustStop() const {
+    return parts_.stopping() || (report_.checked > 0 && parts_.Now() >= give_up_);
+  }
+
+  void Check(const ListedObject& object) {
+    const absl::Status status = CheckOne(parts_, object, report_);
+    Counters::Bump(parts_.counters->verified);
+    if (status.ok()) return;
+    Complain(report_, object, status.ToString());
+    if (!absl::IsDataLoss(status)) return;
+    Counters::Bump(parts_.counters->corrupt);
+    parts_.log->Error("verify found a damaged object",
+                      {{"content", object.header.content.ToHex()}, {"error", status}});
+    DropIfDiskOnly(parts_, object);
+  }
+
+  const Parts& parts_;
+  const transport::AdminRequest& request_;
+  const absl::Time give_up_;
+  uint64_t next_;  // where to go on; 0 after the end
+  Report report_;
+};
 
 }  // namespace
 
@@ -97,41 +178,18 @@ absl::StatusOr<std::string> VerifyJson(const Parts& parts, const transport::Admi
   transport::AdminRequest request = asked;
   request.all = true;
   if (request.limit == 0 || request.limit > kMaxRows) request.limit = kMaxRows;
-  uint64_t next = 0;
-  std::vector<ListedObject> objects;
-  absl::Status invariants;
-  CISTERN_RETURN_IF_ERROR(parts.store->With([&](Store& store) -> absl::Status {
-    CISTERN_ASSIGN_OR_RETURN(const std::vector<storage::Selector> selectors,
-                             SelectorsOf(store, request));
-    objects = ListObjects(store, selectors, request.cursor, request.limit, &next);
-    if (request.cursor == 0) invariants = store.CheckInvariants();
-    return absl::OkStatus();
-  }));
-
-  Report report;
-  for (const ListedObject& object : objects) {
-    if (report.checked > 0 && parts.Now() >= give_up) {
-      next = object.id;
-      break;
-    }
-    const absl::Status status = CheckOne(parts, object, report);
-    Counters::Bump(parts.counters->verified);
-    if (status.ok()) continue;
-    Complain(report, object, status.ToString());
-    if (!absl::IsDataLoss(status)) continue;
-    Counters::Bump(parts.counters->corrupt);
-    parts.log->Error("verify found a damaged object",
-                     {{"content", object.header.content.ToHex()}, {"error", status}});
-    DropIfDiskOnly(parts, object);
-  }
+  Verifier verifier(parts, request, give_up);
+  CISTERN_RETURN_IF_ERROR(verifier.Run());
+  const std::string invariants = request.cursor == 0 ? verifier.Invariants() : "ok";
   parts.KickDemoter();
+  Report& report = verifier.report();
   const Json json = {{"checked", report.checked},
                      {"records_read", report.records_read},
                      {"compared_with_memory", report.compared},
                      {"memory_only", report.memory_only},
                      {"wrong", std::move(report.wrong)},
-                     {"invariants", invariants.ok() ? "ok" : invariants.ToString()},
-                     {"next", next}};
+                     {"invariants", invariants},
+                     {"next", verifier.next()}};
   return Text(json);
 }
 

@@ -35,6 +35,11 @@ void CallGate::Close() {
   closed_ = true;
 }
 
+bool CallGate::closed() const {
+  base::MutexLock lock(&mutex_);
+  return closed_;
+}
+
 bool CallGate::WaitIdle(absl::Duration timeout) {
   const auto idle = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return in_progress_ == 0; };
   base::MutexLock lock(&mutex_);

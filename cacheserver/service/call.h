@@ -45,6 +45,7 @@ class CallGate {
 
   Pass Enter();
   void Close();
+  bool closed() const;
   // False when calls are still in progress after `timeout`.
   bool WaitIdle(absl::Duration timeout);
   uint64_t in_progress() const;

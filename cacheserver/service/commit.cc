@@ -1,6 +1,7 @@
 // Commit, Abort, Link: the ends of publishing.
 #include "absl/strings/str_cat.h"
 
+#include "base/key.h"
 #include "cacheserver/service/handlers.h"
 
 namespace cistern::cacheserver {
@@ -39,11 +40,25 @@ void HandleAbort(const Parts& parts, const CallPtr& call) {
   call->Answer(transport::AbortReply{});
 }
 
+namespace {
+
+// A context key follows from its parent and the content key. Who can name it for this object knows
+// the object's content key, and that follows from the tenant's salt: an object's number is no
+// proof.
+bool KnowsContent(const Store& store, const transport::LinkItem& item) {
+  const storage::ObjectView object = store.Describe(item.object);
+  return object.where != storage::Where::kMiss &&
+         item.context == base::KeySpace::Context(item.parent_context, object.header->content);
+}
+
+}  // namespace
+
 void HandleLink(const Parts& parts, const CallPtr& call) {
   const auto& request = call->request<transport::LinkRequest>();
   transport::LinkReply reply;
   const absl::Status wrong = parts.store->With([&](Store& store) -> absl::Status {
     for (const transport::LinkItem& item : request.items) {
+      if (!KnowsContent(store, item)) continue;  // gone, or none of the caller's
       absl::Status status = store.Link(item.object, item.context, item.parent_context);
       if (absl::IsInvalidArgument(status)) return status;
       if (status.ok()) ++reply.linked;  // otherwise it is gone

@@ -19,7 +19,15 @@ constexpr std::array<Handler, kCallKinds> kHandlers = {
     RefuseHello,   HandleRegisterModel, HandleFind,   HandleLease, HandleRelease, HandleRead,
     HandleReserve, HandleWrite,         HandleCommit, HandleAbort, HandleLink,    HandleAdmin};
 
+Parts WithGate(const Parts& parts, const CallGate* gate) {
+  Parts with = parts;
+  with.stopping = [gate] { return gate->closed(); };
+  return with;
+}
+
 }  // namespace
+
+NodeService::NodeService(const Parts& parts) : parts_(WithGate(parts, &gate_)) {}
 
 void NodeService::OnOpen(transport::SessionId session, const transport::SessionInfo& info) {
   parts_.store->With(

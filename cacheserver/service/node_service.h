@@ -17,7 +17,7 @@ namespace cistern::cacheserver {
 
 class NodeService final : public transport::Service {
  public:
-  explicit NodeService(const Parts& parts) : parts_(parts) {}
+  explicit NodeService(const Parts& parts);
 
   void OnOpen(transport::SessionId session, const transport::SessionInfo& info) override;
   void OnCall(std::unique_ptr<transport::ServerCall> call) override;
@@ -31,8 +31,8 @@ class NodeService final : public transport::Service {
   void Housekeep();
 
  private:
-  const Parts parts_;
   CallGate gate_;
+  const Parts parts_;
 };
 
 }  // namespace cistern::cacheserver

@@ -54,6 +54,9 @@ struct Parts {
   std::function<NodeFacts()> facts;
   std::function<transport::ServerStats()> server_stats;
 
+  // Whether the node is stopping: work that takes long ends early. The service's own.
+  std::function<bool()> stopping = [] { return false; };
+
   absl::Time Now() const { return clock->Now(); }
   void WantRoom() const {
     if (demoter != nullptr) demoter->MakeRoom();

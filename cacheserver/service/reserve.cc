@@ -1,5 +1,8 @@
-// Reserve: blocks to write into. Who finds no room waits for demotion and releases, until its call
-// must be answered or until nothing is left to wait for.
+// Reserve: blocks to write into. Who finds no room waits as long as demotion to disk may make some,
+// until its call must be answered. When there is nothing to demote, only what others release helps:
+// that is waited for briefly (kReleasePatience), so that a worker whose node is full of leased
+// objects goes on without it.
+#include <algorithm>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -16,6 +19,8 @@ using storage::Store;
 using transport::ReserveOutcome;
 using transport::ReserveReply;
 using transport::ReserveRequest;
+
+constexpr absl::Duration kReleasePatience = absl::Milliseconds(100);
 
 absl::Status CheckHeaders(const Parts& parts, const std::vector<base::ObjectHeader>& headers) {
   for (size_t i = 0; i < headers.size(); ++i) {
@@ -38,7 +43,10 @@ absl::Status CheckHeaders(const Parts& parts, const std::vector<base::ObjectHead
 class ReserveJob {
  public:
   ReserveJob(const Parts& parts, CallPtr call)
-      : parts_(parts), call_(std::move(call)), headers_(call_->request<ReserveRequest>().headers) {
+      : parts_(parts),
+        call_(std::move(call)),
+        headers_(call_->request<ReserveRequest>().headers),
+        patient_until_(parts.Now() + kReleasePatience) {
     reply_.results.resize(headers_.size());
     for (size_t i = 0; i < headers_.size(); ++i) waiting_.push_back(i);
   }
@@ -49,14 +57,15 @@ class ReserveJob {
     bool hopeless = false;
     const absl::Status status = parts_.store->With([&](Store& store) {
       absl::Status tried = TryWaiting(store);
-      hopeless = reserved_ > 0 && !waiting_.empty() && !DemotionMayHelp(store);
+      // What this call has reserved already may be just what the rest of it waits for.
+      hopeless = !waiting_.empty() && !DemotionMayHelp(store) &&
+                 (reserved_ > 0 || parts_.Now() >= patient_until_);
       return tried;
     });
     if (!status.ok()) {
       call_->Fail(status);
       return true;
     }
-    // What this call has reserved already may be just what the rest of it waits for.
     if (waiting_.empty() || last || hopeless) {
       Counters::Bump(parts_.counters->no_room, waiting_.size());
       call_->Answer(std::move(reply_));
@@ -64,6 +73,12 @@ class ReserveJob {
     }
     if (want_room) parts_.WantRoom();
     return false;
+  }
+
+  // When to stop waiting, as things are.
+  absl::Time give_up() const {
+    const bool demotion = parts_.store->With([&](Store& store) { return DemotionMayHelp(store); });
+    return demotion ? call_->answer_by() : std::min(call_->answer_by(), patient_until_);
   }
 
  private:
@@ -103,6 +118,7 @@ class ReserveJob {
   const Parts& parts_;
   const CallPtr call_;
   const std::vector<base::ObjectHeader> headers_;
+  const absl::Time patient_until_;
   ReserveReply reply_;
   std::vector<size_t> waiting_;  // indexes of headers that found no room
   size_t reserved_ = 0;
@@ -117,7 +133,7 @@ void HandleReserve(const Parts& parts, const CallPtr& call) {
   if (job->Try(/*last=*/false, /*want_room=*/false)) return;
   Counters::Bump(parts.counters->parked);
   const auto again = [job](bool last) { return job->Try(last, /*want_room=*/true); };
-  if (!parts.room->Park(call->answer_by(), again)) again(/*last=*/true);
+  if (!parts.room->Park(job->give_up(), again)) again(/*last=*/true);
 }
 
 }  // namespace cistern::cacheserver

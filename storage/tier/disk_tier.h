@@ -63,6 +63,8 @@ class DiskTier {
   virtual ~DiskTier() = default;
 
   virtual absl::Status PutModel(const base::ModelSpec& spec) = 0;
+  // A model that is not there is no error.
+  virtual absl::Status DeleteModel(const base::Key& fingerprint) = 0;
   virtual absl::Status ForEachModel(absl::FunctionRef<void(const base::ModelSpec&)> each) = 0;
   // Every object's header. Unreadable headers are dropped, deleted and counted.
   virtual absl::Status ForEachRecord(absl::FunctionRef<void(base::ObjectHeader)> each) = 0;

@@ -24,11 +24,11 @@ namespace {
 
 constexpr char kDoing[] = "salvaging headers";
 
-struct Found {
+struct FoundRecord {
   uint64_t id = 0;
   std::string value;
 };
-using FoundHeaders = std::map<std::string, Found>;  // by key, as a table file wants them
+using FoundHeaders = std::map<std::string, FoundRecord>;  // by key, as a table file wants them
 
 std::string SalvagedPath(const RocksDb& rocks) { return rocks.path() + "/salvaged.sst"; }
 
@@ -46,7 +46,7 @@ uint64_t FindRecords(const std::string& bytes, FoundHeaders* found) {
       continue;
     }
     ++records;
-    Found& kept = (*found)[EncodeRecordKey({record->header.content, record->header.context})];
+    FoundRecord& kept = (*found)[EncodeRecordKey({record->header.content, record->header.context})];
     if (record->id > kept.id) kept = {record->id, bytes.substr(at, length)};
     at += length;
   }

@@ -121,6 +121,12 @@ absl::Status RocksTier::PutModel(const base::ModelSpec& spec) {
                    "writing a model");
 }
 
+absl::Status RocksTier::DeleteModel(const base::Key& fingerprint) {
+  return FromRocks(rocks_->db()->Delete(Synced(), rocks_->meta(),
+                                        absl::StrCat(kModelPrefix, fingerprint.ToHex())),
+                   "deleting a model");
+}
+
 absl::Status RocksTier::ForEachModel(absl::FunctionRef<void(const base::ModelSpec&)> each) {
   std::unique_ptr<rocksdb::Iterator> it(
       rocks_->db()->NewIterator(rocksdb::ReadOptions(), rocks_->meta()));

@@ -45,6 +45,7 @@ class RocksTier final : public DiskTier {
   ~RocksTier() override;
 
   absl::Status PutModel(const base::ModelSpec& spec) override;
+  absl::Status DeleteModel(const base::Key& fingerprint) override;
   absl::Status ForEachModel(absl::FunctionRef<void(const base::ModelSpec&)> each) override;
   absl::Status ForEachRecord(absl::FunctionRef<void(base::ObjectHeader)> each) override;
   std::vector<absl::Status> Write(const std::vector<Item>& items) override;

@@ -65,6 +65,10 @@ class FaultyDisk final : public DiskTier {
     const absl::Status fault = Enter(&writes_);
     return fault.ok() ? real_->PutModel(spec) : fault;
   }
+  absl::Status DeleteModel(const base::Key& fingerprint) override {
+    const absl::Status fault = Enter(&deletes_);
+    return fault.ok() ? real_->DeleteModel(fingerprint) : fault;
+  }
   absl::Status ForEachModel(absl::FunctionRef<void(const base::ModelSpec&)> each) override {
     const absl::Status fault = Enter(&reads_);
     return fault.ok() ? real_->ForEachModel(each) : fault;

@@ -156,6 +156,63 @@ TEST_F(AdminTest, VerifyComparesMemoryWithDisk) {
   EXPECT_EQ(node().Stats().leases, 0u);
 }
 
+// An exact object has taken the place of an approximate one; the other one's record is still there.
+TEST_F(AdminTest, VerifyComparesAnObjectWithItsOwnRecordOnly) {
+  auto header = node().Segment(1, 20);
+  header.lineage = base::Lineage::kApproximate;
+  const auto id = node().Reserve(header);
+  std::vector<std::byte> rows = node().Rows(header, 0, 2);
+  rows[100] ^= std::byte{1};
+  ASSERT_TRUE(node().Write(id, rows, 0, 2)->WaitStatus().ok());
+  ASSERT_TRUE(node().Send(transport::CommitRequest{{id}})->WaitStatus().ok());
+  Ask({.verb = AdminVerb::kFlush});
+  ASSERT_EQ(Ask({.verb = AdminVerb::kVerify}).at("compared_with_memory"), 1);
+  node().disk_->FailDeletes(absl::UnavailableError("busy"));
+  header.lineage = base::Lineage::kExact;
+  node().Publish(header);
+  ASSERT_EQ(node().memory_disk_->records(), 1u);
+  const Json json = Ask({.verb = AdminVerb::kVerify});
+  EXPECT_TRUE(json.at("wrong").empty()) << json;
+  EXPECT_EQ(json.at("compared_with_memory"), 0);
+  EXPECT_EQ(json.at("memory_only"), 1);
+  EXPECT_EQ(node().WhereIs(header), Where::kMemory);
+}
+
+// The same while verify reads the record.
+TEST_F(AdminTest, AnObjectThatIsReplacedWhileItIsVerifiedIsNotWrong) {
+  auto header = node().Segment(1, 20);
+  header.lineage = base::Lineage::kApproximate;
+  node().Publish(header);
+  Ask({.verb = AdminVerb::kFlush});
+  node().disk_->Block();
+  const auto verify = node().Send(AdminRequest{.verb = AdminVerb::kVerify});
+  node().disk_->AwaitBlocked(1);
+  header.lineage = base::Lineage::kExact;
+  node().Publish(header);
+  node().disk_->CorruptReads(true);  // whatever comes, it is not this object's
+  node().disk_->Release();
+  const Json json = Json::parse(verify->WaitFor<AdminReply>().json);
+  EXPECT_TRUE(json.at("wrong").empty()) << json;
+  EXPECT_EQ(json.at("records_read"), 0);
+  node().disk_->CorruptReads(false);
+}
+
+TEST_F(AdminTest, AStoppingNodeDoesNotWaitForVerify) {
+  std::vector<base::ObjectHeader> headers;
+  for (uint32_t i = 1; i <= 3; ++i) headers.push_back(node().Segment(i));
+  for (const auto& header : headers) node().Publish(header);
+  node().MoveToDisk(headers);
+  node().disk_->Block();
+  const auto verify = node().Send(AdminRequest{.verb = AdminVerb::kVerify});
+  node().disk_->AwaitBlocked(1);
+  EXPECT_FALSE(node().service_->Drain(absl::ZeroDuration()));
+  node().disk_->Release();
+  const Json json = Json::parse(verify->WaitFor<AdminReply>().json);
+  EXPECT_EQ(json.at("checked"), 1);
+  EXPECT_NE(json.at("next"), 0);
+  EXPECT_NE(json.at("invariants"), "ok") << "they were not looked at";
+}
+
 TEST_F(AdminTest, ALongVerifyGoesOnWhereItStopped) {
   for (uint32_t i = 1; i <= 3; ++i) node().Publish(node().Segment(i));
   AdminRequest request{.verb = AdminVerb::kVerify, .limit = 2};

@@ -132,6 +132,22 @@ TEST_F(FindTest, ALinkedContextIsFoundAsApproximate) {
   EXPECT_EQ(reply.results[0].lineage, base::Lineage::kApproximate);
 }
 
+// Numbers of objects can be guessed; what lies behind them cannot be linked without its content
+// key.
+TEST_F(FindTest, AnObjectIsNotLinkedToAContextThatIsNotItsOwn) {
+  const auto a = node().Segment(1), other = node().Segment(9), more = node().Segment(2, 16, &other);
+  node().Publish(a);
+  const auto id = node().IdOf(a);
+  const auto linked =
+      node().Send(transport::LinkRequest{{{id, more.context, more.parent_context},
+                                          {id, more.context, {}},
+                                          {id + 1, more.context, more.parent_context},
+                                          {id, {}, {}}}});
+  EXPECT_EQ(linked->WaitFor<transport::LinkReply>().linked, 0u);
+  EXPECT_EQ(node().WhereIs(more), Where::kMiss);
+  EXPECT_EQ(node().Stats().links, 0u);
+}
+
 TEST_F(FindTest, AnUnknownModelIsAskedToBeRegistered) {
   FindRequest request;
   request.model = base::HashBytes("nobody");

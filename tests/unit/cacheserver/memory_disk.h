@@ -18,6 +18,11 @@ class MemoryDisk final : public storage::DiskTier {
     models_[spec.Fingerprint()] = spec;
     return absl::OkStatus();
   }
+  absl::Status DeleteModel(const base::Key& fingerprint) override {
+    base::MutexLock lock(&mutex_);
+    models_.erase(fingerprint);
+    return absl::OkStatus();
+  }
   absl::Status ForEachModel(absl::FunctionRef<void(const base::ModelSpec&)> each) override {
     base::MutexLock lock(&mutex_);
     for (const auto& [key, spec] : models_) each(spec);

@@ -174,12 +174,46 @@ TEST_F(PublishTest, OneWhoFindsNoRoomGetsItWhenItIsGivenBack) {
 
 TEST_F(PublishTest, OneWhoFindsNoRoomIsToldSoBeforeItsDeadline) {
   node().Reserve(node().Segment(1, 64 * 16), kOther);
-  const auto waiting = node().Send(ReserveRequest{{node().Segment(2)}});
+  FakeCallOptions hurried = node().Options();
+  hurried.deadline = node().clock_.Now() + absl::Milliseconds(50);
+  const auto waiting = node().Send(ReserveRequest{{node().Segment(2)}}, hurried);
   EXPECT_FALSE(waiting->answered());
-  node().clock_.Advance(absl::Milliseconds(4900));  // the call's deadline is at 5 s
+  node().clock_.Advance(absl::Milliseconds(46));
   node().service_->Housekeep();
   EXPECT_EQ(waiting->WaitFor<ReserveReply>().results[0].outcome, ReserveOutcome::kNoRoom);
   EXPECT_EQ(node().counters_.no_room, 1u);
+}
+
+// Without anything to demote only a release helps, and that is not waited for until the deadline:
+// the clock stops long before it.
+TEST_F(PublishTest, MemoryFullOfLeasesIsToldSoSoon) {
+  for (const bool disk : {false, true}) {
+    WorldOptions options;
+    options.disk = disk;
+    Make(options);
+    const auto all = node().Segment(1, 64 * 16);
+    node().Publish(all);
+    if (disk) node().Send(transport::AdminRequest{.verb = transport::AdminVerb::kFlush})->Wait();
+    node().Lease(all, kOther);
+    const auto waiting = node().Send(ReserveRequest{{node().Segment(2)}});
+    EXPECT_FALSE(waiting->answered()) << "somebody may release at once";
+    node().clock_.Advance(absl::Milliseconds(100));  // the deadline is at 5 s
+    node().service_->Housekeep();
+    EXPECT_EQ(waiting->WaitFor<ReserveReply>().results[0].outcome, ReserveOutcome::kNoRoom);
+  }
+}
+
+// A demotion in progress is worth waiting for.
+TEST_F(PublishTest, OneWhoWaitsForTheDiskWaitsUntilItsDeadline) {
+  node().disk_->Block();  // before a commit tells the demoter that memory is full
+  node().Publish(node().Segment(1, 64 * 16));
+  const auto waiting = node().Send(ReserveRequest{{node().Segment(2)}});
+  node().disk_->AwaitBlocked(1);
+  node().clock_.Advance(absl::Seconds(4));
+  node().service_->Housekeep();
+  EXPECT_FALSE(waiting->answered());
+  node().disk_->Release();
+  EXPECT_EQ(waiting->WaitFor<ReserveReply>().results[0].outcome, ReserveOutcome::kReserved);
 }
 
 TEST_F(PublishTest, MemoryThatIsNotOnDiskYetIsWrittenToMakeRoom) {

@@ -244,6 +244,25 @@ TEST_F(DiskCorruptionTest, ATruncatedLog) {
   EXPECT_EQ(CheckReadBack(*tier_, objects_[1]), absl::OkStatus());
 }
 
+TEST_F(DiskCorruptionTest, AModelThatIsDeletedStaysSo) {
+  base::ModelSpec spec;
+  spec.name = "model";
+  spec.num_layers = 1;
+  spec.layout = base::RowLayout::kOpaque;
+  spec.row_bytes = 32;
+  ASSERT_EQ(tier_->PutModel(spec), absl::OkStatus());
+  const auto count = [&] {
+    int models = 0;
+    EXPECT_EQ(tier_->ForEachModel([&](const base::ModelSpec&) { ++models; }), absl::OkStatus());
+    return models;
+  };
+  EXPECT_EQ(count(), 1);
+  ASSERT_EQ(tier_->DeleteModel(spec.Fingerprint()), absl::OkStatus());
+  EXPECT_EQ(tier_->DeleteModel(spec.Fingerprint()), absl::OkStatus()) << "again is no error";
+  Open();
+  EXPECT_EQ(count(), 0);
+}
+
 TEST_F(DiskCorruptionTest, AnUnreadableModelIsPassedOver) {
   const RocksDb& rocks = tier_->rocks();
   ASSERT_TRUE(

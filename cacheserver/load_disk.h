@@ -1,0 +1,31 @@
+// What a node does with what its disk holds when it starts: models, then the records of objects.
+//
+// A record that cannot be used (its model is not known, this node takes no such objects) is
+// deleted: it would take room of the tier's bound for ever. Models on disk without records are
+// kept as long as the node has room for them, and deleted otherwise.
+//
+// Thread   one, before the node serves
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+#include "cacheserver/locked_store.h"
+#include "cacheserver/model_book.h"
+#include "storage/tier/disk_tier.h"
+
+namespace cistern::cacheserver {
+
+struct DiskLoad {
+  uint64_t objects = 0;
+  uint64_t not_usable = 0;        // records, deleted
+  uint64_t forgotten_models = 0;  // deleted
+  absl::Status cleaning;          // of those deletions; not fatal: the next start tries again
+};
+// `max_models`: the store's. The disk's error when it cannot be read.
+absl::StatusOr<DiskLoad> LoadDisk(LockedStore& store, storage::DiskTier& disk, ModelBook& models,
+                                  uint32_t max_models, absl::Time now);
+
+}  // namespace cistern::cacheserver

@@ -1,0 +1,129 @@
+// What a start makes of the disk: which models and records it takes, and which it deletes.
+#include "cacheserver/load_disk.h"
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+
+#include "storage/arena.h"
+#include "tests/fault/faulty_disk.h"
+#include "tests/unit/cacheserver/memory_disk.h"
+
+namespace cistern::cacheserver {
+namespace {
+
+constexpr uint32_t kMaxModels = 3;
+
+class LoadDiskTest : public testing::Test {
+ protected:
+  LoadDiskTest()
+      : arena_(storage::Arena::Create(
+                   {.bytes = 64 << 10, .incarnation = 7, .huge_pages = false, .pre_touch = false})
+                   .value()),
+        store_({.has_disk = true, .blob_block_bytes = 0, .max_models = kMaxModels}, arena_.get()),
+        disk_(std::make_unique<MemoryDisk>()),
+        models_(&disk_) {}
+
+  static base::ModelSpec Model(int number) {
+    base::ModelSpec spec;
+    spec.name = absl::StrCat("model ", number);
+    spec.num_layers = 2;
+    spec.layout = base::RowLayout::kOpaque;
+    spec.row_bytes = 32;
+    return spec;
+  }
+  void PutModel(int number) { ASSERT_TRUE(disk_.PutModel(Model(number)).ok()); }
+  // A segment of that model, or with 0 a blob.
+  void PutRecord(int model) {
+    base::ObjectHeader header;
+    header.content = base::HashBytes(absl::StrCat("record ", ++records_put_));
+    if (model == 0) {
+      header.kind = base::ObjectKind::kBlob;
+      header.blob_bytes = 100;
+    } else {
+      header.model = Model(model).Fingerprint();
+      header.context = header.content;
+      header.tokens = {1, 2, 3};
+    }
+    const std::vector<std::byte> bytes(100);
+    ASSERT_TRUE(disk_.Write({{header, {bytes}}}).at(0).ok());
+  }
+  DiskLoad Load() {
+    auto load = LoadDisk(store_, disk_, models_, kMaxModels, absl::UnixEpoch());
+    EXPECT_TRUE(load.ok()) << load.status();
+    return load.value_or(DiskLoad{});
+  }
+  bool Knows(int model) {
+    return store_.With([&](storage::Store& store) {
+      return store.FindModel(Model(model).Fingerprint()) != nullptr;
+    });
+  }
+  int ModelsOnDisk() {
+    int count = 0;
+    EXPECT_TRUE(disk_.ForEachModel([&](const base::ModelSpec&) { ++count; }).ok());
+    return count;
+  }
+
+  std::unique_ptr<storage::Arena> arena_;
+  LockedStore store_;
+  storage::FaultyDisk disk_;
+  ModelBook models_;
+  int records_put_ = 0;
+};
+
+TEST_F(LoadDiskTest, RecordsComeWithTheirModels) {
+  for (const int model : {1, 2}) PutModel(model);
+  for (const int model : {1, 2, 2}) PutRecord(model);
+  const DiskLoad load = Load();
+  EXPECT_EQ(load.objects, 3u);
+  EXPECT_EQ(load.not_usable, 0u);
+  EXPECT_TRUE(Knows(1) && Knows(2));
+  EXPECT_EQ(disk_.Stats().deletes, 0u);
+}
+
+// They would count towards the tier's bound and nobody could ever ask for them.
+TEST_F(LoadDiskTest, UnusableRecordsAreDeleted) {
+  PutModel(1);
+  PutModel(2);
+  PutRecord(1);
+  PutRecord(0);  // this store takes no blobs
+  PutRecord(2);
+  ASSERT_TRUE(disk_.DeleteModel(Model(2).Fingerprint()).ok());
+  const DiskLoad load = Load();
+  EXPECT_EQ(load.objects, 1u);
+  EXPECT_EQ(load.not_usable, 2u);
+  EXPECT_TRUE(load.cleaning.ok());
+  EXPECT_EQ(disk_.Stats().records, 1u);
+}
+
+TEST_F(LoadDiskTest, ADeleteThatFailsIsToldAndNotFatal) {
+  PutRecord(0);
+  disk_.FailDeletes(absl::UnavailableError("busy"));
+  const DiskLoad load = Load();
+  EXPECT_EQ(load.not_usable, 1u);
+  EXPECT_TRUE(absl::IsUnavailable(load.cleaning));
+  EXPECT_EQ(disk_.Stats().records, 1u);
+}
+
+TEST_F(LoadDiskTest, AnUnreadableDiskIsAnError) {
+  disk_.FailReads(absl::DataLossError("damaged"));
+  EXPECT_TRUE(
+      absl::IsDataLoss(LoadDisk(store_, disk_, models_, kMaxModels, absl::UnixEpoch()).status()));
+}
+
+// Five models lie on disk, two of them with objects; there is room for three.
+TEST_F(LoadDiskTest, ModelsWithRecordsStayAndOthersAsLongAsThereIsRoom) {
+  for (int model = 1; model <= 5; ++model) PutModel(model);
+  for (const int model : {2, 4}) PutRecord(model);
+  const DiskLoad load = Load();
+  EXPECT_EQ(load.objects, 2u);
+  EXPECT_EQ(load.forgotten_models, 2u);
+  EXPECT_TRUE(Knows(2) && Knows(4));
+  EXPECT_EQ(Knows(1) + Knows(3) + Knows(5), 1);
+  EXPECT_EQ(ModelsOnDisk(), 3);
+  // One that was forgotten is written again when it is needed again.
+  for (const int model : {1, 3, 5}) ASSERT_TRUE(models_.Persist(Model(model)).ok());
+  EXPECT_EQ(ModelsOnDisk(), 5);
+}
+
+}  // namespace
+}  // namespace cistern::cacheserver
