@@ -92,8 +92,10 @@ void Demoter::Round(bool everything) {
 
 void Demoter::Serve(FlushRequest request) {
   FlushReport& report = request.report;
-  for (;;) {
-    const BatchResult batch = Batch(/*only_above_watermark=*/false);
+  for (bool first = true;; first = false) {
+    BatchResult batch = Batch(/*only_above_watermark=*/false);
+    // An empty batch lets those try again that an earlier write failed for.
+    if (first && batch.taken == 0) batch = Batch(/*only_above_watermark=*/false);
     report.objects += batch.written;
     report.bytes += batch.bytes;
     report.failures += batch.taken - batch.written;

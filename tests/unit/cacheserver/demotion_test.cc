@@ -35,8 +35,8 @@ TEST_F(DemotionTest, AnEagerNodeWritesEverythingSoon) {
   options.config.demote_eagerly = true;
   Make(options);
   node().Publish(node().Segment(1));
-  while (node().memory_disk_->records() == 0) node().service_->Housekeep();
-  EXPECT_EQ(node().Stats().demoted_objects, 1u);
+  while (node().Stats().demoted_objects == 0) node().service_->Housekeep();
+  EXPECT_EQ(node().memory_disk_->records(), 1u);
 }
 
 TEST_F(DemotionTest, AFlushSaysWhatItWrote) {
