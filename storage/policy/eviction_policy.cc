@@ -1,0 +1,107 @@
+#include "storage/policy/eviction_policy.h"
+
+#include <algorithm>
+
+#include "absl/base/macros.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+#include "storage/policy/lru_policy.h"
+#include "storage/policy/marconi_policy.h"
+#include "storage/policy/reuse_value_policy.h"
+#include "storage/policy/s3fifo_policy.h"
+
+namespace cistern::storage {
+
+// Changes children or pins and tells the policy if that makes the block one that may go, or no
+// longer.
+template <typename Change>
+void EvictionPolicy::Alter(Entry& entry, Change change) {
+  const bool was_open = entry.open();
+  change(entry);
+  if (entry.open() == was_open) return;
+  if (was_open) {
+    Closed(entry);
+  } else {
+    Opened(entry);
+  }
+}
+
+void EvictionPolicy::Insert(const PolicyBlock& block, std::optional<uint64_t> parent) {
+  ABSL_ASSERT(block.bytes > 0);
+  Entry* above = nullptr;
+  if (parent.has_value()) {
+    const auto it = entries_.find(*parent);
+    ABSL_ASSERT(it != entries_.end());
+    above = &it->second;
+  }
+  const auto [it, inserted] = entries_.try_emplace(block.key);
+  ABSL_ASSERT(inserted);
+  (void)inserted;
+  Entry& entry = it->second;
+  entry.block = block;
+  entry.parent = above;
+  entry.last_use = ++now_;
+  if (above != nullptr) {
+    Alter(*above, [](Entry& e) { ++e.children; });
+    above->followed = true;
+  }
+  Entered(entry);
+  Opened(entry);
+}
+
+void EvictionPolicy::Hit(uint64_t key) {
+  Entry& entry = entries_.at(key);
+  const uint64_t previous_use = entry.last_use;
+  entry.last_use = ++now_;
+  ++entry.hits;
+  Used(entry, previous_use);
+}
+
+void EvictionPolicy::Pin(uint64_t key) {
+  Alter(entries_.at(key), [](Entry& e) { ++e.pins; });
+}
+
+void EvictionPolicy::Unpin(uint64_t key) {
+  Entry& entry = entries_.at(key);
+  ABSL_ASSERT(entry.pins > 0);
+  Alter(entry, [](Entry& e) { --e.pins; });
+}
+
+std::optional<uint64_t> EvictionPolicy::Evict() {
+  Entry* victim = Choose();
+  if (victim == nullptr) return std::nullopt;
+  ABSL_ASSERT(victim->open());
+  const uint64_t key = victim->block.key;
+  Remove(*victim, true);
+  return key;
+}
+
+void EvictionPolicy::Erase(uint64_t key) {
+  Entry& entry = entries_.at(key);
+  ABSL_ASSERT(entry.children == 0);
+  Remove(entry, false);
+}
+
+void EvictionPolicy::Remove(Entry& entry, bool evicted) {
+  if (entry.open()) Closed(entry);
+  Left(entry, evicted);
+  Entry* above = entry.parent;
+  entries_.erase(entry.block.key);
+  if (above != nullptr) Alter(*above, [](Entry& e) { --e.children; });
+}
+
+absl::StatusOr<std::unique_ptr<EvictionPolicy>> MakeEvictionPolicy(absl::string_view name) {
+  if (name == "value") return std::make_unique<ReuseValuePolicy>();
+  if (name == "lru") return std::make_unique<LruPolicy>();
+  if (name == "s3fifo") return std::make_unique<S3FifoPolicy>();
+  if (name == "marconi") return std::make_unique<MarconiPolicy>();
+  return absl::InvalidArgumentError(absl::StrCat("no eviction policy '", name, "'; there are ",
+                                                 absl::StrJoin(EvictionPolicyNames(), ", ")));
+}
+
+std::vector<absl::string_view> EvictionPolicyNames() {
+  return {"value", "lru", "s3fifo", "marconi"};
+}
+
+}  // namespace cistern::storage

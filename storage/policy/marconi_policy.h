@@ -1,0 +1,42 @@
+// Marconi's score: recency + alpha x FLOP efficiency.
+//
+//   recency     1 / (now - last use)
+//   efficiency  FLOPs that the block saves over its parent / its bytes
+//
+// Both are scaled to 0..1 over the candidates; the lowest score goes. The paper scores all of its
+// candidates for each victim and tunes alpha by replaying the start of its trace with 0, 0.1 .. 2.
+// Here the candidates are 64 drawn blocks (all, when there are no more), and alpha is given.
+//
+// Cost     O(64) for a victim, O(1) otherwise
+// Source   Pan et al., "Marconi: Prefix caching for the era of hybrid LLMs", MLSys 2025 (arXiv
+//          2411.19379)
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "storage/policy/candidates.h"
+#include "storage/policy/eviction_policy.h"
+
+namespace cistern::storage {
+
+class MarconiPolicy final : public EvictionPolicy {
+ public:
+  static constexpr double kDefaultAlpha = 1;  // the middle of the paper's range
+  static constexpr size_t kSample = 64;
+
+  explicit MarconiPolicy(double alpha = kDefaultAlpha) : alpha_(alpha) {}
+
+ private:
+  void Entered(Entry&) override {}
+  void Used(Entry&, uint64_t) override {}
+  void Opened(Entry& entry) override { candidates_.Add(entry); }
+  void Closed(Entry& entry) override { candidates_.Remove(entry); }
+  Entry* Choose() override;
+  void Left(Entry&, bool) override {}
+
+  double alpha_;
+  Candidates<Entry> candidates_;
+};
+
+}  // namespace cistern::storage

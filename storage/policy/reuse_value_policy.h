@@ -1,0 +1,56 @@
+// Value: aged frequency x recompute cost / bytes, for blocks in trees (after
+// GreedyDual-Size-Frequency).
+//
+//   credit    = sqrt(FLOPs / bytes) x (1 + uses / 2)
+//               a tenth of it on probation: never used again, by nothing followed
+//   priority  = inflation + credit, set when it comes, is used or gets a child
+//   victim    = the lowest priority of those that may go, then the longest unused;
+//               inflation rises to it
+//
+// Uses are those since it came and, if it is remembered as a ghost, those of its last life and its
+// return. Ghosts are at most four times as many as blocks.
+//
+// Inflation is the age. The root, and half a credit for a use instead of a whole one, weigh age
+// more: with plain cost and whole uses, deep or once popular blocks outstay their next use in a
+// large cache (tools/bench/evict/README.md has the figures). Probation is a smaller credit, not a
+// queue of its own: a share of the memory need not be guessed.
+//
+// Whole numbers, so that the same calls give the same victims on every machine.
+//
+// Cost     O(log n)
+// Source   Cherkasova, "Improving WWW Proxies Performance with Greedy-Dual-Size-Frequency Caching"
+//          (1998); ghosts after Yang et al., SOSP 2023
+#pragma once
+
+#include <cstdint>
+#include <utility>
+
+#include "absl/container/btree_map.h"
+
+#include "storage/policy/eviction_policy.h"
+#include "storage/policy/ghost_list.h"
+
+namespace cistern::storage {
+
+class ReuseValuePolicy final : public EvictionPolicy {
+ public:
+  static constexpr uint32_t kMaxUses = 16;  // more say nothing about the next one
+  static constexpr uint64_t kProbation = 10;
+  static constexpr size_t kGhosts = 4;  // for each block that is there
+
+ private:
+  void Entered(Entry& entry) override;
+  void Used(Entry& entry, uint64_t previous_use) override;
+  void Opened(Entry& entry) override;
+  void Closed(Entry& entry) override;
+  Entry* Choose() override;
+  void Left(Entry& entry, bool evicted) override;
+
+  static uint64_t Credit(const Entry& entry);
+
+  uint64_t inflation_ = 0;
+  absl::btree_map<std::pair<uint64_t, uint64_t>, Entry*> open_;  // (priority, last use)
+  GhostList ghosts_;
+};
+
+}  // namespace cistern::storage
