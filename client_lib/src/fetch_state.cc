@@ -60,11 +60,18 @@ void FetchState::Delivered(uint32_t index, const Source& source) {
   pre_rope_[index] = source.pre_rope;
   (source.from_disk ? result_.bytes_disk : result_.bytes_memory) += source.bytes;
   if (source.mapped) result_.mapped_bytes += source.bytes;
+  UsedLocked(index);
 }
 
 void FetchState::Lost(uint32_t index) {
   base::MutexLock lock(&mutex_);
+  if (layers_done_ > 0 && !lost_[index]) UsedLocked(index);
   lost_[index] = true;
+}
+
+void FetchState::UsedLocked(size_t index) {
+  if (spans_[index].lossless) return;
+  result_.approximate_from = std::min(result_.approximate_from, spans_[index].begin);
 }
 
 bool FetchState::Failed() {
@@ -119,14 +126,18 @@ FetchResult FetchState::Wait() {
   base::MutexLock lock(&mutex_);
   WaitFor(deadline_, [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return finished_ || cancelled_; });
   StopLocked();
+  // What never came and was not given up either (the deadline, a cancel) had its announced layers.
+  for (size_t i = 0; i < spans_.size() && layers_done_ > 0; ++i) {
+    if (spans_[i].kind != SpanKind::kCompute && !lost_[i]) UsedLocked(i);
+  }
   FetchResult result = result_;
+  result.approximate = result.approximate_from != UINT32_MAX;
   for (size_t i = 0; i < spans_.size(); ++i) {
     const Span& span = spans_[i];
     if (span.kind == SpanKind::kCompute) continue;
     if (!delivered_[i]) continue;
     result.delivered.push_back(span);
     result.delivered.back().pre_rope = pre_rope_[i];
-    result.approximate = result.approximate || !span.lossless;
   }
   result.missing = MissingLocked();
   return result;

@@ -69,6 +69,8 @@ class FetchState {
  private:
   // Planned spans that are lost; once nothing more can come, all that were not delivered.
   std::vector<TokenRange> MissingLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Span `index` has been, or may have been, what others were computed from.
+  void UsedLocked(size_t index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void StopLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool PastDeadline() const { return absl::Now() >= deadline_; }
   // Waits for `what` until `until`; true when it came.

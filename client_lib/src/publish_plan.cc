@@ -16,7 +16,8 @@ bool IsWhole(const Span& span, const Chunk& chunk) {
 
 class Builder {
  public:
-  explicit Builder(const PublishInput& input) : in_(input) {
+  explicit Builder(const PublishInput& input)
+      : in_(input), approximate_from_(input.approximate_from) {
     for (const Span& span : input.delivered) {
       if (!span.lossless) approximate_from_ = std::min(approximate_from_, span.begin);
     }
@@ -92,7 +93,7 @@ class Builder {
   }
 
   const PublishInput& in_;
-  uint32_t approximate_from_ = UINT32_MAX;
+  uint32_t approximate_from_;
   PublishPlan plan_;
 };
 

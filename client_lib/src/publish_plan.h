@@ -32,9 +32,10 @@ inline constexpr uint32_t kMinPartTokens = 16;  // of a computed part: a page
 struct PublishInput {
   const Prompt& prompt;
   const Model& model;
-  std::span<const Span> delivered;  // ascending
-  TokenRange range;                 // chunks outside are left alone
-  bool has_pre_rope = false;        // k_r before RoPE of what was computed is at hand
+  std::span<const Span> delivered;         // ascending
+  TokenRange range;                        // chunks outside are left alone
+  uint32_t approximate_from = UINT32_MAX;  // FetchResult's
+  bool has_pre_rope = false;               // k_r before RoPE of what was computed is at hand
 };
 
 struct NewSegment {

@@ -198,8 +198,9 @@ absl::StatusOr<PublishReport> PublishRows(const PublishRequest& request, Session
   }
   CISTERN_ASSIGN_OR_RETURN(const Prompt prompt,
                            MakePrompt(*request.model, request.tokens, request.part_boundaries));
-  const PublishPlan plan = PlanPublish({prompt, *request.model, request.fetched.delivered,
-                                        request.range, !request.rows.pre_rope.empty()});
+  const PublishPlan plan =
+      PlanPublish({prompt, *request.model, request.fetched.delivered, request.range,
+                   request.fetched.approximate_from, !request.rows.pre_rope.empty()});
   return Publishing(request, prompt, &session, counters).Run(plan);
 }
 

@@ -86,8 +86,12 @@ struct FetchResult {
   uint64_t bytes_memory = 0;    // fetched from the node's memory
   uint64_t bytes_disk = 0;      // staged from its disk for this fetch
   uint64_t mapped_bytes = 0;    // of all, read in place
-  bool approximate = false;     // some delivered rows have an approximate past
-  uint64_t incarnation = 0;     // of the node that Span::object_id belongs to
+  // Rows from here on have an approximate past: they are, or were computed behind, rows that were
+  // reused by content. A span that was lost after its first layer was announced counts as well: the
+  // worker may have computed from the rows that it had. UINT32_MAX: nothing is approximate.
+  uint32_t approximate_from = UINT32_MAX;
+  bool approximate = false;  // approximate_from says where
+  uint64_t incarnation = 0;  // of the node that Span::object_id belongs to
 };
 
 // A fetch under way. Dropping it cancels it: once the destructor returns nothing is written any
@@ -97,8 +101,10 @@ struct FetchResult {
 //
 //   for each layer:  WaitLayer(layer) ─► Missing() grew? compute those tokens as well ─► the layer
 //
-// A range that turns up as missing at layer n had right rows in every layer before n, so what was
-// computed from them stays valid; only the range's own tokens are to be computed, from layer 0.
+// A range that turns up as missing at layer n had the planned rows in every layer before n, so what
+// was computed from them is as good as the plan said: only the range's own tokens are to be
+// computed, from layer 0. Was the range reused by content, what lies behind it is approximate
+// nevertheless (FetchResult::approximate_from): the lost rows are in its past.
 class FetchHandle {
  public:
   class Impl;
@@ -165,9 +171,10 @@ class Client {
 
   // Shares rows of `tokens` that the worker has computed: every chunk that lies in `range` and was
   // not delivered from the cache (`fetched`). Chunks behind a span that was reused by content are
-  // published with an approximate lineage. A chunk that was reused by content as a whole is linked,
-  // so that the next turn finds it in its new context. A chunk of which a part was reused is
-  // published whole if all its rows are what the worker would have computed (Span::native), or
+  // published with an approximate lineage, also if that span was lost after a layer of it had been
+  // announced (FetchResult::approximate_from). A chunk that was reused by content as a whole is
+  // linked, so that the next turn finds it in its new context. A chunk of which a part was reused
+  // is published whole if all its rows are what the worker would have computed (Span::native), or
   // have their k_r before RoPE at hand; otherwise its computed parts become segments of their own.
   // What finds no room is dropped and counted: not an error.
   virtual absl::StatusOr<PublishReport> Publish(const ModelSpec& model,

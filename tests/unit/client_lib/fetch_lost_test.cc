@@ -282,6 +282,62 @@ TEST_F(FetchLostTest, ALossInALaterLayerIsSaidWithThatLayer) {
   EXPECT_EQ(Pairs(fetched.missing), missing[2]);
 }
 
+// The worker goes on with what it computed from the rows that it had: what lies behind them is not
+// what computing all would have left. Lost before the first layer is lost in time.
+TEST_F(FetchLostTest, WhatIsComputedBehindASpanThatIsLostOnTheWayIsApproximate) {
+  const Tokens document = RandomTokens(2400, 5);
+  const Text text = Join({RandomTokens(80, 6), document, RandomTokens(50, 7)});
+  for (uint32_t failing_layer : {0u, 1u}) {
+    StartCopying();
+    Seed(Join({RandomTokens(100, 4), document}));
+    node_->intercept = [=](const Request& request) -> std::optional<absl::Status> {
+      const auto* read = std::get_if<ReadRequest>(&request);
+      if (read == nullptr || read->layer_begin < failing_layer) return std::nullopt;
+      return absl::DataLossError("checksum");
+    };
+    Plan plan = MustPlan(text, Content());
+    ASSERT_GT(plan.stats().content_tokens, 2000u);
+    const uint32_t begin = ReusedSpans(plan)[0].begin;
+    const FetchResult fetched = FetchAll(text, std::move(plan));
+    ASSERT_THAT(fetched.delivered, IsEmpty());
+    EXPECT_EQ(fetched.approximate, failing_layer > 0);
+    EXPECT_EQ(fetched.approximate_from, failing_layer > 0 ? begin : UINT32_MAX);
+    ComputeTheRest(text, fetched);
+    const absl::StatusOr<PublishReport> report = Publish(text, fetched);
+    ASSERT_TRUE(report.ok()) << report.status();
+    uint32_t approximate = 0;
+    for (const auto& [id, stored] : node_->objects()) {
+      if (stored.header.lineage == base::Lineage::kExact) continue;
+      EXPECT_GT(stored.header.base_position + stored.header.num_tokens(), begin);
+      approximate += stored.header.num_tokens();
+    }
+    EXPECT_EQ(approximate, failing_layer > 0 ? text.size() - begin : 0u);
+  }
+}
+
+// A deadline between two layers: what was not given up was announced all the same.
+TEST_F(FetchLostTest, WhatIsComputedBehindASpanThatIsLateIsApproximate) {
+  StartCopying();
+  const Tokens document = RandomTokens(2400, 5);
+  const Text text = Join({RandomTokens(80, 6), document});
+  Seed(Join({RandomTokens(100, 4), document}));
+  FetchHandle fetch;
+  std::atomic<bool> ready{false};
+  FetchOptions options = Raw();
+  options.on_layer = [&](uint32_t) {
+    while (!ready) std::this_thread::yield();
+    fetch.Cancel();  // by the deadline or the caller: the same
+  };
+  Plan plan = MustPlan(text, Content());
+  const uint32_t begin = ReusedSpans(plan)[0].begin;
+  fetch = MustFetch(text, std::move(plan), options);
+  ready = true;
+  const FetchResult fetched = *fetch.Wait();
+  EXPECT_FALSE(fetched.missing.empty());
+  EXPECT_EQ(fetched.approximate_from, begin);
+  EXPECT_TRUE(fetched.approximate);
+}
+
 // The rest of a fetch whose link has died is announced as well: as missing. A layer of 16,000 rows
 // is five calls, three are under way at a time: the last ones are never made.
 TEST_F(FetchLostTest, WhatADeadLinkLeavesIsSaidBeforeTheLayersAreAnnounced) {
