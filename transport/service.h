@@ -85,7 +85,7 @@ struct ServerOptions {
   uint64_t incarnation = 0;
   int arena_fd = -1;  // a memfd, sealed; -1: nothing to map
   uint64_t arena_bytes = 0;
-  const std::byte* arena = nullptr;  // for links within the process
+  const std::byte* arena = nullptr;  // where it is mapped: registered with the network
   bool allow_mapping = true;         // false: every session is served by copy
   absl::Duration hello_timeout =
       absl::Seconds(5);  // a connection that has not said hello by then is closed

@@ -15,6 +15,7 @@
 #include "transport/rpc/copy_slices.h"
 #include "transport/rpc/lane.h"
 #include "transport/rpc/server_core.h"
+#include "transport/shm/arena_view.h"
 
 namespace cistern::transport {
 namespace {
@@ -96,13 +97,13 @@ class LocalLink final : public Link {
     connection_->client_lane->Stop();
   }
 
-  absl::Status Open(const LinkOptions& options, const std::byte* arena) {
+  absl::Status Open(const LinkOptions& options, std::shared_ptr<const Mapping> arena) {
     HelloRequest hello;
     hello.client_name = options.client_name;
     hello.want_mapping = options.want_mapping;
     CISTERN_ASSIGN_OR_RETURN(
         node_, CallFor<HelloReply>(*this, hello, {.deadline = options.connect_timeout}));
-    if (node_.arena_bytes > 0) arena_ = arena;
+    if (node_.arena_bytes > 0) arena_ = std::move(arena);
     return absl::OkStatus();
   }
 
@@ -137,7 +138,7 @@ class LocalLink final : public Link {
     }
     return std::make_unique<HeapBuffer>(bytes);
   }
-  const std::byte* arena() const override { return arena_; }
+  const std::byte* arena() const override { return arena_ == nullptr ? nullptr : arena_->data(); }
   const HelloReply& node() const override { return node_; }
   bool alive() const override { return connection_->client->alive(); }
 
@@ -157,8 +158,8 @@ class LocalLink final : public Link {
 
   const std::shared_ptr<Connection> connection_;
   absl::AnyInvocable<void()> hang_up_;
-  HelloReply node_;  // fixed once open
-  const std::byte* arena_ = nullptr;
+  HelloReply node_;                       // fixed once open
+  std::shared_ptr<const Mapping> arena_;  // shared with the server: it stays when that is gone
 };
 
 class InProcessServerImpl final : public InProcessServer {
@@ -168,6 +169,13 @@ class InProcessServerImpl final : public InProcessServer {
   ~InProcessServerImpl() override { Stop(); }
 
   absl::Status Start() {
+    const ServerOptions& options = core_->options();
+    if (options.arena_fd >= 0) {
+      HelloReply node;
+      node.incarnation = options.incarnation;
+      node.arena_bytes = options.arena_bytes;
+      CISTERN_ASSIGN_OR_RETURN(arena_, MapArena(options.arena_fd, node));
+    }
     for (uint32_t i = 0; i < lanes_.size(); ++i) {
       CISTERN_ASSIGN_OR_RETURN(lanes_[i].lane, Lane::Start(absl::StrCat("lane-", i)));
       lanes_[i].connections = std::make_shared<Connections>();
@@ -210,6 +218,9 @@ class InProcessServerImpl final : public InProcessServer {
 
   const std::shared_ptr<ServerCore> core_;
   std::vector<LaneState> lanes_;  // fixed after Start
+  // Of the server's own, and every link's: the node unmaps its arena when it goes, and links may
+  // outlive it. Fixed after Start.
+  std::shared_ptr<const Mapping> arena_;
   std::atomic<uint32_t> next_lane_{0};
   base::Mutex stop_mutex_;
   bool stopped_ ABSL_GUARDED_BY(stop_mutex_) = false;
@@ -227,8 +238,7 @@ absl::StatusOr<std::unique_ptr<Link>> InProcessServerImpl::Connect(const LinkOpt
   home.lane->RunAndWait([&] {
     open = !home.connections->door_closed;
     if (open) {
-      connection->session =
-          core_->NewSession(index, "in process", core_->options().arena != nullptr);
+      connection->session = core_->NewSession(index, "in process", arena_ != nullptr);
     }
     if (connection->session != nullptr) {
       home.connections->by_id[connection->session->id()] = connection;
@@ -246,7 +256,7 @@ absl::StatusOr<std::unique_ptr<Link>> InProcessServerImpl::Connect(const LinkOpt
     });
   };
   auto link = std::make_unique<LocalLink>(connection, std::move(hang_up));
-  CISTERN_RETURN_IF_ERROR(link->Open(options, core_->options().arena));
+  CISTERN_RETURN_IF_ERROR(link->Open(options, arena_));
   return link;
 }
 

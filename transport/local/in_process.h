@@ -1,7 +1,8 @@
 // A node within the worker's own process: the same sessions, messages and bounds, without a socket.
 //
 // For the embedded mode, notebooks and tests. Messages are encoded and decoded as everywhere, so
-// nothing works here that would not work between processes; the arena is used where it lies.
+// nothing works here that would not work between processes; the arena is
+// mapped once more, read-only, for all links together: it stays readable until the last one goes.
 //
 // Thread   Connect: any. Calls are served on the server's lanes; each link completes on a thread
 //          of its own. Links may outlive the server: they are dead then
@@ -22,8 +23,8 @@ class InProcessServer : public Server {
   virtual absl::StatusOr<std::unique_ptr<Link>> Connect(const LinkOptions& options) = 0;
 };
 
-// Uses of `options`: lanes, the bounds, node_name, incarnation, arena, arena_bytes, allow_mapping.
-// `service` outlives it.
+// Uses of `options`: lanes, the bounds, node_name, incarnation, arena_fd, arena_bytes,
+// allow_mapping. `service` outlives it. FailedPrecondition when the arena cannot be mapped.
 absl::StatusOr<std::unique_ptr<InProcessServer>> StartInProcess(const ServerOptions& options,
                                                                 Service* service);
 
