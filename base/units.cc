@@ -59,10 +59,14 @@ std::string FormatBytes(uint64_t bytes) {
 }
 
 std::string FormatCount(uint64_t count) {
-  std::string digits = absl::StrCat(count);
-  for (int i = static_cast<int>(digits.size()) - 3; i > 0; i -= 3)
-    digits.insert(static_cast<size_t>(i), ",");
-  return digits;
+  const std::string digits = absl::StrCat(count);
+  std::string grouped;
+  grouped.reserve(digits.size() + digits.size() / 3);
+  for (size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0) grouped += ',';
+    grouped += digits[i];
+  }
+  return grouped;
 }
 
 }  // namespace cistern::base
