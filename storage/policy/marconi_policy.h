@@ -5,7 +5,9 @@
 //
 // Both are scaled to 0..1 over the candidates; the lowest score goes. The paper scores all of its
 // candidates for each victim and tunes alpha by replaying the start of its trace with 0, 0.1 .. 2.
-// Here the candidates are 64 drawn blocks (all, when there are no more), and alpha is given.
+// Here the candidates are 64 drawn blocks (all, when there are no more), and alpha is given: 0 is
+// recency alone, and with blocks as small as pages a tenth is already much, since most recencies
+// are near 0.
 //
 // Cost     O(64) for a victim, O(1) otherwise
 // Source   Pan et al., "Marconi: Prefix caching for the era of hybrid LLMs", MLSys 2025 (arXiv
@@ -22,7 +24,7 @@ namespace cistern::storage {
 
 class MarconiPolicy final : public EvictionPolicy {
  public:
-  static constexpr double kDefaultAlpha = 1;  // the middle of the paper's range
+  static constexpr double kDefaultAlpha = 0.1;  // the least that the paper tries but 0
   static constexpr size_t kSample = 64;
 
   explicit MarconiPolicy(double alpha = kDefaultAlpha) : alpha_(alpha) {}

@@ -16,7 +16,7 @@ uint64_t ReuseValuePolicy::Credit(const Entry& entry) {
   const auto root = static_cast<uint64_t>(std::sqrt(std::clamp(density, 1.0, kMaxDensity)));
   const uint32_t uses = std::min(entry.hits + entry.past_uses, kMaxUses);
   const bool proven = uses > 0 || entry.followed;
-  return root * (2 + uses) * (proven ? kProbation : 1);
+  return root * (4 + uses) * (proven ? kProbation : 1);
 }
 
 void ReuseValuePolicy::Entered(Entry& entry) {

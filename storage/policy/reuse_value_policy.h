@@ -1,8 +1,8 @@
 // Value: aged frequency x recompute cost / bytes, for blocks in trees (after
 // GreedyDual-Size-Frequency).
 //
-//   credit    = sqrt(FLOPs / bytes) x (1 + uses / 2)
-//               a tenth of it on probation: never used again, by nothing followed
+//   credit    = sqrt(FLOPs / bytes) x (1 + uses / 4)
+//               a third of it on probation: never used again, by nothing followed
 //   priority  = inflation + credit, set when it comes, is used or gets a child
 //   victim    = the lowest priority of those that may go, then the longest unused;
 //               inflation rises to it
@@ -10,8 +10,8 @@
 // Uses are those since it came and, if it is remembered as a ghost, those of its last life and its
 // return. Ghosts are at most four times as many as blocks.
 //
-// Inflation is the age. The root, and half a credit for a use instead of a whole one, weigh age
-// more: with plain cost and whole uses, deep or once popular blocks outstay their next use in a
+// Inflation is the age. The root, and a quarter of a credit for a use instead of a whole one, weigh
+// age more: with plain cost and whole uses, deep or once popular blocks outstay their next use in a
 // large cache (tools/bench/evict/README.md has the figures). Probation is a smaller credit, not a
 // queue of its own: a share of the memory need not be guessed.
 //
@@ -35,7 +35,7 @@ namespace cistern::storage {
 class ReuseValuePolicy final : public EvictionPolicy {
  public:
   static constexpr uint32_t kMaxUses = 16;  // more say nothing about the next one
-  static constexpr uint64_t kProbation = 10;
+  static constexpr uint64_t kProbation = 3;
   static constexpr size_t kGhosts = 4;  // for each block that is there
 
  private:

@@ -8,6 +8,7 @@
 #include "absl/flags/usage_config.h"
 #include "absl/strings/match.h"
 
+#include "tools/bench/evict/evict_command.h"
 #include "tools/bench/pools/pools_command.h"
 #include "tools/bench/replay_command.h"
 
@@ -25,7 +26,12 @@ constexpr char kUsage[] = R"(cistern-bench: measure a Cistern node with whole wo
   cistern-bench pools --workloads avmp --json
       The allocators of the AVMP paper beside the product's pools, one JSON object for each run.
 
+  cistern-bench evict --trace conversation_trace.jsonl
+      Eviction policies beside Belady's optimum, on a block trace in Mooncake's format (or on synthetic
+      conversations).
+
 Commands
+  evict     token hit ratio and recompute cost saved, for every policy at 5, 10, 25 and 50 % of the footprint
   pools     out-of-memory counts, lost state and makespan of pool policies under recorded arrivals
   replay    plan, fetch, verify every row, compute the rest, publish; for every call of a trace
 
@@ -44,6 +50,8 @@ int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape): std::ba
   std::vector<char*> words = absl::ParseCommandLine(argc, argv);
   if (words.size() == 2 && std::string(words[1]) == "replay")
     return cistern::tools::RunReplayCommand();
+  if (words.size() == 2 && std::string(words[1]) == "evict")
+    return cistern::tools::RunEvictCommand();
   if (words.size() == 2 && std::string(words[1]) == "pools")
     return cistern::tools::RunPoolsCommand();
   std::fprintf(stderr, "%s\n", kUsage);
