@@ -92,10 +92,11 @@ void Demoter::Round(bool everything) {
 
 void Demoter::Serve(FlushRequest request) {
   FlushReport& report = request.report;
-  for (bool first = true;; first = false) {
-    BatchResult batch = Batch(/*only_above_watermark=*/false);
-    // An empty batch lets those try again that an earlier write failed for.
-    if (first && batch.taken == 0) batch = Batch(/*only_above_watermark=*/false);
+  bool tried_again = false;
+  for (;;) {
+    const BatchResult batch = Batch(/*only_above_watermark=*/false);
+    // An empty batch lets those try again, once a flush, that an earlier write failed for.
+    if (batch.taken == 0 && !std::exchange(tried_again, true)) continue;
     report.objects += batch.written;
     report.bytes += batch.bytes;
     report.failures += batch.taken - batch.written;
@@ -126,11 +127,11 @@ Demoter::BatchResult Demoter::Batch(bool only_above_watermark) {
     drops = store.TakeRecordDrops();
     demotions = store.TakeDemotions(options_.batch_bytes, only_above_watermark);
   });
-  // Their new records take the place of old ones that could not be deleted.
+  DeleteDropped(std::move(drops));
+  // Their new records take the place of old ones that could not be deleted, now or earlier.
   for (const Demotion& demotion : demotions) {
     std::erase(undeleted_, storage::RecordKey{demotion.header.content, demotion.header.context});
   }
-  DeleteDropped(std::move(drops));
   BatchResult result;
   result.taken = demotions.size();
   if (demotions.empty()) return result;

@@ -86,8 +86,8 @@ class Demoter {
     bool disk_full = false;
     absl::Status first_error;
     bool progress() const { return written > 0; }
-    // What is on disk may leave memory; what the full disk refused may, too.
-    bool room_came() const { return progress() || disk_full; }
+    // What is on disk may leave memory; what the disk refuses may, too, sooner or later.
+    bool room_came() const { return taken > 0; }
   };
 
   void Run();

@@ -21,7 +21,7 @@ class Loader {
       return disk_.ForEachRecord(
           [&](const base::ObjectHeader& header) { AddRecord(store, header, now); });
     }));
-    load_.not_usable = unusable_.size();
+    load_.deleted = unusable_.size();
     if (!unusable_.empty()) load_.cleaning = disk_.Delete(unusable_);
     for (const auto& [fingerprint, spec] : unused_) AddUnused(spec);
     return std::move(load_);
@@ -34,10 +34,13 @@ class Loader {
       if (store.RegisterModel(it->second).ok()) models_.MarkPersisted(it->first);
       unused_.erase(it);
     }
-    if (store.AddDiskRecord(header, now).ok()) {
+    const absl::Status added = store.AddDiskRecord(header, now);
+    if (added.ok()) {
       ++load_.objects;
-    } else {
+    } else if (absl::IsInvalidArgument(added)) {
       unusable_.push_back({header.content, header.context});
+    } else {
+      ++load_.left_alone;  // a start with its model, or with more memory, can use it
     }
   }
 

@@ -20,7 +20,8 @@ namespace cistern::cacheserver {
 
 struct DiskLoad {
   uint64_t objects = 0;
-  uint64_t not_usable = 0;        // records, deleted
+  uint64_t deleted = 0;           // records that no start could use
+  uint64_t left_alone = 0;        // records of unknown models, or larger than the memory
   uint64_t forgotten_models = 0;  // deleted
   absl::Status cleaning;          // of those deletions; not fatal: the next start tries again
 };

@@ -92,7 +92,8 @@ absl::Status Node::Impl::LoadDisk() {
                    "what writes to it, changes bytes"}});
   log->Info("disk tier opened", {{"path", config.disk_path},
                                  {"objects", load.objects},
-                                 {"not_usable", load.not_usable},
+                                 {"left_alone", load.left_alone},
+                                 {"deleted", load.deleted},
                                  {"forgotten_models", load.forgotten_models},
                                  {"bytes", found.payload_bytes}});
   return absl::OkStatus();

@@ -226,14 +226,18 @@ class Store {
   // the high one. Each is pinned until FinishDemotion.
   std::vector<Demotion> TakeDemotions(uint64_t max_bytes, bool only_above_watermark);
   // OK: the object is on disk, its memory may now be evicted. An error: it stays dirty and is tried
-  // again later; ResourceExhausted (disk full): it may be dropped from memory like any object
-  // without a disk.
+  // again later; ResourceExhausted (disk full), InvalidArgument or the third error in a row: it may
+  // be dropped from memory like any object without a disk.
   void FinishDemotion(ObjectId id, const absl::Status& written);
   Staging BeginStage(ObjectId id, absl::Time now);
-  // OK: readable from memory. DataLoss: the record was corrupt and the object is dropped. Any other
-  // error: it stays on disk.
+  // OK: readable from memory. DataLoss, NotFound or the third error in a row: the object is
+  // dropped. Any other error: it stays on disk.
   void FinishStage(ObjectId id, const absl::Status& read);
-  // A record found on disk at start.
+  // Its record turned out to be damaged: what is in memory is written again, what is not is
+  // dropped.
+  void ForgetRecord(ObjectId id);
+  // A record found on disk at start. FailedPrecondition: of an unknown model, or known already.
+  // ResourceExhausted: larger than the arena.
   absl::Status AddDiskRecord(const base::ObjectHeader& header, absl::Time now);
   // Records to delete, because their objects were dropped. Cleared by the call. Order: delete these
   // before writing any demotion that was taken later (an object may have come back under the same

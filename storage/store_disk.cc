@@ -8,6 +8,13 @@
 #include "storage/store_impl.h"
 
 namespace cistern::storage {
+namespace {
+
+// In a row, of writing or reading one object: then a disk that does not say that it is full, or
+// that the bytes are damaged, is as good as one that does.
+constexpr uint32_t kMaxFailures = 3;
+
+}  // namespace
 
 uint64_t Store::Impl::BlockBytes(const Object& object) const {
   return object.num_blocks * pools.counts(object.pool).stride_bytes;
@@ -68,6 +75,14 @@ std::vector<Demotion> Store::TakeDemotions(uint64_t max_bytes, bool only_above_w
   return demotions;
 }
 
+void Store::ForgetRecord(ObjectId id) {
+  Object* object = impl_->FindAttached(id);
+  if (object == nullptr || !object->on_disk || object->busy()) return;
+  if (!object->in_memory) return impl_->Drop(object);
+  object->on_disk = false;
+  impl_->Refile(object);
+}
+
 void Store::FinishDemotion(ObjectId id, const absl::Status& written) {
   Impl& s = *impl_;
   Object* object = s.FindAny(id);
@@ -83,11 +98,15 @@ void Store::FinishDemotion(ObjectId id, const absl::Status& written) {
       if (s.record_drop_keys.insert(key).second) s.record_drops.push_back(key);
     } else {
       object->on_disk = true;
+      object->failed_writes = 0;
+      object->droppable = false;
     }
   } else {
     ++s.stats.demotion_failures;
     object->set_aside = true;
-    object->droppable = absl::IsResourceExhausted(written);
+    ++object->failed_writes;
+    object->droppable = absl::IsResourceExhausted(written) || absl::IsInvalidArgument(written) ||
+                        object->failed_writes >= kMaxFailures;
   }
   s.Refile(object);
   if (object->doomed && !object->detached) {
@@ -133,12 +152,15 @@ void Store::FinishStage(ObjectId id, const absl::Status& read) {
     ++s.stats.staged_objects;
     s.stats.staged_bytes += object->payload_bytes;
     object->in_memory = true;
+    object->failed_reads = 0;
     object->priority = s.policy.Priority(object->density, object->frequency);
   } else {
+    ++object->failed_reads;
     s.FreeBlocks(object);
   }
   s.Refile(object);
-  const bool lost = corrupt || absl::IsNotFound(read);
+  // As long as it is found, nobody publishes it again: what cannot be read is given up.
+  const bool lost = corrupt || absl::IsNotFound(read) || object->failed_reads >= kMaxFailures;
   if ((lost || object->doomed) && !object->detached) {
     s.Drop(object);
   } else {
@@ -154,6 +176,11 @@ absl::Status Store::AddDiskRecord(const base::ObjectHeader& header, absl::Time /
       s.being_written.contains(Impl::KeyOf(header))) {
     return absl::FailedPreconditionError(absl::StrCat(
         "an object with content ", header.content.ToHex(), " in this context is already known"));
+  }
+  if (shape.num_blocks > s.pools.MaxBlocks(shape.pool)) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("an object of ", shape.payload_bytes,
+                     " bytes was written when the memory was larger; it cannot be read into it"));
   }
   Object* object = s.Attach(header, shape);
   object->on_disk = true;

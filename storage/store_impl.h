@@ -152,7 +152,7 @@ struct Store::Impl {
   // By pool: evictions until it looks at other pools' slabs again, to evict or to move.
   std::vector<uint32_t> trade_wait;
   std::vector<uint32_t> move_wait;
-  VictimQueue dirty;  // should be demoted
+  VictimQueue dirty;                    // should be demoted
   absl::btree_set<ObjectId> set_aside;  // demotion failed; tried again when nothing else is left
   uint64_t demoting_bytes = 0;
   bool draining = false;  // above the high watermark, not yet below the low one

@@ -92,16 +92,6 @@ absl::Status CheckOne(const Parts& parts, const ListedObject& object, Report& re
   return status;
 }
 
-// A record that is wrong must not be served; what is also in memory still is.
-void DropIfDiskOnly(const Parts& parts, const ListedObject& object) {
-  const base::ObjectHeader& header = object.header;
-  const storage::Selector selector{.key =
-                                       header.context.IsZero() ? header.content : header.context};
-  parts.store->With([&](Store& store) {
-    if (store.Describe(object.id).where == storage::Where::kDisk) store.Evict(selector);
-  });
-}
-
 // One pass over a part of the objects, until the time is up or the node stops.
 class Verifier {
  public:
@@ -161,7 +151,8 @@ class Verifier {
     Counters::Bump(parts_.counters->corrupt);
     parts_.log->Error("verify found a damaged object",
                       {{"content", object.header.content.ToHex()}, {"error", status}});
-    DropIfDiskOnly(parts_, object);
+    // It must not be served; what is also in memory is written again.
+    parts_.store->With([&](Store& store) { store.ForgetRecord(object.id); });
   }
 
   const Parts& parts_;

@@ -54,18 +54,14 @@ class ReserveJob {
   // Returns whether the call has been answered. The first try does not ask for room: the parked
   // one, which follows, does.
   bool Try(bool last, bool want_room) {
-    bool hopeless = false;
-    const absl::Status status = parts_.store->With([&](Store& store) {
-      absl::Status tried = TryWaiting(store);
-      // What this call has reserved already may be just what the rest of it waits for.
-      hopeless = !waiting_.empty() && !DemotionMayHelp(store) &&
-                 (reserved_ > 0 || parts_.Now() >= patient_until_);
-      return tried;
-    });
-    if (!status.ok()) {
-      call_->Fail(status);
+    if (absl::Status status = TryWaiting(); !status.ok()) {
+      parts_.store->With([&](Store& store) { AbortAll(store); });
+      call_->Fail(std::move(status));
       return true;
     }
+    // What this call has reserved already may be just what the rest of it waits for.
+    const bool hopeless = !waiting_.empty() && (reserved_ > 0 || parts_.Now() >= patient_until_) &&
+                          !parts_.store->With([&](Store& store) { return DemotionMayHelp(store); });
     if (waiting_.empty() || last || hopeless) {
       Counters::Bump(parts_.counters->no_room, waiting_.size());
       call_->Answer(std::move(reply_));
@@ -82,19 +78,18 @@ class ReserveJob {
   }
 
  private:
-  absl::Status TryWaiting(Store& store) {
+  // The lock is taken for one header at a time: making room for it may move blocks.
+  absl::Status TryWaiting() {
     std::vector<size_t> still;
     for (const size_t i : waiting_) {
-      absl::StatusOr<storage::Reservation> reservation =
-          parts_.sessions->Reserve(store, call_->session(), headers_[i], parts_.Now());
+      absl::StatusOr<storage::Reservation> reservation = parts_.store->With([&](Store& store) {
+        return parts_.sessions->Reserve(store, call_->session(), headers_[i], parts_.Now());
+      });
       if (absl::IsResourceExhausted(reservation.status())) {  // the session's limit
         Counters::Bump(parts_.counters->limited);
         continue;  // kNoRoom, at once
       }
-      if (!reservation.ok()) {
-        AbortAll(store);
-        return reservation.status();
-      }
+      if (!reservation.ok()) return reservation.status();
       reply_.results[i].outcome = static_cast<ReserveOutcome>(reservation->outcome);
       reply_.results[i].reservation = reservation->id;
       if (reservation->outcome == storage::Reservation::Outcome::kReserved) ++reserved_;

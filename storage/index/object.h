@@ -45,8 +45,10 @@ struct Object {
   uint64_t priority = 1;
 
   // Disk trouble.
-  bool droppable = false;  // the disk is full: may be dropped though it is on no disk
-  bool set_aside = false;  // a demotion failed: others go first
+  bool droppable = false;      // the disk does not take it: may be dropped though it is on no disk
+  uint32_t failed_writes = 0;  // in a row
+  uint32_t failed_reads = 0;   // in a row
+  bool set_aside = false;      // a demotion failed: others go first
 
   // What the store has filed it under; kept by Refile alone.
   bool filed_evictable = false;

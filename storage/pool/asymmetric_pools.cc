@@ -10,10 +10,11 @@ namespace cistern::storage {
 namespace {
 
 // A slab is about this share of the arena, within these bounds: small enough that a small arena can
-// serve many sizes, large enough that cutting one is rare.
+// serve many sizes and that emptying one by moving its blocks takes no longer than a millisecond or
+// two, large enough that cutting one is rare.
 constexpr uint64_t kSlabsPerArena = 64;
 constexpr uint64_t kMinSlabBytes = 64 << 10;
-constexpr uint64_t kMaxSlabBytes = 16 << 20;
+constexpr uint64_t kMaxSlabBytes = 4 << 20;
 
 }  // namespace
 

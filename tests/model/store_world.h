@@ -54,6 +54,7 @@ class World {
     base::ObjectHeader header;
     uint64_t seed = 0;  // of its bytes
     uint32_t leases = 0;
+    uint32_t failed_writes = 0, failed_reads = 0;  // in a row
     bool in_memory = false;
     bool on_disk = false;
     bool pinned = false;

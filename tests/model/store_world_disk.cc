@@ -62,7 +62,9 @@ void World::FinishDemotion() {
   Known* known = ById(done.id);
   if (known == nullptr) return;  // replaced meanwhile
   if (written.ok()) known->on_disk = true;
-  known->droppable = absl::IsResourceExhausted(written);
+  known->failed_writes = written.ok() ? 0 : known->failed_writes + 1;
+  known->droppable =
+      !written.ok() && (absl::IsResourceExhausted(written) || known->failed_writes >= 3);
   if (known->doomed) Forget(*known);
 }
 
@@ -104,7 +106,8 @@ void World::FinishStage() {
   store_->FinishStage(done.id, read);
   if (known == nullptr) return;
   known->in_memory = read.ok();
-  if (known->doomed || absl::IsDataLoss(read)) Forget(*known);
+  known->failed_reads = read.ok() ? 0 : known->failed_reads + 1;
+  if (known->doomed || absl::IsDataLoss(read) || known->failed_reads >= 3) Forget(*known);
 }
 
 // The process dies and another begins with what is on disk.

@@ -62,6 +62,17 @@ TEST_F(DemotionTest, AFlushThatFailsSaysWhyAndNothingIsLost) {
   EXPECT_EQ(Flush().at("flushed_objects"), 1);
 }
 
+TEST_F(DemotionTest, AFlushTriesAgainWhatFailedEarlierAfterTheRest) {
+  node().Publish(node().Segment(1));
+  node().disk_->FailWrites(absl::UnavailableError("I/O error"));
+  EXPECT_EQ(Flush().at("flushed_objects"), 0);
+  node().disk_->FailWrites(absl::OkStatus());
+  node().Publish(node().Segment(2));
+  const auto json = Flush();
+  EXPECT_EQ(json.at("flushed_objects"), 2);
+  EXPECT_EQ(json.at("dirty_bytes_left"), 0);
+}
+
 TEST_F(DemotionTest, AFullDiskDoesNotStopTheNode) {
   node().disk_->FailWrites(absl::ResourceExhaustedError("disk full"));
   const auto old = node().Segment(1, 60 * 16), young = node().Segment(2, 60 * 16);

@@ -75,13 +75,15 @@ TEST_F(LoadDiskTest, RecordsComeWithTheirModels) {
   for (const int model : {1, 2, 2}) PutRecord(model);
   const DiskLoad load = Load();
   EXPECT_EQ(load.objects, 3u);
-  EXPECT_EQ(load.not_usable, 0u);
+  EXPECT_EQ(load.deleted, 0u);
+  EXPECT_EQ(load.left_alone, 0u);
   EXPECT_TRUE(Knows(1) && Knows(2));
   EXPECT_EQ(disk_.Stats().deletes, 0u);
 }
 
-// They would count towards the tier's bound and nobody could ever ask for them.
-TEST_F(LoadDiskTest, UnusableRecordsAreDeleted) {
+// What no start could use goes: it would count towards the tier's bound. What only lacks its model
+// stays: a worker will bring it.
+TEST_F(LoadDiskTest, OnlyWhatNoStartCouldUseIsDeleted) {
   PutModel(1);
   PutModel(2);
   PutRecord(1);
@@ -90,16 +92,17 @@ TEST_F(LoadDiskTest, UnusableRecordsAreDeleted) {
   ASSERT_TRUE(disk_.DeleteModel(Model(2).Fingerprint()).ok());
   const DiskLoad load = Load();
   EXPECT_EQ(load.objects, 1u);
-  EXPECT_EQ(load.not_usable, 2u);
+  EXPECT_EQ(load.deleted, 1u);
+  EXPECT_EQ(load.left_alone, 1u);
   EXPECT_TRUE(load.cleaning.ok());
-  EXPECT_EQ(disk_.Stats().records, 1u);
+  EXPECT_EQ(disk_.Stats().records, 2u);
 }
 
 TEST_F(LoadDiskTest, ADeleteThatFailsIsToldAndNotFatal) {
   PutRecord(0);
   disk_.FailDeletes(absl::UnavailableError("busy"));
   const DiskLoad load = Load();
-  EXPECT_EQ(load.not_usable, 1u);
+  EXPECT_EQ(load.deleted, 1u);
   EXPECT_TRUE(absl::IsUnavailable(load.cleaning));
   EXPECT_EQ(disk_.Stats().records, 1u);
 }

@@ -100,6 +100,25 @@ TEST_F(StoreDemotionTest, AnErrorDoesNotMakeItDroppable) {
   EXPECT_EQ(WhereIs(Segment(1, 0, 16)), Where::kMemory);
 }
 
+// A disk that fails for any reason must not fill the memory with what nobody may replace.
+TEST_F(StoreDemotionTest, TheThirdErrorInARowDoes) {
+  const ObjectId id = Put(Segment(1, 0, 16));
+  for (int failure = 0; failure < 3; ++failure) {
+    EXPECT_EQ(Reserve(Segment(2)).outcome, Outcome::kNoRoom);
+    while (TakeAll().empty()) {
+    }
+    store_->FinishDemotion(id, absl::UnavailableError("read-only file system"));
+  }
+  EXPECT_EQ(Reserve(Segment(2)).outcome, Outcome::kReserved);
+}
+
+TEST_F(StoreDemotionTest, WhatTheDiskWillNeverTakeIsDroppableAtOnce) {
+  const ObjectId id = Put(Segment(1, 0, 16));
+  TakeAll();
+  store_->FinishDemotion(id, absl::InvalidArgumentError("too large for a record"));
+  EXPECT_EQ(Reserve(Segment(2)).outcome, Outcome::kReserved);
+}
+
 TEST_F(StoreDemotionTest, WhenTheDiskIsFullMemoryGoesOnWithoutIt) {
   const ObjectId id = Put(Segment(1, 0, 16));
   TakeAll();
@@ -162,6 +181,31 @@ TEST_F(StoreDemotionTest, AnotherReadErrorLeavesItOnDisk) {
   EXPECT_EQ(store_->BeginStage(id, now_).outcome, Staging::Outcome::kBegun);
 }
 
+// As long as it is found, nobody publishes it again.
+TEST_F(StoreDemotionTest, TheThirdReadErrorInARowDropsIt) {
+  const ObjectId id = PutOnDisk(Segment(1));
+  for (int failure = 0; failure < 3; ++failure) {
+    ASSERT_EQ(store_->BeginStage(id, now_).outcome, Staging::Outcome::kBegun);
+    store_->FinishStage(id, absl::UnavailableError("I/O error"));
+  }
+  EXPECT_EQ(WhereIs(Segment(1)), Where::kMiss);
+  EXPECT_EQ(Reserve(Segment(1)).outcome, Outcome::kReserved);
+}
+
+TEST_F(StoreDemotionTest, ADamagedRecordOfWhatIsInMemoryIsWrittenAgain) {
+  const ObjectId id = PutOnDisk(Segment(1));
+  ASSERT_EQ(store_->BeginStage(id, now_).outcome, Staging::Outcome::kBegun);
+  store_->FinishStage(id, absl::OkStatus());
+  ASSERT_TRUE(TakeAll().empty());
+  store_->ForgetRecord(id);
+  EXPECT_EQ(WhereIs(Segment(1)), Where::kMemory);
+  EXPECT_EQ(TakeAll().size(), 1u);
+  store_->FinishDemotion(id, absl::OkStatus());
+  const ObjectId other = PutOnDisk(Segment(2));
+  store_->ForgetRecord(other);
+  EXPECT_EQ(WhereIs(Segment(2)), Where::kMiss) << "it is nowhere else";
+}
+
 TEST_F(StoreDemotionTest, StagingNeedsRoom) {
   const ObjectId id = PutOnDisk(Segment(1));
   const Reservation all = Reserve(Segment(2, 0, 16));
@@ -199,9 +243,9 @@ TEST_F(StoreDemotionTest, RecordsThatCannotBe) {
   EXPECT_TRUE(store_->TakeDemotions(UINT64_MAX, false).empty());
 }
 
-TEST_F(StoreDemotionTest, ARecordLargerThanTheArenaIsAsGoodAsGone) {
-  ASSERT_TRUE(store_->AddDiskRecord(Segment(1, 0, 17), now_).ok());
-  EXPECT_EQ(store_->BeginStage(IdOf(Segment(1, 0, 17)), now_).outcome, Staging::Outcome::kGone);
+TEST_F(StoreDemotionTest, ARecordLargerThanTheArenaIsNotFound) {
+  EXPECT_TRUE(absl::IsResourceExhausted(store_->AddDiskRecord(Segment(1, 0, 17), now_)));
+  EXPECT_EQ(WhereIs(Segment(1, 0, 17)), Where::kMiss);
 }
 
 TEST_F(StoreDemotionTest, EvictionByHandReachesTheDisk) {
