@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -40,7 +41,13 @@ struct CallOptions {
   std::vector<Slice> send;  // payload of the request; lies in Buffers of this link until completion
   std::vector<MutableSlice>
       receive;  // where the reply's payload goes; likewise. Its size must be what the reply brings
+  // Gets the reply if it comes after the call has ended by its deadline (an error reply: not), on
+  // the link's thread: it may bring what has to be given back. A link keeps kMaxOrphans such calls,
+  // the newest ones. It must not block, and must not call: the link may be closing.
+  std::function<void(const Reply& reply)> late;
 };
+
+inline constexpr size_t kMaxOrphans = 4096;
 
 using Completion = absl::AnyInvocable<void(absl::StatusOr<Reply>)>;
 

@@ -15,8 +15,8 @@ LeaseQueue::LeaseQueue(Session* session, PlanImpl* plan, const std::vector<uint3
 
 LeaseQueue::~LeaseQueue() {
   if (call_ == nullptr) return;
-  call_->Abandon([late = session_->late_leases()](absl::StatusOr<transport::Reply> reply) {
-    if (auto leased = As<LeaseReply>(std::move(reply)); leased.ok()) late->Add(*leased);
+  call_->Abandon([late = session_->late_book()](const absl::StatusOr<transport::Reply>& reply) {
+    if (reply.ok()) late->Add(*reply);
   });
 }
 
@@ -35,6 +35,7 @@ void LeaseQueue::Start(bool holding, absl::Time until) {
   }
   transport::CallOptions options;
   options.deadline = session_->CallDeadline(until);
+  options.late = session_->KeepLate();
   call_ = PendingCall::Start(session_->link(), std::move(request), std::move(options));
 }
 

@@ -40,10 +40,11 @@ FindRequest AskFor(const PlanRequest& request, const Prompt& prompt) {
 absl::StatusOr<FindReply> Find(Session& session, const FindRequest& request, absl::Time until) {
   transport::CallOptions options;
   options.deadline = session.call_deadline();
+  options.late = session.KeepLate();
   auto call = PendingCall::Start(session.link(), request, std::move(options));
   if (!call->WaitUntil(until)) {
-    call->Abandon([late = session.late_leases()](absl::StatusOr<transport::Reply> reply) {
-      if (auto found = As<FindReply>(std::move(reply)); found.ok()) late->Add(*found);
+    call->Abandon([late = session.late_book()](const absl::StatusOr<transport::Reply>& reply) {
+      if (reply.ok()) late->Add(*reply);
     });
     return absl::DeadlineExceededError("the node did not answer Find within the plan's deadline");
   }
@@ -177,7 +178,7 @@ absl::StatusOr<Plan> MakePlan(const PlanRequest& request, std::shared_ptr<Sessio
   Pieces pieces;
   if (ask) {
     if (session == nullptr) return absl::UnavailableError("no node is connected");
-    session->ReleaseLate();
+    session->GiveBackLate();
     const FindRequest find = AskFor(request, prompt);
     auto found =
         session->WithModel(*request.model, until, [&] { return Find(*session, find, until); });

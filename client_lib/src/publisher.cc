@@ -31,6 +31,7 @@ class Publishing {
 
   absl::StatusOr<PublishReport> Run(const PublishPlan& plan) {
     CISTERN_RETURN_IF_ERROR(writer_.Validate(plan.segments));
+    session_.GiveBackLate();
     for (size_t from = 0; from < plan.segments.size();) {
       const size_t count = BatchSize(plan.segments, from);
       CISTERN_RETURN_IF_ERROR(Batch(std::span(plan.segments).subspan(from, count), /*again=*/true));
@@ -90,7 +91,9 @@ class Publishing {
     transport::ReserveRequest message;
     for (const NewSegment& segment : segments) message.headers.push_back(HeaderOf(segment));
     auto reply = session_.WithModel(*request_.model, request_.deadline, [&] {
-      return CallNow<transport::ReserveReply>(session_.link(), message, Options());
+      transport::CallOptions options = Options();
+      options.late = session_.KeepLate();
+      return CallNow<transport::ReserveReply>(session_.link(), message, std::move(options));
     });
     if (reply.ok() && reply->results.size() != segments.size()) {
       return absl::InternalError("the node's answer to Reserve has another number of results");
@@ -117,7 +120,7 @@ class Publishing {
   // Commits what was written in full, gives the rest up.
   absl::Status Settle(const std::vector<Reserved>& reserved) {
     transport::CommitRequest commit;
-    transport::AbortRequest abort;
+    std::vector<transport::ReservationId> abandoned;
     absl::Status fatal;
     uint64_t bytes = 0;
     for (const Reserved& one : reserved) {
@@ -126,18 +129,18 @@ class Publishing {
         bytes += SegmentBytes(one.segment);
         continue;
       }
-      abort.reservations.push_back(one.id);
+      abandoned.push_back(one.id);
       if (absl::IsDataLoss(one.written)) ++counters_.checksum_failures;
       if (IsFatal(one.written)) fatal.Update(one.written);
     }
-    report_.segments_dropped += abort.reservations.size();
-    Abort(std::move(abort));
+    report_.segments_dropped += abandoned.size();
+    Abort(std::move(abandoned));
     if (commit.reservations.empty()) return fatal;
     const size_t count = commit.reservations.size();
     auto reply = CallNow<transport::CommitReply>(session_.link(), commit, Options());
     if (!reply.ok()) {
       report_.segments_dropped += count;
-      Abort({std::move(commit.reservations)});
+      Abort(std::move(commit.reservations));
       return IsFatal(reply.status()) ? reply.status() : fatal;
     }
     const uint64_t committed = std::min<uint64_t>(reply->committed, count);
@@ -148,10 +151,8 @@ class Publishing {
   }
 
   // Nobody waits for it; the node does as much when the session ends.
-  void Abort(transport::AbortRequest request) {
-    if (request.reservations.empty() || !session_.alive()) return;
-    session_.link().Call(std::move(request), Options(),
-                         [](const absl::StatusOr<transport::Reply>&) {});
+  void Abort(std::vector<transport::ReservationId> reservations) {
+    if (!reservations.empty()) session_.Abort(std::move(reservations));
   }
 
   absl::Status Link(const std::vector<transport::LinkItem>& links) {

@@ -37,36 +37,91 @@ void Session::Forget(const Model& model) {
 }
 
 void Session::Release(std::vector<transport::LeaseId> leases) {
-  const std::vector<transport::LeaseId> late = late_->TakeAll();
+  const std::vector<transport::LeaseId> late = late_->TakeLeases();
   leases.insert(leases.end(), late.begin(), late.end());
-  if (!link_->alive()) return;  // the node has released what was this session's
-  for (size_t from = 0; from < leases.size(); from += transport::kMaxItems) {
-    const size_t count = std::min<size_t>(transport::kMaxItems, leases.size() - from);
-    transport::ReleaseRequest request{{leases.begin() + from, leases.begin() + from + count}};
+  SendReleases(leases);
+  SendAborts(late_->TakeReservations());
+}
+
+void Session::Abort(std::vector<transport::ReservationId> reservations) {
+  const std::vector<transport::ReservationId> late = late_->TakeReservations();
+  reservations.insert(reservations.end(), late.begin(), late.end());
+  SendAborts(reservations);
+}
+
+namespace {
+
+// As many calls as the items need. What the node refuses for now is tried again later; on any other
+// error the link is dead or the node knows nothing of them.
+template <typename RequestType, typename Id>
+void GiveBack(transport::Link& link, absl::Duration deadline, const std::vector<Id>& ids,
+              const std::shared_ptr<Session::LateBook>& book) {
+  if (!link.alive()) return;  // the node has released what was this session's
+  for (size_t from = 0; from < ids.size(); from += transport::kMaxItems) {
+    const size_t count = std::min<size_t>(transport::kMaxItems, ids.size() - from);
+    RequestType request{{ids.begin() + from, ids.begin() + from + count}};
     transport::CallOptions options;
-    options.deadline = call_deadline_;
-    link_->Call(std::move(request), std::move(options),
-                [](const absl::StatusOr<transport::Reply>&) {});
+    options.deadline = deadline;
+    link.Call(request, std::move(options),
+              [request, book](const absl::StatusOr<transport::Reply>& reply) {
+                const bool refused =
+                    reply.ok() ? std::holds_alternative<transport::ErrorReply>(*reply) &&
+                                     absl::IsResourceExhausted(
+                                         std::get<transport::ErrorReply>(*reply).ToStatus())
+                               : absl::IsResourceExhausted(reply.status());
+                if (refused) book->Add(request);
+              });
   }
 }
 
-void Session::LateLeases::Add(const transport::FindReply& reply) {
+}  // namespace
+
+void Session::SendReleases(const std::vector<transport::LeaseId>& leases) {
+  GiveBack<transport::ReleaseRequest>(*link_, call_deadline_, leases, late_);
+}
+
+void Session::SendAborts(const std::vector<transport::ReservationId>& reservations) {
+  GiveBack<transport::AbortRequest>(*link_, call_deadline_, reservations, late_);
+}
+
+void Session::LateBook::Add(const transport::Reply& reply) {
   base::MutexLock lock(&mutex_);
-  for (const transport::ObjectRef& object : reply.objects) {
-    if (object.lease != 0) leases_.push_back(object.lease);
+  if (const auto* found = std::get_if<transport::FindReply>(&reply)) {
+    for (const transport::ObjectRef& object : found->objects) {
+      if (object.lease != 0) leases_.push_back(object.lease);
+    }
+  } else if (const auto* leased = std::get_if<transport::LeaseReply>(&reply)) {
+    for (const transport::LeaseResult& result : leased->results) {
+      if (result.lease != 0) leases_.push_back(result.lease);
+    }
+  } else if (const auto* reserved = std::get_if<transport::ReserveReply>(&reply)) {
+    for (const transport::ReserveResult& result : reserved->results) {
+      if (result.outcome == transport::ReserveOutcome::kReserved) {
+        reservations_.push_back(result.reservation);
+      }
+    }
   }
 }
 
-void Session::LateLeases::Add(const transport::LeaseReply& reply) {
+void Session::LateBook::Add(const transport::ReleaseRequest& refused) {
   base::MutexLock lock(&mutex_);
-  for (const transport::LeaseResult& result : reply.results) {
-    if (result.lease != 0) leases_.push_back(result.lease);
-  }
+  leases_.insert(leases_.end(), refused.leases.begin(), refused.leases.end());
 }
 
-std::vector<transport::LeaseId> Session::LateLeases::TakeAll() {
+void Session::LateBook::Add(const transport::AbortRequest& refused) {
+  base::MutexLock lock(&mutex_);
+  reservations_.insert(reservations_.end(), refused.reservations.begin(),
+                       refused.reservations.end());
+}
+
+std::vector<transport::LeaseId> Session::LateBook::TakeLeases() {
   base::MutexLock lock(&mutex_);
   return std::exchange(leases_, {});
+}
+
+std::vector<transport::ReservationId> Session::LateBook::TakeReservations() {
+  base::MutexLock lock(&mutex_);
+  return std::exchange(reservations_, {});
 }
 
 }  // namespace cistern::client

@@ -7,6 +7,7 @@
 // Thread   any
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <set>
 #include <utility>
@@ -58,31 +59,43 @@ class Session {
     return call();
   }
 
-  // Gives leases back, without waiting.
+  // Gives leases back, without waiting; and what is late.
   void Release(std::vector<transport::LeaseId> leases);
+  // Gives reservations up, likewise.
+  void Abort(std::vector<transport::ReservationId> reservations);
+  void GiveBackLate() { Release({}); }
 
-  // Leases in replies that nobody waits for any more. They go back with the next Release or Find: a
-  // completion must not call.
-  class LateLeases {
+  // What is to be given back and has not been: leases and reservations in replies that nobody waits
+  // for any more, and those whose giving back the node has refused for now. They go with the next
+  // Release, Abort, plan or publish: a completion must not call.
+  class LateBook {
    public:
-    void Add(const transport::FindReply& reply);
-    void Add(const transport::LeaseReply& reply);
-    std::vector<transport::LeaseId> TakeAll();
+    void Add(const transport::Reply& reply);
+    void Add(const transport::ReleaseRequest& refused);
+    void Add(const transport::AbortRequest& refused);
+    std::vector<transport::LeaseId> TakeLeases();
+    std::vector<transport::ReservationId> TakeReservations();
 
    private:
     base::Mutex mutex_;
     std::vector<transport::LeaseId> leases_ ABSL_GUARDED_BY(mutex_);
+    std::vector<transport::ReservationId> reservations_ ABSL_GUARDED_BY(mutex_);
   };
-  std::shared_ptr<LateLeases> late_leases() { return late_; }
-  void ReleaseLate() { Release({}); }
+  std::shared_ptr<LateBook> late_book() { return late_; }
+  // For CallOptions::late of a call whose reply brings leases or reservations.
+  std::function<void(const transport::Reply&)> KeepLate() {
+    return [late = late_](const transport::Reply& reply) { late->Add(reply); };
+  }
 
  private:
   void Forget(const Model& model);
+  void SendReleases(const std::vector<transport::LeaseId>& leases);
+  void SendAborts(const std::vector<transport::ReservationId>& reservations);
 
   const std::unique_ptr<transport::Link> link_;
   const absl::Duration call_deadline_;
   Staging staging_;  // its buffers go before the link does
-  const std::shared_ptr<LateLeases> late_ = std::make_shared<LateLeases>();
+  const std::shared_ptr<LateBook> late_ = std::make_shared<LateBook>();
   base::Mutex mutex_;
   std::set<base::Key> introduced_ ABSL_GUARDED_BY(mutex_);
 };

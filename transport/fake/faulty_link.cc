@@ -130,10 +130,14 @@ void FaultyLink::Call(Request request, CallOptions options, Completion done) {
       };
       break;
     case Fault::Kind::kDelay:
-      done = [this, deadline, too_late, delay = fault->delay,
+      done = [this, deadline, too_late, delay = fault->delay, late = options.late,
               done = std::move(done)](absl::StatusOr<Reply> reply) mutable {
         const MonoTime when = After(MonoNow(), delay);
-        if (when > deadline) return Later(deadline, std::move(done), too_late);
+        if (when > deadline) {
+          Later(deadline, std::move(done), too_late);
+          if (late && reply.ok()) late(*reply);
+          return;
+        }
         Later(when, std::move(done), std::move(reply));
       };
       break;

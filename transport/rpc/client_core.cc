@@ -38,6 +38,7 @@ std::optional<ClientCore::Begun> ClientCore::Begin(const Request& request, CallO
   call.send = std::move(options.send);
   call.receive = std::move(options.receive);
   call.carrier_data = carrier_data;
+  call.late = std::move(options.late);
   call.done = std::move(done);
 
   absl::Status status = CheckBounds(request);
@@ -79,8 +80,18 @@ absl::Status ClientCore::OnReply(std::span<const std::byte> message) {
         absl::StrCat("the node's reply cannot be read: ", envelope.status().message()));
   }
   std::optional<PendingCall> call = pending_.Take(envelope->head.call_id);
-  if (call.has_value()) Complete(*std::move(call), *std::move(envelope));
+  if (call.has_value()) {
+    Complete(*std::move(call), *std::move(envelope));
+  } else {
+    Orphan(*envelope);
+  }
   return absl::OkStatus();
+}
+
+void ClientCore::Orphan(const ReplyEnvelope& envelope) {
+  auto orphan = orphans_.extract(envelope.head.call_id);
+  if (orphan.empty() || std::holds_alternative<ErrorReply>(envelope.reply)) return;
+  orphan.mapped()(envelope.reply);
 }
 
 void ClientCore::Complete(PendingCall call, ReplyEnvelope envelope) {
@@ -144,6 +155,10 @@ void ClientCore::RunExpired() {
       call.overdue = true;
       call.deadline = After(now, kOverdueGrace);
       if (pending_.PutBack(call)) continue;
+    }
+    if (call.late) {
+      orphans_.emplace(call.call_id, std::move(call.late));
+      if (orphans_.size() > kMaxOrphans) orphans_.erase(orphans_.begin());
     }
     call.done(absl::DeadlineExceededError("the node did not answer in time"));
   }

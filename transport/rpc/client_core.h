@@ -4,7 +4,8 @@
 //
 //   Begin ─► (the carrier sends the message) ─► OnReply | a deadline | OnDeath
 //
-// Thread   Begin, Abandon, OnDeath, alive: any. OnReply, Complete: the lane's. Completions run on
+// Thread   Begin, Abandon, OnDeath, alive: any. OnReply, Complete, Orphan: the lane's. Completions
+// run on
 //          the lane's thread
 // Errors   of calls: Unavailable (dead), DeadlineExceeded, ResourceExhausted (too many),
 //          InvalidArgument (too large), DataLoss (payload checksum), the node's own. OnReply:
@@ -14,6 +15,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -71,6 +74,8 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   // Checks sizes and checksum of what came, then runs the completion.
   void Complete(PendingCall call, ReplyEnvelope envelope);
   void Fail(PendingCall call, absl::Status status);
+  // A reply that nobody waits for: to CallOptions::late of a call that has expired, if it was one.
+  void Orphan(const ReplyEnvelope& envelope);
 
   // The connection is gone: completes all that wait with `status`, refuses what comes. Idempotent.
   void OnDeath(absl::Status status);
@@ -92,6 +97,9 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   // since calls that have been answered do not move it: one wake-up per longest deadline, not one
   // per call.
   std::atomic<MonoTime> armed_{kNever};
+  // Calls that have expired and want their reply nevertheless; the lane thread's. The least id is
+  // the oldest.
+  std::map<uint64_t, std::function<void(const Reply&)>> orphans_;
   MonoTime timer_when_ = kNever;  // lane thread's
   Lane::TimerId timer_ = 0;       // lane thread's; 0 = none
 };

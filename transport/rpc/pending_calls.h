@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -35,6 +36,7 @@ struct PendingCall {
   uint64_t carrier_data = 0;  // the carrier's own
   bool overdue = false;       // its deadline has passed once, and it was put back
   Completion done;
+  std::function<void(const Reply&)> late;  // CallOptions'
 };
 
 class PendingCalls {

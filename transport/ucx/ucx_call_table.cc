@@ -39,8 +39,9 @@ void UcxCallTable::OnMessage(std::span<const std::byte> message, UcxPayload payl
   std::optional<PendingCall> call = core_->Take(reply->head.call_id);
   if (call.has_value()) {
     OnReply(*std::move(call), *std::move(reply), payload);
-  } else if (payload.id != 0) {
-    connection_->Drop(payload);  // its call has expired
+  } else {  // its call has expired
+    if (payload.id != 0) connection_->Drop(payload);
+    core_->Orphan(*reply);
   }
 }
 

@@ -32,7 +32,9 @@ FakeLink::~FakeLink() {
   }
   thread_.join();
   for (Item& item : queue_) item.done(absl::CancelledError("the link was closed"));
-  for (Item& item : parked_) item.done(absl::CancelledError("the link was closed"));
+  for (Item& item : parked_) {
+    if (item.done != nullptr) item.done(absl::CancelledError("the link was closed"));
+  }
 }
 
 bool FakeLink::alive() const { return node_->killed() == killed_before_; }
@@ -82,8 +84,10 @@ void FakeLink::LookAtParked() {
   for (Item& item : parked_) {
     if (!alive() || !node_->MustWait(item.request)) {
       Answer(std::move(item));
-    } else if (absl::Now() >= item.deadline) {
-      item.done(absl::DeadlineExceededError("the call's deadline has passed"));
+    } else if (item.done != nullptr && absl::Now() >= item.deadline) {
+      std::exchange(item.done,
+                    nullptr)(absl::DeadlineExceededError("the call's deadline has passed"));
+      if (item.options.late) still.push_back(std::move(item));
     } else {
       still.push_back(std::move(item));
     }
@@ -92,6 +96,10 @@ void FakeLink::LookAtParked() {
 }
 
 void FakeLink::Answer(Item item) {
+  if (item.done == nullptr) {
+    if (alive()) item.options.late(node_->Serve(item.request, item.options));
+    return;
+  }
   if (!alive()) {
     item.done(absl::UnavailableError("the node has gone"));
     return;

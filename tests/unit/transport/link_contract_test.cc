@@ -218,6 +218,30 @@ TEST_P(LinkContract, ALateAnswerTouchesNothing) {
                           [](std::byte b) { return b == std::byte{0x5a}; }));
 }
 
+// What it brings may have to be given back.
+TEST_P(LinkContract, ALateAnswerGoesToWhoWantsIt) {
+  Start();
+  auto link = Connect();
+  service_.Hold();
+  std::vector<std::string> late;  // written on the link's thread, before the last answer
+  const auto keep = [&](const Reply& reply) { late.push_back(std::get<AdminReply>(reply).json); };
+  for (const char* text : {"first", "second"}) {
+    const auto reply =
+        CallAndWait(*link, EchoRequest(text), {.deadline = absl::Milliseconds(10), .late = keep});
+    EXPECT_EQ(reply.status().code(), StatusCode::kDeadlineExceeded);
+  }
+  ASSERT_TRUE(service_.WaitForHeld(2));
+  auto held = service_.TakeHeld();
+  held[0]->Fail(absl::InternalError("brings nothing"));
+  held[0].reset();
+  TestService::Answer(std::move(held[1]));
+  service_.Release();
+  // In time: nothing is late.
+  const auto reply = CallAndWait(*link, EchoRequest("third"), {.late = keep});
+  ASSERT_TRUE(reply.ok()) << reply.status();
+  EXPECT_EQ(late, std::vector<std::string>{"second"});
+}
+
 // ---- Bounds
 
 TEST_P(LinkContract, OneCallTooManyOnTheLink) {
