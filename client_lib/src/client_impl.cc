@@ -37,7 +37,20 @@ ClientImpl::ClientImpl(std::unique_ptr<transport::Link> link, Connector connecto
           std::move(link), std::move(connector),
           {options.call_deadline, options.max_staging_bytes, options.reconnect_backoff, seed},
           clock, &counters_),
+      breaker_(options.reconnect_backoff, clock),
       fetcher_(options.fetch_threads, options.max_queued_fetches, &counters_, &rates_) {}
+
+template <typename Fn>
+absl::Status ClientImpl::Guarded(Fn call) {
+  const Breaker::Pass pass = breaker_.Enter();
+  if (pass == Breaker::Pass::kNone) {
+    ++counters_.refused_slow;
+    return absl::UnavailableError("the node is too slow; it is asked again in a while");
+  }
+  absl::Status status = call();
+  breaker_.Report(pass, status);
+  return status;
+}
 
 absl::StatusOr<Plan> ClientImpl::MakePlan(const ModelSpec& model, std::span<const TokenId> tokens,
                                           const PlanPolicy& policy,
@@ -58,12 +71,15 @@ absl::StatusOr<Plan> ClientImpl::TryPlan(const ModelSpec& model, std::span<const
   request.policy = policy;
   request.cost = rates_.Now();
   request.arithmetic = options_.arithmetic;
-  std::shared_ptr<Session> session;
-  if (policy.reuse != Reuse::kNone) {
-    CISTERN_ASSIGN_OR_RETURN(session, connection_.Current());
-  }
+  if (policy.reuse == Reuse::kNone) return client::MakePlan(request, nullptr, nullptr);
+  CISTERN_ASSIGN_OR_RETURN(const std::shared_ptr<Session> session, connection_.Current());
   bool timed_out = false;
-  auto plan = client::MakePlan(request, std::move(session), &timed_out);
+  absl::StatusOr<Plan> plan;
+  const absl::Status asked = Guarded([&] {
+    plan = client::MakePlan(request, session, &timed_out);
+    return timed_out ? absl::DeadlineExceededError("") : plan.status();
+  });
+  if (!asked.ok() && !timed_out) return asked;
   if (timed_out) ++counters_.plan_failures;
   if (plan.ok()) counters_.token_mismatches += plan->stats().token_mismatches;
   return plan;
@@ -109,7 +125,12 @@ absl::StatusOr<PublishReport> ClientImpl::Publish(const ModelSpec& model,
                                  rows,
                                  options_.arithmetic,
                                  absl::Now() + options_.publish_deadline};
-    return PublishRows(request, *session, &counters_);
+    absl::StatusOr<PublishReport> report;
+    CISTERN_RETURN_IF_ERROR(Guarded([&] {
+      report = PublishRows(request, *session, &counters_);
+      return report.status();
+    }));
+    return report;
   };
   auto report = publish();
   if (!report.ok()) ++counters_.publish_failures;

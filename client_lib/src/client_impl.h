@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 
 #include "cistern/client.h"
+#include "client_lib/src/breaker.h"
 #include "client_lib/src/connection.h"
 #include "client_lib/src/counters.h"
 #include "client_lib/src/fetcher.h"
@@ -35,12 +36,16 @@ class ClientImpl final : public Client {
  private:
   absl::StatusOr<Plan> TryPlan(const ModelSpec& model, std::span<const TokenId> tokens,
                                const PlanPolicy& policy, std::span<const uint32_t> part_boundaries);
+  // Runs `call`, which asks the node and says how that went, unless the node is too slow.
+  template <typename Fn>
+  absl::Status Guarded(Fn call);
 
   const ClientOptions options_;
   Counters counters_;
   Rates rates_;
   ModelBook models_;
   Connection connection_;
+  Breaker breaker_;
   Fetcher fetcher_;  // stops first
 };
 

@@ -16,6 +16,7 @@ struct Counters {
   std::atomic<uint64_t> stale_reads{0};
   std::atomic<uint64_t> checksum_failures{0};
   std::atomic<uint64_t> reconnects{0};
+  std::atomic<uint64_t> refused_slow{0};
 
   ClientStats Snapshot() const {
     ClientStats stats;
@@ -29,6 +30,7 @@ struct Counters {
     stats.stale_reads = stale_reads;
     stats.checksum_failures = checksum_failures;
     stats.reconnects = reconnects;
+    stats.refused_slow = refused_slow;
     return stats;
   }
 };

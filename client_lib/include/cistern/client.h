@@ -9,9 +9,10 @@
 //   ... prefill what is not there ...
 //   (*client)->Publish(model, tokens, result, {0, tokens.size()}, my_rows);
 //
-// A cache must never be the reason that inference stops: every call has a deadline, a dead or slow
-// node costs one deadline, and after an error the caller computes. A hash is never trusted alone:
-// token ids are compared before one byte is used.
+// A cache must never be the reason that inference stops: every call has a deadline, and after
+// an error the caller computes. A dead node costs one deadline. A slow one costs three in a row,
+// then plans and publishes answer Unavailable at once; from time to time one of them asks the node
+// again. A hash is never trusted alone: token ids are compared before one byte is used.
 //
 // Thread   any; a Client serves many threads at once. A Plan or FetchHandle belongs to one thread
 // at a time Errors   InvalidArgument: fix the call. Unavailable, DeadlineExceeded: no node;
@@ -55,7 +56,8 @@ struct ClientOptions {
   absl::Duration connect_timeout = absl::Seconds(5);
   absl::Duration call_deadline = absl::Seconds(5);
   absl::Duration reconnect_backoff =
-      absl::Seconds(1);      // first wait after a dead connection; doubles, jittered, to 30 s
+      absl::Seconds(1);      // first wait after a dead connection (doubles, jittered, to 30 s), and
+                             // for a node that is too slow (doubles to 30 s)
   bool want_mapping = true;  // same host: read the node's memory in place
   base::RotaryArithmetic arithmetic = base::RotaryArithmetic::kFp32Table;  // this worker's own
   CostModel cost;
@@ -147,6 +149,7 @@ struct ClientStats {
   uint64_t stale_reads = 0;  // generation changed under a read in place: dropped
   uint64_t checksum_failures = 0;
   uint64_t reconnects = 0;
+  uint64_t refused_slow = 0;  // plans and publishes that a slow node was spared
 };
 
 class Client {
