@@ -9,11 +9,9 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "absl/flags/parse.h"
-#include "absl/flags/usage.h"
-#include "absl/flags/usage_config.h"
 #include "absl/strings/str_cat.h"
 
+#include "base/command_line.h"
 #include "cacheserver/flags.h"
 #include "cacheserver/help.h"
 #include "cacheserver/log.h"
@@ -74,15 +72,16 @@ int Main(int argc, char** argv) {
     std::printf("%s", HelpPage().c_str());
     return EXIT_SUCCESS;
   }
-  absl::SetProgramUsageMessage("see cistern-server --help");
-  absl::FlagsUsageConfig usage;
-  usage.version_string = [] { return absl::StrCat("cistern-server ", kVersion, "\n"); };
-  absl::SetFlagsUsageConfig(usage);
+  if (base::HasFlag(argc, argv, "version")) {
+    std::printf("cistern-server %s\n", kVersion);
+    return EXIT_SUCCESS;
+  }
   const std::vector<std::string> given = GivenFlags(argc, argv);
-  const std::vector<char*> words = absl::ParseCommandLine(argc, argv);
-  if (words.size() > 1)
+  const absl::StatusOr<std::vector<std::string>> words = base::ParseCommandLine(argc, argv);
+  if (!words.ok()) return Complain(words.status(), kExitBadConfig);
+  if (!words->empty())
     return Complain(absl::InvalidArgumentError(
-                        absl::StrCat("'", words[1],
+                        absl::StrCat("'", words->front(),
                                      "' is no flag; settings are given as --name=value, and "
                                      "--help lists them")),
                     kExitBadConfig);

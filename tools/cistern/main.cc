@@ -4,10 +4,8 @@
 #include <vector>
 
 #include "absl/flags/flag.h"
-#include "absl/flags/parse.h"
-#include "absl/flags/usage.h"
-#include "absl/flags/usage_config.h"
 
+#include "base/command_line.h"
 #include "tools/cistern/commands.h"
 #include "tools/cistern/help.h"
 
@@ -46,14 +44,18 @@ bool PrintHelp(int argc, char** argv) {
 
 int Main(int argc, char** argv) {
   if (PrintHelp(argc, argv)) return kDone;
-  absl::SetProgramUsageMessage("see cistern --help");
-  absl::FlagsUsageConfig usage;
-  usage.version_string = [] { return std::string("cistern " CISTERN_VERSION "\n"); };
-  absl::SetFlagsUsageConfig(usage);
-  const std::vector<char*> words = absl::ParseCommandLine(argc, argv);
+  if (base::HasFlag(argc, argv, "version")) {
+    std::printf("cistern " CISTERN_VERSION "\n");
+    return kDone;
+  }
+  absl::StatusOr<std::vector<std::string>> words = base::ParseCommandLine(argc, argv);
+  if (!words.ok()) {
+    std::fprintf(stderr, "cistern: %s\n", std::string(words.status().message()).c_str());
+    return kUsage;
+  }
 
   CommandLine line;
-  line.words.assign(words.begin() + 1, words.end());
+  line.words = *std::move(words);
   line.address = absl::GetFlag(FLAGS_address);
   line.deadline = absl::GetFlag(FLAGS_deadline);
   line.json = absl::GetFlag(FLAGS_json);
