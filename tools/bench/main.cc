@@ -3,11 +3,10 @@
 #include <string>
 #include <vector>
 
-#include "absl/flags/parse.h"
-#include "absl/flags/usage.h"
-#include "absl/flags/usage_config.h"
-#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 
+#include "base/command_line.h"
 #include "tools/bench/evict/evict_command.h"
 #include "tools/bench/pools/pools_command.h"
 #include "tools/bench/replay_command.h"
@@ -35,25 +34,30 @@ Commands
   pools     out-of-memory counts, lost state and makespan of pool policies under recorded arrivals
   replay    plan, fetch, verify every row, compute the rest, publish; for every call of a trace
 
-`cistern-bench --help` lists every flag. Exit code: 0 all is well; 1 bad flags or no node; 2 rows did not match;
+Exit code: 0 all is well; 1 bad flags or no node; 2 rows did not match;
 3 calls to the node failed.)";
+
+int Complain(absl::string_view what) {
+  std::fprintf(stderr, "cistern-bench: %s\n", std::string(what).c_str());
+  return 1;
+}
 
 }  // namespace
 
 int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape): std::bad_alloc ends it
-  absl::SetProgramUsageMessage(kUsage);
-  absl::FlagsUsageConfig config;
-  config.contains_help_flags = [](absl::string_view file) {
-    return absl::StrContains(file, "tools/bench/");
-  };
-  absl::SetFlagsUsageConfig(config);
-  std::vector<char*> words = absl::ParseCommandLine(argc, argv);
-  if (words.size() == 2 && std::string(words[1]) == "replay")
-    return cistern::tools::RunReplayCommand();
-  if (words.size() == 2 && std::string(words[1]) == "evict")
-    return cistern::tools::RunEvictCommand();
-  if (words.size() == 2 && std::string(words[1]) == "pools")
-    return cistern::tools::RunPoolsCommand();
-  std::fprintf(stderr, "%s\n", kUsage);
-  return 1;
+  if (cistern::base::HasFlag(argc, argv, "help") || cistern::base::HasFlag(argc, argv, "h")) {
+    std::printf("%s\n\nFlags\n%s", kUsage, cistern::base::FlagsHelp().c_str());
+    return 0;
+  }
+  const absl::StatusOr<std::vector<std::string>> words =
+      cistern::base::ParseCommandLine(argc, argv);
+  if (!words.ok()) return Complain(words.status().message());
+  if (words->empty())
+    return Complain("say what to measure: evict, pools or replay; --help tells more");
+  if (words->size() > 1) return Complain(absl::StrCat("'", words->at(1), "' is one word too many"));
+  if (words->front() == "replay") return cistern::tools::RunReplayCommand();
+  if (words->front() == "evict") return cistern::tools::RunEvictCommand();
+  if (words->front() == "pools") return cistern::tools::RunPoolsCommand();
+  return Complain(
+      absl::StrCat("there is no command '", words->front(), "'; there are: evict, pools, replay"));
 }

@@ -1,5 +1,5 @@
 // A cistern-server of the bench's own: started for one run in a scratch directory, stopped at its
-// end.
+// end. It does not outlive the thread that started it, however that ends.
 #pragma once
 
 #include <cstdint>

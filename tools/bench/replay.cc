@@ -34,6 +34,10 @@ uint32_t LongestPrompt(const Trace& trace, uint32_t calls) {
   return static_cast<uint32_t>(longest);
 }
 
+void KeepFirst(std::string* first, const absl::Status& status) {
+  if (first->empty()) *first = status.ToString();
+}
+
 // One run: the client, the worker's cache and what has been seen so far.
 class Run {
  public:
@@ -72,13 +76,21 @@ class Run {
 
  private:
   FetchResult PlanAndFetch() {
+    const uint64_t failed_before = client_.stats().plan_failures;
     absl::Time start = absl::Now();
     absl::StatusOr<Plan> plan =
         client_.MakePlan(options_.model, tokens_, options_.policy, boundaries_);
     plan_us_.Add(MicrosecondsSince(start));
     if (!plan.ok()) {
       ++report_.failed_plans;
+      KeepFirst(&report_.first_plan_error, plan.status());
       return {};
+    }
+    if (client_.stats().plan_failures != failed_before) {  // a plan without reuse, by its deadline
+      ++report_.failed_plans;
+      KeepFirst(&report_.first_plan_error, absl::DeadlineExceededError(absl::StrCat(
+                                               "the node did not answer within the plan's ",
+                                               absl::FormatDuration(options_.policy.deadline))));
     }
     const uint64_t planned = plan->stats().exact_tokens + plan->stats().content_tokens;
     if (planned == 0) return {};
@@ -95,6 +107,7 @@ class Run {
     const double microseconds = MicrosecondsSince(start);
     if (!result.ok()) {
       ++report_.failed_fetches;
+      KeepFirst(&report_.first_fetch_error, result.status());
       return {};
     }
     fetch_us_.Add(microseconds);
@@ -115,6 +128,12 @@ class Run {
         report_.lossless_tokens += span.lossless ? count : 0;
       } else {
         report_.content_tokens += count;
+      }
+      if (span.source_position != span.begin) {
+        const uint64_t far = span.source_position > span.begin ? span.source_position - span.begin
+                                                               : span.begin - span.source_position;
+        report_.moved_tokens += count;
+        report_.moved_furthest = std::max(report_.moved_furthest, far);
       }
       const int64_t base =
           span.encoding == base::RotaryEncoding::kRotated && span.source_position != span.begin
@@ -145,6 +164,7 @@ class Run {
         options_.model, tokens_, fetched, all, cache_.Source(!options_.rotated), boundaries_);
     if (!published.ok()) {
       ++report_.failed_publishes;
+      KeepFirst(&report_.first_publish_error, published.status());
       return;
     }
     report_.segments_published += published->segments;

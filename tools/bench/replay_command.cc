@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 
 #include <signal.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "absl/flags/flag.h"
@@ -17,6 +15,7 @@
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "cacheserver/embedded.h"
+#include "tools/bench/leftovers.h"
 #include "tools/bench/node_process.h"
 #include "tools/bench/replay.h"
 #include "tools/bench/repo_workload.h"
@@ -26,7 +25,9 @@
 ABSL_FLAG(std::string, trace, "", "replay: a .jsonl trace with pieces.jsonl beside it");
 ABSL_FLAG(std::string, workload, "",
           "replay: 'repo' makes an agent session over the files under --root");
-ABSL_FLAG(std::string, root, CISTERN_SOURCE_DIR, "replay: the source tree of --workload repo");
+ABSL_FLAG(std::string, root, "",
+          "replay: the source tree of --workload repo; empty = the one that this program was built "
+          "from");
 ABSL_FLAG(std::string, model, "deepseek-v2-lite", "replay: a model preset");
 ABSL_FLAG(uint32_t, layers, 0,
           "replay: only the model's first N layers, so that a whole trace fits in memory; 0 = all");
@@ -54,30 +55,6 @@ ABSL_FLAG(bool, json, false, "print the report as one JSON object");
 namespace cistern::tools {
 namespace {
 
-namespace fs = std::filesystem;
-
-// A directory that goes away with its owner.
-class ScratchDirectory {
- public:
-  static absl::StatusOr<std::unique_ptr<ScratchDirectory>> Make() {
-    std::string path = (fs::temp_directory_path() / "cistern-bench-XXXXXX").string();
-    if (mkdtemp(path.data()) == nullptr) {
-      return absl::UnavailableError(absl::StrCat("cannot make a scratch directory '", path,
-                                                 "': set TMPDIR to a writable one"));
-    }
-    return std::unique_ptr<ScratchDirectory>(new ScratchDirectory(path));
-  }
-  ~ScratchDirectory() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  explicit ScratchDirectory(std::string path) : path_(std::move(path)) {}
-  std::string path_;
-};
-
 // The node that a run talks to, whichever way: started here, inside this process, or running
 // already.
 struct Node {
@@ -90,14 +67,16 @@ struct Node {
 
 absl::StatusOr<Trace> ChosenTrace() {
   const std::string path = absl::GetFlag(FLAGS_trace), workload = absl::GetFlag(FLAGS_workload);
-  if (path.empty() == workload.empty()) {
+  if (path.empty() && workload.empty())
     return absl::InvalidArgumentError("say what to replay: --trace FILE or --workload repo");
-  }
+  if (!path.empty() && !workload.empty())
+    return absl::InvalidArgumentError("--trace and --workload: give one of them");
   if (!path.empty()) return LoadTrace(path);
   if (workload != "repo")
     return absl::InvalidArgumentError(
         absl::StrCat("unknown --workload '", workload, "'; there is: repo"));
   RepoWorkloadOptions options{.root = absl::GetFlag(FLAGS_root)};
+  if (options.root.empty()) options.root = CISTERN_SOURCE_DIR;
   if (absl::GetFlag(FLAGS_calls) != 0) options.calls = absl::GetFlag(FLAGS_calls);
   return MakeRepoWorkload(options);
 }
@@ -211,21 +190,32 @@ void AfterCall(Node& node, const base::ModelSpec& model, uint32_t done, uint32_t
     KillAndRestart(node, model);
 }
 
-// What the node says of its memory; a node that does not answer leaves zeros.
-void AddNodeMemory(const Node& node, ReplayReport* report) {
+uint64_t Count(const nlohmann::json& status, const char* part, const char* name) {
+  const auto found = status.find(part);
+  return found == status.end() || !found->is_object() ? 0 : found->value(name, uint64_t{0});
+}
+
+absl::Status AskNode(const Node& node, ReplayReport* report) {
   const std::string address =
       node.process != nullptr ? node.process->address() : absl::GetFlag(FLAGS_address);
-  const absl::StatusOr<std::unique_ptr<transport::Link>> link =
-      node.embedded != nullptr ? node.embedded->Connect()
-                               : transport::Connect(address, {.client_name = "cistern-bench"});
-  if (!link.ok()) return;
-  const auto status = transport::CallFor<transport::AdminReply>(**link, transport::AdminRequest{});
-  if (!status.ok()) return;
-  const auto json = nlohmann::json::parse(status->json, nullptr, false);
-  if (json.is_discarded() || !json.contains("memory")) return;
-  report->node_used_bytes = json["memory"].value("used_bytes", uint64_t{0});
-  report->node_arena_bytes = json["memory"].value("arena_bytes", uint64_t{0});
+  if (node.embedded == nullptr && address.empty())
+    return absl::UnavailableError("it did not start again");
+  CISTERN_ASSIGN_OR_RETURN(const std::unique_ptr<transport::Link> link,
+                           node.embedded != nullptr
+                               ? node.embedded->Connect()
+                               : transport::Connect(address, {.client_name = "cistern-bench"}));
+  CISTERN_ASSIGN_OR_RETURN(
+      const transport::AdminReply status,
+      transport::CallFor<transport::AdminReply>(*link, transport::AdminRequest{}));
+  const auto json = nlohmann::json::parse(status.json, nullptr, false);
+  if (!json.is_object()) return absl::InternalError("its status is not understood");
+  report->node_used_bytes = Count(json, "memory", "used_bytes");
+  report->node_arena_bytes = Count(json, "memory", "arena_bytes");
+  report->node_no_room = Count(json, "totals", "no_room");
+  report->node_dropped_objects = Count(json, "totals", "dropped_objects");
+  report->node_write_failures = Count(json, "disk", "write_failures");
   if (node.process != nullptr) report->node_resident_bytes = node.process->ResidentBytes();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<ReplayReport> Run() {
@@ -237,7 +227,8 @@ absl::StatusOr<ReplayReport> Run() {
   };
   std::fprintf(stderr, "replaying %zu calls of %s ...\n", trace.calls.size(), trace.name.c_str());
   CISTERN_ASSIGN_OR_RETURN(ReplayReport report, Replay(*node.client, trace, options));
-  AddNodeMemory(node, &report);
+  if (const absl::Status asked = AskNode(node, &report); !asked.ok())
+    report.node_gone = asked.ToString();
   node.client.reset();
   return report;
 }
@@ -245,6 +236,7 @@ absl::StatusOr<ReplayReport> Run() {
 }  // namespace
 
 int RunReplayCommand() {
+  CleanUpOnSignals();
   const absl::StatusOr<ReplayReport> report = Run();
   if (!report.ok()) {
     std::fprintf(stderr, "cistern-bench replay: %s\n",
