@@ -89,6 +89,9 @@ struct ServerOptions {
   bool allow_mapping = true;         // false: every session is served by copy
   absl::Duration hello_timeout =
       absl::Seconds(5);  // a connection that has not said hello by then is closed
+  // A payload that a peer on another host does not take, or does not send, for so long closes its
+  // connection, whatever else it does: what is sent stays leased until then.
+  absl::Duration transfer_timeout = absl::Seconds(120);
 };
 
 class Server {

@@ -2,6 +2,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <string>
 #include <thread>
@@ -324,7 +325,8 @@ TEST(UcxDoorTest, WhatIsNoNodeIsSaidSo) {
 
   Answer other_version = MakeAnswer(0);
   other_version.version = kDoorVersion + 1;
-  const Answer full = MakeAnswer(0);
+  const Answer full = AnswerFor(absl::ResourceExhaustedError("no memory"));
+  const Answer cannot = AnswerFor(absl::InternalError("no device"));
   const auto bytes_of = [](const Answer& answer) {
     return std::string(reinterpret_cast<const char*>(&answer), sizeof(answer));
   };
@@ -332,6 +334,7 @@ TEST(UcxDoorTest, WhatIsNoNodeIsSaidSo) {
       {"HTTP/1.1 400 Bad Request\r\n\r\n", absl::StatusCode::kFailedPrecondition},
       {bytes_of(other_version), absl::StatusCode::kFailedPrecondition},
       {bytes_of(full), absl::StatusCode::kResourceExhausted},
+      {bytes_of(cannot), absl::StatusCode::kUnavailable},  // another address may do
       {"", absl::StatusCode::kUnavailable},
       {bytes_of(MakeAnswer(1)), absl::StatusCode::kUnavailable},  // nobody listens at port 1
   };
@@ -395,6 +398,100 @@ class RoguePeer {
   std::unique_ptr<UcxWorker> worker_;
   std::shared_ptr<UcxConnection> connection_;
 };
+
+// Sends single frames, not whole messages.
+class RawUcxPeer {
+ public:
+  explicit RawUcxPeer(const std::string& address) {
+    admission_ = *KnockAt(ResolveHostPort(address, false)->front(), absl::Now() + absl::Seconds(5));
+    lane_ = *Lane::Start("raw");
+    lane_->RunAndWait([&] {
+      worker_ = *UcxWorker::Create(*UcxContext::Create(AF_INET), lane_.get());
+      ucp_ep_params_t params = {};
+      params.field_mask = UCP_EP_PARAM_FIELD_FLAGS | UCP_EP_PARAM_FIELD_SOCK_ADDR |
+                          UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE | UCP_EP_PARAM_FIELD_ERR_HANDLER;
+      params.flags = UCP_EP_PARAMS_FLAGS_CLIENT_SERVER;
+      params.sockaddr.addr = admission_.address.get();
+      params.sockaddr.addrlen = admission_.address.bytes;
+      params.err_mode = UCP_ERR_HANDLING_MODE_PEER;
+      params.err_handler.cb = [](void*, ucp_ep_h, ucs_status_t) {};
+      EXPECT_EQ(ucp_ep_create(worker_->handle(), &params, &endpoint_), UCS_OK);
+    });
+    const std::string hello =
+        EncodeRequest({.call_id = 1, .deadline = absl::Seconds(5)}, HelloRequest{});
+    Send(UcxFrameKind::kCall, hello, {});
+  }
+  ~RawUcxPeer() {
+    lane_->RunAndWait([&] {
+      ucp_request_param_t param = {};
+      param.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS;
+      param.flags = UCP_EP_CLOSE_FLAG_FORCE;
+      const ucs_status_ptr_t closing = ucp_ep_close_nbx(endpoint_, &param);
+      if (UCS_PTR_IS_PTR(closing)) ucp_request_free(closing);
+      for (int i = 0; i < 1000; ++i) worker_->Progress();
+      worker_.reset();
+    });
+  }
+
+  // `data` must stay until the end.
+  void Send(UcxFrameKind kind, const std::string& header, const std::string& data) {
+    lane_->RunAndWait([&] {
+      headers_.push_back(header);
+      ucp_request_param_t param = {};
+      param.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS;
+      param.flags = UCP_AM_SEND_FLAG_REPLY | UCP_AM_SEND_FLAG_EAGER;
+      const ucs_status_ptr_t sending =
+          ucp_am_send_nbx(endpoint_, static_cast<unsigned>(kind), headers_.back().data(),
+                          header.size(), data.data(), data.size(), &param);
+      if (UCS_PTR_IS_PTR(sending)) ucp_request_free(sending);
+    });
+  }
+
+ private:
+  Admission admission_;
+  std::unique_ptr<Lane> lane_;
+  std::unique_ptr<UcxWorker> worker_;
+  ucp_ep_h endpoint_ = nullptr;
+  std::deque<std::string> headers_;
+};
+
+// 75 MiB in 300 payloads, whose messages never come.
+TEST_F(StrangerTest, PayloadsWithoutMessagesAreBounded) {
+  const std::string payload(256 << 10, 'x');
+  RawUcxPeer peer(server_->ucx_address());
+  ASSERT_TRUE(Await([&] { return service_.opened() == 1; }));
+  for (uint64_t tag = 1; tag <= 300; ++tag) {
+    const LateHeader header = {tag};
+    peer.Send(UcxFrameKind::kPayload,
+              std::string(reinterpret_cast<const char*>(&header), sizeof(header)), payload);
+  }
+  EXPECT_TRUE(Await([&] { return service_.closed() == 1; }));
+  EXPECT_EQ(server_->stats().bad_messages, 1u);
+  ExpectServing();
+}
+
+// It lives, says so all the time, and does not take one payload: that one is not kept for ever.
+TEST_F(StrangerTest, WhoNeverTakesAPayloadIsClosed) {
+  server_.reset();
+  auto server = StartServer(
+      {.ucx_address = "127.0.0.1:0", .transfer_timeout = absl::Milliseconds(200)}, &service_);
+  ASSERT_TRUE(server.ok()) << server.status();
+  server_ = *std::move(server);
+  RoguePeer peer(server_->ucx_address());
+  peer.SayHello();
+  peer.Send(EncodeRequest(
+      {.call_id = 2, .deadline = absl::Seconds(30), .receive_bytes = uint64_t{1} << 20},
+      ReadRequest{.leases = {1 << 20, 0, 1}}));
+  ASSERT_TRUE(Await([&] { return service_.replies() == 1; }));
+  uint64_t call_id = 3;
+  EXPECT_TRUE(Await([&] {
+    peer.Send(EncodeRequest({.call_id = call_id++, .deadline = absl::Seconds(5)},
+                            AdminRequest{.model_name = "ping"}));
+    return service_.closed() == 1;
+  }));
+  EXPECT_TRUE(Await([&] { return service_.sent() == 1; }));
+  ExpectServing();
+}
 
 TEST_F(StrangerTest, WhoSaysNoHelloIsClosed) {
   RoguePeer peer(server_->ucx_address());

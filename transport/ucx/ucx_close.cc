@@ -1,4 +1,5 @@
 // How a connection ends: flush if asked, close the endpoint by force, wait for what is under way.
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -90,8 +91,12 @@ void UcxConnection::Abort() {
 }
 
 bool UcxConnection::Stalled(MonoTime now) const {
-  return limits_stalls_ && open() && !operations_.empty() &&
-         now > After(last_finished_, kStalledAfter);
+  if (transfer_timeout_ == absl::InfiniteDuration() || !open() || operations_.empty()) return false;
+  if (now > After(last_finished_, kStalledAfter)) return true;
+  // Others may end all the time: none waits for ever.
+  return std::any_of(operations_.begin(), operations_.end(), [&](const Operation* operation) {
+    return now > After(operation->begun, transfer_timeout_);
+  });
 }
 
 }  // namespace cistern::transport

@@ -90,6 +90,7 @@ class UcxConnection : public std::enable_shared_from_this<UcxConnection> {
   static constexpr absl::Duration kFlushPatience = absl::Milliseconds(500);
   // Of a peer's long messages that wait for their payloads, and payloads for their messages.
   static constexpr size_t kMaxHalves = 4096;
+  static constexpr uint64_t kMaxHalfBytes = 64u << 20;  // of them that lie here
 
   // A payload, or a long message, as UCX hands it over.
   struct Data {
@@ -105,6 +106,7 @@ class UcxConnection : public std::enable_shared_from_this<UcxConnection> {
     std::string message;
     uint64_t payload_bytes = 0;
     UcxPayload payload;
+    uint64_t held_bytes = 0;  // of the message, and of the payload if it came eagerly
   };
   struct LongMessage {
     LongHeader header;
@@ -129,6 +131,7 @@ class UcxConnection : public std::enable_shared_from_this<UcxConnection> {
   void OnLatePayload(std::span<const std::byte> header, UcxPayload payload);
   void ReadLongMessages();
   void OnWholeMessage(const LongHeader& header, std::string message);
+  bool Hold(Half* half, uint64_t bytes);
   void TryDeliver(uint64_t tag);
   void ReceiveNow(UcxPayload payload, const std::vector<MutableSlice>& into, Received done);
   void ReceiveRendezvous(void* descriptor, std::unique_ptr<Operation> operation);
@@ -153,7 +156,8 @@ class UcxConnection : public std::enable_shared_from_this<UcxConnection> {
   UcxWorker* worker_;
   std::shared_ptr<UcxEvents> events_;
   ucp_ep_h endpoint_ = nullptr;  // nullptr once it is closed
-  bool limits_stalls_ = false;
+  absl::Duration transfer_timeout_ =
+      absl::InfiniteDuration();  // of one; infinite: stalls do not matter
   absl::Status why_;
   Lane::TimerId flush_timer_ = 0;
   absl::flat_hash_set<Operation*> operations_;
@@ -162,7 +166,7 @@ class UcxConnection : public std::enable_shared_from_this<UcxConnection> {
   uint64_t next_tag_ = 1;
   absl::flat_hash_map<uint64_t, Data> held_;
   absl::flat_hash_map<uint64_t, Half> halves_;  // by tag
-  uint64_t half_bytes_ = 0;                     // of messages in halves_
+  uint64_t half_bytes_ = 0;                     // held for halves_
   std::deque<LongMessage> long_messages_;       // by rendezvous; read one at a time
   bool reading_long_message_ = false;
 };

@@ -105,6 +105,12 @@ Answer MakeAnswer(uint32_t port) {
   return answer;
 }
 
+Answer AnswerFor(const absl::StatusOr<uint16_t>& port) {
+  if (port.ok()) return MakeAnswer(*port);
+  if (absl::IsResourceExhausted(port.status())) return MakeAnswer(0);
+  return MakeAnswer(kCannotListen + static_cast<uint32_t>(port.status().code()));
+}
+
 absl::StatusOr<UniqueFd> OpenDoor(const SocketAddress& address) {
   const std::string what = absl::StrCat("listening at ", FormatSocketAddress(address.storage));
   UniqueFd fd(socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -135,7 +141,12 @@ absl::StatusOr<Admission> KnockAt(const SocketAddress& address, absl::Time deadl
         absl::StrCat("the node speaks version ", answer.version, " of the UCX frames, this side ",
                      kDoorVersion, "; use the same release on both"));
   }
-  if (answer.port == 0 || answer.port > 65535) {
+  if (answer.port > 65535) {
+    return absl::UnavailableError(absl::StrCat(
+        "the node cannot open a UCX listener on this address: ",
+        absl::StatusCodeToString(static_cast<absl::StatusCode>(answer.port - kCannotListen))));
+  }
+  if (answer.port == 0) {
     return absl::ResourceExhaustedError("the node lets no more workers in");
   }
   Admission admission;

@@ -38,13 +38,16 @@ static_assert(sizeof(Knock) == 16);
 struct Answer {
   char magic[8];
   uint32_t version;  // the node's
-  uint32_t port;     // of its UCX listener; 0: it does not let this worker in
+  uint32_t port;     // of its UCX listener. 0: no more workers get in, or another version.
+                     // kCannotListen + an absl::StatusCode: no listener, and why
 };
+inline constexpr uint32_t kCannotListen = 1u << 16;
 static_assert(sizeof(Answer) == 16);
 
 Knock MakeKnock();
 bool IsKnock(const Knock& knock);  // the magic; the version may be another
 Answer MakeAnswer(uint32_t port);
+Answer AnswerFor(const absl::StatusOr<uint16_t>& port);  // of the listener, or why there is none
 
 // A socket that listens at `address`, and does not block. AlreadyExists when somebody else does,
 // Unavailable when the address is not this machine's, ResourceExhausted.
@@ -55,7 +58,9 @@ struct Admission {
   SocketAddress address;  // of the node's UCX listener
 };
 // Blocks, at most until `deadline`. Unavailable when nobody answers, FailedPrecondition when it is
-// no node or one of another version, ResourceExhausted when the node lets nobody in.
+// no node or one of another version, ResourceExhausted when the node lets no more workers in. A
+// node that cannot open a listener on this address is Unavailable: another one of its addresses may
+// do.
 absl::StatusOr<Admission> KnockAt(const SocketAddress& address, absl::Time deadline);
 
 // Watches a tether. When the other end is gone, `gone` runs once, a moment later: what it has sent

@@ -16,6 +16,7 @@ namespace cistern::transport {
 
 struct UcxConnection::Operation {
   std::shared_ptr<UcxConnection> connection;
+  MonoTime begun = MonoNow();
   std::string header;
   std::string body;  // a long message, sent or received
   std::vector<ucp_dt_iov_t> pieces;

@@ -109,10 +109,9 @@ void UcxConnection::OnWholeMessage(const LongHeader& header, std::string message
     events_->OnMessage(std::as_bytes(std::span(message)), UcxPayload());
     return;
   }
-  half_bytes_ += message.size();
-  if (half_bytes_ > 2 * kMaxMessageBytes) return Bad("too many messages without their payloads");
   Half& half = halves_[header.tag];
   if (half.has_message) return Bad("two messages with one tag");
+  if (!Hold(&half, message.size())) return;
   half.has_message = true;
   half.message = std::move(message);
   half.payload_bytes = header.payload_bytes;
@@ -125,8 +124,19 @@ void UcxConnection::OnLatePayload(std::span<const std::byte> header, UcxPayload 
   if (payload.id == 0) return Bad("an empty payload");
   Half& half = halves_[parsed.tag];
   if (half.payload.id != 0) return Bad("two payloads with one tag");
+  // What goes by rendezvous stays with its sender.
+  if (!held_.at(payload.id).rendezvous && !Hold(&half, payload.bytes)) return;
   half.payload = payload;
   TryDeliver(parsed.tag);
+}
+
+// Counts what a half keeps here; false when it is too much, and the connection closes.
+bool UcxConnection::Hold(Half* half, uint64_t bytes) {
+  half->held_bytes += bytes;
+  half_bytes_ += bytes;
+  if (half_bytes_ <= kMaxHalfBytes) return true;
+  Bad("too many bytes of messages and payloads without each other");
+  return false;
 }
 
 void UcxConnection::TryDeliver(uint64_t tag) {
@@ -135,7 +145,7 @@ void UcxConnection::TryDeliver(uint64_t tag) {
   if (!it->second.has_message || it->second.payload.id == 0) return;
   const Half half = std::move(it->second);
   halves_.erase(it);
-  half_bytes_ -= half.message.size();
+  half_bytes_ -= half.held_bytes;
   if (half.payload.bytes != half.payload_bytes) {
     return Bad(absl::StrCat("a payload of ", half.payload.bytes, " bytes where ",
                             half.payload_bytes, " were announced"));

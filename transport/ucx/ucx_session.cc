@@ -98,7 +98,7 @@ void UcxSession::OnKnock() {
   } else {
     server_->CountBadMessage();
   }
-  const Answer answer = MakeAnswer(port.ok() ? *port : 0);
+  const Answer answer = knock_.version == kDoorVersion ? AnswerFor(port) : MakeAnswer(0);
   const bool sent =
       send(socket_.get(), &answer, sizeof(answer), MSG_NOSIGNAL) == ssize_t{sizeof(answer)};
   if (!sent || !port.ok()) {
@@ -152,8 +152,8 @@ void UcxSession::OnConnection(ucp_conn_request_h request) {
 
 void UcxSession::Accept() {
   if (ended_ || request_ == nullptr) return;
-  absl::StatusOr<std::shared_ptr<UcxConnection>> connection =
-      worker_->Accept(std::exchange(request_, nullptr), shared_from_this());
+  absl::StatusOr<std::shared_ptr<UcxConnection>> connection = worker_->Accept(
+      std::exchange(request_, nullptr), shared_from_this(), server_->options().transfer_timeout);
   CloseUcxListener();
   if (connection.ok()) {
     connection_ = *std::move(connection);

@@ -95,14 +95,15 @@ absl::StatusOr<std::shared_ptr<UcxConnection>> UcxWorker::Connect(
   return CreateEndpoint(params, std::move(events));
 }
 
-absl::StatusOr<std::shared_ptr<UcxConnection>> UcxWorker::Accept(
-    ucp_conn_request_h request, std::shared_ptr<UcxEvents> events) {
+absl::StatusOr<std::shared_ptr<UcxConnection>> UcxWorker::Accept(ucp_conn_request_h request,
+                                                                 std::shared_ptr<UcxEvents> events,
+                                                                 absl::Duration transfer_timeout) {
   ucp_ep_params_t params = {};
   params.field_mask = UCP_EP_PARAM_FIELD_CONN_REQUEST;
   params.conn_request = request;
   absl::StatusOr<std::shared_ptr<UcxConnection>> accepted =
       CreateEndpoint(params, std::move(events));
-  if (accepted.ok()) (*accepted)->limits_stalls_ = true;
+  if (accepted.ok()) (*accepted)->transfer_timeout_ = transfer_timeout;
   return accepted;
 }
 

@@ -43,9 +43,11 @@ class UcxWorker final : public PollHook {
   // The connection is used at once; whether anybody answers shows later (OnClosed).
   absl::StatusOr<std::shared_ptr<UcxConnection>> Connect(const SocketAddress& address,
                                                          std::shared_ptr<UcxEvents> events);
-  // `request` came to a listener of any worker of the same context, and is used up.
+  // `request` came to a listener of any worker of the same context, and is used up. The connection
+  // is closed when its peer stops, or lets one transfer wait for longer than `transfer_timeout`.
   absl::StatusOr<std::shared_ptr<UcxConnection>> Accept(ucp_conn_request_h request,
-                                                        std::shared_ptr<UcxEvents> events);
+                                                        std::shared_ptr<UcxEvents> events,
+                                                        absl::Duration transfer_timeout);
 
   // Closes all connections and works until they are gone or `patience` is over. With `flush`, what
   // has been sent is given that time to leave first.

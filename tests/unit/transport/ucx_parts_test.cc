@@ -79,6 +79,12 @@ TEST(UcxDoorTest, KnockAndAnswerAreTheseBytes) {
   EXPECT_EQ(memcmp(&answer, "cistern\n\1\0\0\0\x34\x12\0\0", sizeof(answer)), 0);
 }
 
+TEST(UcxDoorTest, FullAndCannotAreToldApart) {
+  EXPECT_EQ(AnswerFor(absl::StatusOr<uint16_t>(4711)).port, 4711u);
+  EXPECT_EQ(AnswerFor(absl::ResourceExhaustedError("descriptors")).port, 0u);
+  EXPECT_EQ(AnswerFor(absl::InternalError("no device")).port, 65536u + 13);
+}
+
 TEST(UcxFrameTest, HeadersAreTheseBytes) {
   const LongHeader header = {.tag = 0x0102030405060708, .payload_bytes = 9};
   EXPECT_EQ(memcmp(&header, "\x08\7\6\5\4\3\2\1\x09\0\0\0\0\0\0\0", sizeof(header)), 0);
