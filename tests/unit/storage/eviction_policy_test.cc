@@ -192,6 +192,32 @@ TEST(S3FifoPolicy, AGhostComesBackToTheMainQueue) {
   EXPECT_THAT(EvictAll(policy), ElementsAre(2, 3, 4, 5, 1));
 }
 
+TEST(S3FifoPolicy, GhostsAreFewerThanBlocks) {
+  S3FifoPolicy policy;
+  InsertAll(policy, {1, 2});
+  ASSERT_EQ(policy.Evict(), 1u);
+  InsertAll(policy, {3});
+  ASSERT_EQ(policy.Evict(), 2u);  // of two blocks one ghost is kept: 1 is forgotten
+  InsertAll(policy, {1, 4});
+  EXPECT_THAT(EvictAll(policy), ElementsAre(3, 1, 4));
+}
+
+TEST(S3FifoPolicy, WhatWasErasedIsNoGhost) {
+  S3FifoPolicy policy;
+  InsertAll(policy, {1, 2});
+  policy.Erase(1);
+  InsertAll(policy, {1, 3});
+  EXPECT_THAT(EvictAll(policy), ElementsAre(2, 1, 3));
+}
+
+TEST(S3FifoPolicy, ABlockSetAsideStandsFirstWhenItMayGo) {
+  S3FifoPolicy policy;
+  InsertAll(policy, {1});
+  policy.Insert({.key = 2, .cost = 1}, 1);
+  InsertAll(policy, {3, 4});
+  EXPECT_THAT(EvictAll(policy), ElementsAre(2, 1, 3, 4));
+}
+
 TEST(S3FifoPolicy, InTheMainQueueAUseIsAnotherTurn) {
   S3FifoPolicy policy;
   InsertAll(policy, {1, 2, 3, 4, 5, 6});
@@ -285,11 +311,21 @@ TEST(ReuseValuePolicy, AGhostBringsItsUsesBack) {
   InsertAll(policy, {1});
   policy.Hit(1);
   ASSERT_EQ(policy.Evict(), 1u);
-  InsertAll(policy, {2, 3, 4});
+  InsertAll(policy, {2, 3});
+  policy.Insert({.key = 4, .cost = 2}, std::nullopt);
   policy.Hit(4);
   EXPECT_EQ(policy.Evict(), 2u) << "the ghosts of four lives for each block: 1 is remembered";
-  InsertAll(policy, {1});  // one use in its last life, and its return: two
+  InsertAll(policy, {1});  // one use in its last life, and its return: two uses, worth more than 4
   EXPECT_THAT(EvictAll(policy), ElementsAre(3, 4, 1));
+}
+
+TEST(ReuseValuePolicy, WhatWasErasedIsNoGhost) {
+  ReuseValuePolicy policy;
+  InsertAll(policy, {1});
+  policy.Hit(1);
+  policy.Erase(1);
+  InsertAll(policy, {1, 2});
+  EXPECT_THAT(EvictAll(policy), ElementsAre(1, 2));
 }
 
 TEST(ReuseValuePolicy, CostsWithoutBoundStayInRange) {
