@@ -92,6 +92,10 @@ struct ServerOptions {
   // A payload that a peer on another host does not take, or does not send, for so long closes its
   // connection, whatever else it does: what is sent stays leased until then.
   absl::Duration transfer_timeout = absl::Seconds(120);
+  // Buffers of peers on this host that are mapped, in bytes: of one session, and of all. Who
+  // announces more is cut off.
+  uint64_t max_session_buffer_bytes = 1ull << 36;
+  uint64_t max_buffer_bytes = 1ull << 42;
 };
 
 class Server {

@@ -64,6 +64,24 @@ absl::StatusOr<BufferPool::Region> BufferPool::Take(uint64_t class_bytes) {
 }
 
 absl::StatusOr<BufferPool::Region> BufferPool::Create(uint64_t class_bytes) {
+  {
+    base::MutexLock lock(&mutex_);
+    if (bytes_ + class_bytes > kMaxSessionBytes) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("a buffer of ", class_bytes, " bytes beside ", bytes_, " of this link; the ",
+                       "node maps ", kMaxSessionBytes, " at most"));
+    }
+    bytes_ += class_bytes;
+  }
+  absl::StatusOr<Region> region = Make(class_bytes);
+  if (!region.ok()) {
+    base::MutexLock lock(&mutex_);
+    bytes_ -= class_bytes;
+  }
+  return region;
+}
+
+absl::StatusOr<BufferPool::Region> BufferPool::Make(uint64_t class_bytes) {
   CISTERN_ASSIGN_OR_RETURN(UniqueFd fd, CreateMemfd("cistern-buffer", class_bytes));
   Region region;
   CISTERN_ASSIGN_OR_RETURN(
@@ -117,6 +135,7 @@ void BufferPool::ForgetLocked(const Region& region) {
   // A node that is gone has forgotten it already.
   Announce(*stream_, FrameKind::kDropBuffer, region.id, region.memory->bytes(), UniqueFd())
       .IgnoreError();
+  bytes_ -= region.memory->bytes();
   regions_.erase(region.memory->data());
 }
 

@@ -56,6 +56,7 @@ class BufferPool : public std::enable_shared_from_this<BufferPool> {
 
   absl::StatusOr<Region> Take(uint64_t class_bytes);
   absl::StatusOr<Region> Create(uint64_t class_bytes);
+  absl::StatusOr<Region> Make(uint64_t class_bytes);
   void Recycle(Region region);
   void DropIdleLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ForgetLocked(const Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -65,6 +66,7 @@ class BufferPool : public std::enable_shared_from_this<BufferPool> {
   uint32_t next_id_ ABSL_GUARDED_BY(mutex_) = 1;
   std::map<const std::byte*, Region> regions_ ABSL_GUARDED_BY(mutex_);    // all, by first byte
   std::map<uint64_t, std::vector<Region>> idle_ ABSL_GUARDED_BY(mutex_);  // by class
+  uint64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // of all, and of those that are being made
   uint64_t idle_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 

@@ -10,6 +10,21 @@
 namespace cistern::transport {
 namespace {
 
+// Counts for as long as anybody has the mapping.
+struct ChargedMapping {
+  ChargedMapping(const std::shared_ptr<ByteBudget>& session, const std::shared_ptr<ByteBudget>& all,
+                 uint64_t bytes)
+      : of_session(session, bytes), of_all(all, bytes) {}
+  Charge of_session, of_all;
+  std::shared_ptr<Mapping> memory;  // goes first
+};
+
+absl::Status OverBudget(absl::string_view whose, const ByteBudget& budget, uint64_t bytes) {
+  return absl::ResourceExhaustedError(absl::StrCat("a buffer of ", bytes, " bytes, where ", whose,
+                                                   " has mapped ", budget.used(), " of ",
+                                                   budget.limit()));
+}
+
 // Copies the next `T` off the front of `bytes`.
 template <typename T>
 absl::Status Take(std::span<const std::byte>* bytes, T* out) {
@@ -37,9 +52,18 @@ absl::Status BufferTable::Add(const BufferNotice& notice, UniqueFd fd) {
     return absl::InvalidArgumentError(absl::StrCat("buffer ", notice.buffer, " exists already"));
   }
   CISTERN_RETURN_IF_ERROR(CheckMemfd(fd.get(), notice.bytes));
-  CISTERN_ASSIGN_OR_RETURN(buffers_[notice.buffer],
-                           Mapping::Map(fd.get(), notice.bytes, Mapping::Access::kReadWrite));
+  CISTERN_ASSIGN_OR_RETURN(auto memory, Map(fd.get(), notice.bytes));
+  buffers_[notice.buffer] = std::move(memory);
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<Mapping>> BufferTable::Map(int fd, uint64_t bytes) {
+  auto charged = std::make_shared<ChargedMapping>(own_, all_, bytes);
+  if (!charged->of_session.granted()) return OverBudget("the session", *own_, bytes);
+  if (!charged->of_all.granted()) return OverBudget("the server", *all_, bytes);
+  CISTERN_ASSIGN_OR_RETURN(charged->memory, Mapping::Map(fd, bytes, Mapping::Access::kReadWrite));
+  Mapping* const memory = charged->memory.get();
+  return std::shared_ptr<Mapping>(std::move(charged), memory);
 }
 
 absl::Status BufferTable::Drop(const BufferNotice& notice) {
@@ -53,8 +77,7 @@ absl::Status BufferTable::SetTickets(const BufferNotice& notice, UniqueFd fd) {
     return absl::InvalidArgumentError(absl::StrCat(notice.bytes, " bytes of tickets"));
   }
   CISTERN_RETURN_IF_ERROR(CheckMemfd(fd.get(), notice.bytes));
-  CISTERN_ASSIGN_OR_RETURN(tickets_,
-                           Mapping::Map(fd.get(), notice.bytes, Mapping::Access::kReadWrite));
+  CISTERN_ASSIGN_OR_RETURN(tickets_, Map(fd.get(), notice.bytes));
   return absl::OkStatus();
 }
 

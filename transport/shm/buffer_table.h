@@ -2,19 +2,22 @@
 //
 // Thread   the session's lane. What Resolve hands out may be used on any thread: it keeps the
 //          mappings alive
-// Errors   InvalidArgument for whatever a worker of ours would never send
+// Errors   InvalidArgument for whatever a worker of ours would never send. ResourceExhausted when
+//          the session, or all of them, would map more than they may
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
+#include "transport/shm/byte_budget.h"
 #include "transport/shm/frame.h"
 #include "transport/shm/memfd.h"
 #include "transport/shm/tickets.h"
@@ -34,6 +37,11 @@ struct ResolvedPayload {
 
 class BufferTable {
  public:
+  // What is mapped counts towards both until nothing uses it any more. `all`: of the whole server.
+  explicit BufferTable(std::shared_ptr<ByteBudget> all = nullptr, uint64_t limit = kMaxSessionBytes)
+      : all_(all != nullptr ? std::move(all) : std::make_shared<ByteBudget>(limit)),
+        own_(std::make_shared<ByteBudget>(limit)) {}
+
   // A memfd of the worker's, checked (memfd.h) and mapped.
   absl::Status Add(const BufferNotice& notice, UniqueFd fd);
   absl::Status Drop(const BufferNotice& notice);
@@ -46,8 +54,10 @@ class BufferTable {
   size_t size() const { return buffers_.size(); }
 
  private:
+  absl::StatusOr<std::shared_ptr<Mapping>> Map(int fd, uint64_t bytes);
   absl::StatusOr<MutableSlice> ResolveOne(const WireSlice& slice, ResolvedPayload* payload) const;
 
+  const std::shared_ptr<ByteBudget> all_, own_;
   absl::flat_hash_map<uint32_t, std::shared_ptr<Mapping>> buffers_;
   std::shared_ptr<Mapping> tickets_;
 };

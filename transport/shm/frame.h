@@ -63,6 +63,7 @@ static_assert(sizeof(BufferNotice) == 16);
 inline constexpr uint32_t kMaxSlices = 4096;   // of one payload
 inline constexpr uint32_t kMaxBuffers = 1024;  // of one session
 inline constexpr uint64_t kMaxBufferBytes = 1ull << 34;
+inline constexpr uint64_t kMaxSessionBytes = 1ull << 36;  // of one session's buffers, all together
 inline constexpr uint64_t kMaxFrameBytes =
     kMaxMessageBytes + sizeof(PayloadTable) + 2ull * kMaxSlices * sizeof(WireSlice);
 

@@ -101,13 +101,15 @@ class UnixListener final : public Listener {
     LaneSessions* home = &lanes_[index];
     const SessionId id = core->id();
     auto session = std::make_shared<UnixSession>(server_, std::move(core), std::move(socket),
-                                                 server_->options().arena_fd,
+                                                 server_->options().arena_fd, mapped_,
                                                  [home, id] { home->sessions.erase(id); });
     home->sessions[id] = session;
     session->Start(home->lane).IgnoreError();  // a session that cannot start has closed itself
   }
 
   const std::shared_ptr<ServerCore> server_;
+  const std::shared_ptr<ByteBudget> mapped_ =
+      std::make_shared<ByteBudget>(server_->options().max_buffer_bytes);  // of all sessions
   BoundSocket bound_;
   std::vector<LaneSessions> lanes_;  // fixed after construction
   bool door_closed_ = false;

@@ -52,11 +52,13 @@ absl::Status ReadNotice(const IncomingFrame& frame, BufferNotice* notice) {
 }  // namespace
 
 UnixSession::UnixSession(std::shared_ptr<ServerCore> server, std::shared_ptr<SessionCore> core,
-                         UniqueFd socket, int arena_fd, absl::AnyInvocable<void()> on_closed)
+                         UniqueFd socket, int arena_fd, std::shared_ptr<ByteBudget> mapped,
+                         absl::AnyInvocable<void()> on_closed)
     : server_(std::move(server)),
       core_(std::move(core)),
       arena_fd_(arena_fd),
       stream_(std::move(socket)),
+      buffers_(std::move(mapped), server_->options().max_session_buffer_bytes),
       on_closed_(std::move(on_closed)) {}
 
 absl::Status UnixSession::Start(Lane* lane) {

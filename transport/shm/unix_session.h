@@ -22,10 +22,11 @@ namespace cistern::transport {
 
 class UnixSession : public std::enable_shared_from_this<UnixSession> {
  public:
-  // `arena_fd` is borrowed for the server's life; -1 for none. `on_closed` runs on the lane, once,
-  // at the end of Close.
+  // `arena_fd` is borrowed for the server's life; -1 for none. `mapped`: of all
+  // sessions' buffers. `on_closed` runs on the lane, once, at the end of Close.
   UnixSession(std::shared_ptr<ServerCore> server, std::shared_ptr<SessionCore> core,
-              UniqueFd socket, int arena_fd, absl::AnyInvocable<void()> on_closed);
+              UniqueFd socket, int arena_fd, std::shared_ptr<ByteBudget> mapped,
+              absl::AnyInvocable<void()> on_closed);
 
   // Begins to serve. On an error the session has been closed.
   absl::Status Start(Lane* lane);

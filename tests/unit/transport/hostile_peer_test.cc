@@ -2,6 +2,10 @@
 // others are served on.
 #include <algorithm>
 #include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -17,6 +21,7 @@
 #include "tests/unit/transport/test_service.h"
 #include "tests/unit/transport/test_socket.h"
 #include "transport/link.h"
+#include "transport/shm/buffer_table.h"
 #include "transport/shm/memfd.h"
 #include "transport/shm/tickets.h"
 
@@ -314,6 +319,68 @@ TEST_F(HostilePeerTest, TooManyBuffers) {
   ASSERT_TRUE(peer.Receive().has_value());
   peer.SendNotice(FrameKind::kBuffer, {kMaxBuffers, 0, 4096}, {good.get()});
   ExpectCutOff(peer, 1);
+}
+
+// Address space is what costs: the files have no pages.
+TEST_F(HostilePeerTest, TooManyBytesOfBuffers) {
+  Start({.max_session_buffer_bytes = 1 << 20});
+  const UniqueFd half = Memfd(512 << 10), small = Memfd(4096);
+  RawPeer peer(path_.path());
+  peer.Hello();
+  for (uint32_t i = 0; i < 10; ++i) {  // what is dropped counts no more
+    peer.SendNotice(FrameKind::kBuffer, {2 * i, 0, 512 << 10}, {half.get()});
+    peer.SendNotice(FrameKind::kBuffer, {2 * i + 1, 0, 512 << 10}, {half.get()});
+    peer.SendNotice(FrameKind::kDropBuffer, {2 * i, 0, 0}, {});
+    peer.SendNotice(FrameKind::kDropBuffer, {2 * i + 1, 0, 0}, {});
+  }
+  peer.SendNotice(FrameKind::kBuffer, {100, 0, 512 << 10}, {half.get()});
+  peer.SendNotice(FrameKind::kTickets, {0, 0, 512 << 10}, {half.get()});
+  peer.SendMessage(Head(2), AdminRequest{.model_name = "as much is fine"});
+  ASSERT_TRUE(peer.Receive().has_value());
+  peer.SendNotice(FrameKind::kBuffer, {101, 0, 4096}, {small.get()});
+  ExpectCutOff(peer, 1);
+}
+
+TEST_F(HostilePeerTest, TooManyBytesOfBuffersOfAllPeersTogether) {
+  Start({.max_session_buffer_bytes = 1 << 20, .max_buffer_bytes = 3 << 20});
+  const UniqueFd whole = Memfd(1 << 20);
+  std::vector<std::unique_ptr<RawPeer>> peers;
+  for (int i = 0; i < 3; ++i) {
+    peers.push_back(std::make_unique<RawPeer>(path_.path()));
+    peers.back()->Hello();
+    peers.back()->SendNotice(FrameKind::kBuffer, {1, 0, 1 << 20}, {whole.get()});
+    peers.back()->SendMessage(Head(2), AdminRequest{.model_name = "fine"});
+    ASSERT_TRUE(peers.back()->Receive().has_value());
+  }
+  RawPeer one_more(path_.path());
+  one_more.Hello();
+  one_more.SendNotice(FrameKind::kBuffer, {1, 0, 1 << 20}, {whole.get()});
+  EXPECT_TRUE(one_more.WaitForEnd());
+  EXPECT_EQ(server_->stats().bad_messages, 1u);
+  peers.clear();
+  ASSERT_TRUE(service_.WaitForOpen(0));
+}
+
+TEST(BufferTableTest, WhatIsInUseCountsAfterItsDrop) {
+  const auto all = std::make_shared<ByteBudget>(8192);
+  BufferTable table(all, 4096);
+  const auto memfd = [] { return std::move(CreateMemfd("test", 4096)).value(); };
+  ASSERT_TRUE(table.Add({1, 0, 4096}, memfd()).ok());
+  const PayloadTable header{.send_slices = 1};
+  const WireSlice slice{.buffer = 1, .offset = 0, .bytes = 100};
+  std::string body(reinterpret_cast<const char*>(&header), sizeof(header));
+  body.append(reinterpret_cast<const char*>(&slice), sizeof(slice));
+  std::span<const std::byte> bytes = std::as_bytes(std::span(body));
+  absl::StatusOr<ResolvedPayload> payload = table.Resolve(&bytes);
+  ASSERT_TRUE(payload.ok()) << payload.status();
+  ASSERT_TRUE(table.Drop({1, 0, 0}).ok());
+  const absl::Status over = table.Add({2, 0, 4096}, memfd());
+  EXPECT_EQ(over.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(over.message()), HasSubstr("4096 of 4096"));
+  EXPECT_EQ(all->used(), 4096u);
+  payload = ResolvedPayload();
+  EXPECT_EQ(all->used(), 0u);
+  EXPECT_TRUE(table.Add({2, 0, 4096}, memfd()).ok());
 }
 
 TEST_F(HostilePeerTest, PayloadsThatLieOutside) {
