@@ -95,8 +95,15 @@ TEST(NodeIntegrationTest, TheCommandLineToolDoesWhatItSays) {
   EXPECT_EQ(verified.at("compared_with_memory"), 2);
   EXPECT_TRUE(verified.at("wrong").empty());
 
+  const auto first = node.CliJson({"ls", "--limit", "1"});
+  const auto rest = node.CliJson({"ls", "--from", absl::StrCat(first.at("next").get<uint64_t>())});
+  ASSERT_EQ(rest.at("objects").size(), 1u);
+  EXPECT_NE(rest.at("objects")[0].at("id"), first.at("objects")[0].at("id"));
+
   EXPECT_EQ(node.CliJson({"pin", a.content.ToHex()}).at("pinned"), 1);
-  EXPECT_EQ(node.CliJson({"evict", "--all"}).at("evicted"), 1);
+  EXPECT_THAT(node.Cli({"evict", "--all"}).out,
+              HasSubstr("evicted 1 object\nkept 1: 1 pinned, 0 leased\n"));
+  EXPECT_EQ(node.CliJson({"evict", "--key", a.content.ToHex()}).at("kept"), 1);
   EXPECT_EQ(worker.WhereIs(a), Where::kMemory);
   EXPECT_EQ(worker.WhereIs(b), Where::kMiss);
   EXPECT_EQ(node.CliJson({"unpin", a.content.ToHex()}).at("unpinned"), 1);
@@ -120,6 +127,7 @@ TEST(NodeIntegrationTest, TheCommandLineToolExplainsItsErrors) {
   expect({"inspect"}, 2, "is no key");
   expect({"inspect", std::string(32, 'a')}, 1, "no object with the key");
   expect({"evict"}, 2, "say what to evict");
+  expect({"evict", "--key", std::string(32, 'a')}, 1, "no object with the key");
   expect({"evict", "--model", "nobody"}, 1, "no model 'nobody'");
   expect({"frobnicate"}, 2, "no command 'frobnicate'");
   expect({"status", "extra"}, 2, "one word too many");

@@ -78,6 +78,7 @@ absl::StatusOr<Outcome> Models(NodeAdmin& node, const CommandLine& /*line*/) {
 absl::StatusOr<Outcome> List(NodeAdmin& node, const CommandLine& line) {
   CISTERN_ASSIGN_OR_RETURN(AdminRequest request, SelectionOf(line));
   request.verb = AdminVerb::kList;
+  request.cursor = line.from;
   const uint32_t limit = line.limit == 0 ? kDefaultLimit : line.limit;
   CISTERN_ASSIGN_OR_RETURN(std::string json, ListAll(node, request, limit));
   return Render(json, RenderList(json));
@@ -92,12 +93,11 @@ absl::StatusOr<Outcome> Inspect(NodeAdmin& node, const CommandLine& line) {
 
 absl::StatusOr<Outcome> Evict(NodeAdmin& node, const CommandLine& line) {
   CISTERN_ASSIGN_OR_RETURN(AdminRequest request, SelectionOf(line));
-  request.verb = AdminVerb::kEvict;
   const bool restricts = !line.key.empty() || !line.model.empty() || line.has_tenant;
   if (!restricts && !line.all)
     return Usage("evict", "say what to evict: --key, --model, --tenant, or --all");
-  CISTERN_ASSIGN_OR_RETURN(std::string json, node.Ask(request));
-  return Render(json, RenderCount(json, "evicted"));
+  CISTERN_ASSIGN_OR_RETURN(std::string json, EvictAll(node, request));
+  return Render(json, RenderEvict(json));
 }
 
 absl::StatusOr<Outcome> Pin(NodeAdmin& node, const CommandLine& line) {

@@ -26,6 +26,7 @@ struct CommandLine {
   bool has_tenant = false;
   bool all = false;
   uint32_t limit = 0;
+  uint64_t from = 0;  // ls: where the last listing ended ("next" in its JSON)
 };
 
 // Runs one command: results to standard output, complaints to standard error.

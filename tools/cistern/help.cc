@@ -19,12 +19,15 @@ constexpr Text kCommands[] = {
     {"models", "", "the models it knows",
      "A model's fingerprint seeds all its keys: other weights, layout or rotary settings, other\n"
      "keys. Workers register models; a node remembers them on disk.\n"},
-    {"ls", "[--model M] [--tenant SALT] [--key KEY] [--limit N]", "the objects it has",
-     "Oldest first, 1000 at most unless --limit says otherwise. M is a name or a fingerprint.\n"},
+    {"ls", "[--model M] [--tenant SALT] [--key KEY] [--limit N] [--from ID]", "the objects it has",
+     "Oldest first, 1000 at most unless --limit says otherwise. M is a name or a fingerprint.\n"
+     "What a listing left out begins at the ID that it names (\"next\" in JSON).\n"},
     {"inspect", "KEY", "all about the objects with a content or context key",
      "A content key may have several objects: the same text in several contexts.\n"},
     {"evict", "--key KEY | --model M | --tenant SALT | --all", "drop objects, from memory and disk",
-     "What is leased or pinned stays. Several restrictions together must all hold.\n"},
+     "What is leased or pinned stays, and is counted. Several restrictions together must all "
+     "hold.\n"
+     "Exit code 1 when no object has the key.\n"},
     {"pin", "KEY", "keep objects: they are never evicted",
      "Pinned objects take memory until they are unpinned. A pin ends with the node.\n"},
     {"unpin", "KEY", "let them go again", "The opposite of pin.\n"},

@@ -18,6 +18,7 @@ ABSL_FLAG(std::string, model, "", "objects of this model: its name or fingerprin
 ABSL_FLAG(std::string, tenant, "*", "objects of the tenant with this salt; *: of all tenants");
 ABSL_FLAG(bool, all, false, "all objects");
 ABSL_FLAG(uint32_t, limit, 0, "how many objects to list");
+ABSL_FLAG(uint64_t, from, 0, "ls: go on where a listing ended; it says where");
 
 namespace cistern::tools {
 namespace {
@@ -65,6 +66,7 @@ int Main(int argc, char** argv) {
   if (line.has_tenant) line.tenant = absl::GetFlag(FLAGS_tenant);
   line.all = absl::GetFlag(FLAGS_all);
   line.limit = absl::GetFlag(FLAGS_limit);
+  line.from = absl::GetFlag(FLAGS_from);
   return RunCommand(line);
 }
 

@@ -28,7 +28,7 @@ absl::Status WithJson(const std::string& text, absl::FunctionRef<void(Json)> use
 absl::StatusOr<std::string> ListAll(NodeAdmin& node, transport::AdminRequest request,
                                     uint32_t limit) {
   Json all = {{"objects", Json::array()}, {"next", 0}};
-  uint64_t next = 0;
+  uint64_t next = request.cursor;
   do {
     request.limit = limit - static_cast<uint32_t>(all["objects"].size());
     request.cursor = next;
@@ -39,6 +39,31 @@ absl::StatusOr<std::string> ListAll(NodeAdmin& node, transport::AdminRequest req
     }));
   } while (next != 0 && all["objects"].size() < limit);
   all["next"] = next;
+  return all.dump();
+}
+
+absl::StatusOr<std::string> EvictAll(NodeAdmin& node, transport::AdminRequest request) {
+  request.verb = transport::AdminVerb::kEvict;
+  CISTERN_ASSIGN_OR_RETURN(const std::string answer, node.Ask(request));
+  request.verb = transport::AdminVerb::kList;
+  CISTERN_ASSIGN_OR_RETURN(const std::string left, ListAll(node, request, UINT32_MAX));
+  uint64_t evicted = 0, kept = 0, pinned = 0, leased = 0;
+  CISTERN_RETURN_IF_ERROR(
+      WithJson(answer, [&](const Json& json) { evicted = json.at("evicted").get<uint64_t>(); }));
+  CISTERN_RETURN_IF_ERROR(WithJson(left, [&](const Json& json) {
+    for (const Json& object : json.at("objects")) {
+      const bool is_pinned = object.at("pinned").get<bool>();
+      const bool is_leased = object.at("leases").get<uint64_t>() > 0;
+      kept += is_pinned || is_leased ? 1 : 0;
+      pinned += is_pinned ? 1 : 0;
+      leased += is_leased ? 1 : 0;
+    }
+  }));
+  if (!request.key.IsZero() && evicted + kept == 0)
+    return absl::NotFoundError(
+        absl::StrCat("this node has no object with the key ", request.key.ToHex()));
+  const Json all = {
+      {"evicted", evicted}, {"kept", kept}, {"kept_pinned", pinned}, {"kept_leased", leased}};
   return all.dump();
 }
 

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
+#include "base/status_macros.h"
 #include "base/units.h"
 #include "nlohmann/json.hpp"
 #include "tools/cistern/table.h"
@@ -170,7 +171,8 @@ absl::StatusOr<std::string> RenderList(absl::string_view text) {
     }
     std::string out = table.Text();
     if (json.at("next").get<uint64_t>() != 0)
-      absl::StrAppend(&out, "... and more: raise --limit\n");
+      absl::StrAppend(&out, "... and more: raise --limit, or go on with --from ",
+                      json.at("next").get<uint64_t>(), "\n");
     return out;
   });
 }
@@ -234,6 +236,18 @@ absl::StatusOr<std::string> RenderCount(absl::string_view text, absl::string_vie
     return absl::StrCat(what, " ", base::FormatCount(count),
                         count == 1 ? " object\n" : " objects\n");
   });
+}
+
+absl::StatusOr<std::string> RenderEvict(absl::string_view text) {
+  absl::StatusOr<std::string> out = RenderCount(text, "evicted");
+  CISTERN_RETURN_IF_ERROR(out.status());
+  CISTERN_ASSIGN_OR_RETURN(
+      const std::string kept, Render(text, [](const Json& json) -> std::string {
+        if (json.at("kept").get<uint64_t>() == 0) return "";
+        return absl::StrCat("kept ", Count(json.at("kept")), ": ", Count(json.at("kept_pinned")),
+                            " pinned, ", Count(json.at("kept_leased")), " leased\n");
+      }));
+  return *out + kept;
 }
 
 }  // namespace cistern::tools

@@ -16,7 +16,9 @@ absl::StatusOr<std::string> RenderList(absl::string_view json);
 absl::StatusOr<std::string> RenderInspect(absl::string_view json);
 absl::StatusOr<std::string> RenderVerify(absl::string_view json);
 absl::StatusOr<std::string> RenderFlush(absl::string_view json);
-// "evicted 3 objects"
+// Of EvictAll (pages.h): "evicted 3 objects", and how many stay
+absl::StatusOr<std::string> RenderEvict(absl::string_view json);
+// "pinned 3 objects"
 absl::StatusOr<std::string> RenderCount(absl::string_view json, absl::string_view what);
 
 // "1d 02:03:04", "3m 20s", "5s"

@@ -34,7 +34,7 @@ TEST(RenderTest, AListingIsATable) {
     "bytes": 3145728, "where": "disk", "pinned": true, "leases": 0, "value": 1.5}], "next": 7})");
   ASSERT_TRUE(text.ok()) << text.status();
   EXPECT_THAT(*text, HasSubstr("test/model   1,280  3.00 MiB  disk        0  yes"));
-  EXPECT_THAT(*text, HasSubstr("raise --limit"));
+  EXPECT_THAT(*text, HasSubstr("raise --limit, or go on with --from 7\n"));
   EXPECT_EQ(*RenderList(R"({"objects": [], "next": 0})"), "no objects\n");
 }
 
@@ -45,6 +45,13 @@ TEST(RenderTest, ModelsOrNone) {
 TEST(RenderTest, CountsAreInWords) {
   EXPECT_EQ(*RenderCount(R"({"evicted": 1})", "evicted"), "evicted 1 object\n");
   EXPECT_EQ(*RenderCount(R"({"pinned": 1234})", "pinned"), "pinned 1,234 objects\n");
+}
+
+TEST(RenderTest, AnEvictionSaysWhatStays) {
+  EXPECT_EQ(*RenderEvict(R"({"evicted": 2, "kept": 3, "kept_pinned": 2, "kept_leased": 1})"),
+            "evicted 2 objects\nkept 3: 2 pinned, 1 leased\n");
+  EXPECT_EQ(*RenderEvict(R"({"evicted": 2, "kept": 0, "kept_pinned": 0, "kept_leased": 0})"),
+            "evicted 2 objects\n");
 }
 
 TEST(RenderTest, AFlushThatLeftSomethingSaysWhy) {
@@ -67,6 +74,7 @@ TEST(RenderTest, AnAnswerOfAnotherFormIsAnError) {
     EXPECT_EQ(RenderStatus(answer).status().code(), absl::StatusCode::kInternal) << answer;
     EXPECT_EQ(RenderInspect(answer).status().code(), absl::StatusCode::kInternal) << answer;
     EXPECT_EQ(RenderVerify(answer).status().code(), absl::StatusCode::kInternal) << answer;
+    EXPECT_EQ(RenderEvict(answer).status().code(), absl::StatusCode::kInternal) << answer;
     EXPECT_EQ(RenderFlush(answer).status().code(), absl::StatusCode::kInternal) << answer;
   }
 }
