@@ -7,6 +7,8 @@
 #include <numeric>
 #include <sstream>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
@@ -22,6 +24,7 @@ using Json = nlohmann::json;
 constexpr uint64_t kMaxConfigBytes = 1 << 20;
 constexpr uint64_t kMinPoolBytes = 1 << 20;
 constexpr uint32_t kMaxThreads = 256;
+constexpr uint32_t kMaxPort = 65535;
 constexpr size_t kMaxSocketPath = 107;  // sockaddr_un::sun_path, less its end
 
 // Edits that turn one word into the other.
@@ -64,7 +67,9 @@ absl::StatusOr<std::string> ValueText(const Json& value) {
 }
 
 absl::StatusOr<Json> ParseObject(absl::string_view text, absl::string_view source) {
-  std::string complaint;
+  if (absl::StripAsciiWhitespace(text).empty())
+    return absl::InvalidArgumentError(absl::StrCat(
+        source, ": is empty; {} is a configuration in which every setting has its default"));
   Json json;
   try {
     json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/true,
@@ -82,6 +87,14 @@ absl::StatusOr<Json> ParseObject(absl::string_view text, absl::string_view sourc
 
 absl::Status Wrong(absl::string_view name, absl::string_view value, absl::string_view advice) {
   return absl::InvalidArgumentError(absl::StrCat(name, " = '", value, "': ", advice));
+}
+
+// A port behind the last colon; 0: the system chooses.
+bool HasPort(absl::string_view address) {
+  const size_t colon = address.rfind(':');
+  uint32_t port = 0;
+  return colon != absl::string_view::npos && absl::SimpleAtoi(address.substr(colon + 1), &port) &&
+         port <= kMaxPort;
 }
 
 class Complaints {
@@ -161,8 +174,8 @@ absl::Status ValidateConfig(const NodeConfig& c) {
                     "give a name of at most 256 bytes");
   complaints.Unless(c.unix_socket.size() <= kMaxSocketPath, "unix_socket",
                     "a socket's path has at most 107 bytes: choose a shorter one");
-  complaints.Unless(c.ucx_address.empty() || c.ucx_address.rfind(':') != std::string::npos,
-                    "ucx_address", "give host:port, such as 0.0.0.0:7411");
+  complaints.Unless(c.ucx_address.empty() || HasPort(c.ucx_address), "ucx_address",
+                    "give host:port, such as 0.0.0.0:7411; a port is 0 to 65535");
   complaints.Unless(threads(c.lanes), "lanes", "give 1 to 256");
   complaints.Unless(threads(c.disk_threads), "disk_threads", "give 1 to 256");
   complaints.Unless(threads(c.copy_threads), "copy_threads", "give 1 to 256");

@@ -9,6 +9,7 @@
 #include "gtest/gtest.h"
 
 #include "cacheserver/flags.h"
+#include "nlohmann/json.hpp"
 
 namespace cistern::cacheserver {
 namespace {
@@ -169,11 +170,43 @@ TEST(ConfigTest, AFileThatIsNoConfigurationIsRefusedBySize) {
   std::filesystem::remove(path);
 }
 
-TEST(ConfigTest, TheExampleFileIsValid) {
+TEST(ConfigTest, TheExampleFileIsEverySettingWithItsDefault) {
+  std::ifstream in(CISTERN_EXAMPLE_CONFIG);
+  const nlohmann::json file = nlohmann::json::parse(in, nullptr, false, /*ignore_comments=*/true);
+  ASSERT_TRUE(file.is_object());
+  EXPECT_EQ(file.size(), ConfigFields().size());
   NodeConfig config;
   ASSERT_TRUE(ApplyConfigFile(config, CISTERN_EXAMPLE_CONFIG).ok())
       << ApplyConfigFile(config, CISTERN_EXAMPLE_CONFIG);
   EXPECT_TRUE(ValidateConfig(config).ok()) << ValidateConfig(config);
+  for (const ConfigField& field : ConfigFields()) {
+    EXPECT_TRUE(file.contains(field.name)) << field.name;
+    EXPECT_EQ(field.get(config), field.get(NodeConfig())) << field.name;
+  }
+}
+
+TEST(ConfigTest, AnEmptyFileIsCalledEmpty) {
+  NodeConfig config;
+  for (const char* text : {"", " \n\t"}) {
+    const absl::Status status = ApplyConfigText(config, text, "node.json");
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("node.json: is empty"));
+  }
+}
+
+TEST(ConfigTest, APortHasARange) {
+  for (const char* address : {"0.0.0.0:65536", "0.0.0.0:-1", "[::1]:", "host:http", "0.0.0.0"}) {
+    NodeConfig config;
+    config.ucx_address = address;
+    const absl::Status status = ValidateConfig(config);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("ucx_address")) << address;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("0 to 65535")) << address;
+  }
+  for (const char* address : {"", "0.0.0.0:65535", "127.0.0.1:0", "[::1]:7411"}) {
+    NodeConfig config;
+    config.ucx_address = address;
+    EXPECT_TRUE(ValidateConfig(config).ok()) << address;
+  }
 }
 
 TEST(FlagsTest, OnlyFlagsThatWereGivenCount) {
