@@ -2,6 +2,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <thread>
 #include <vector>
@@ -20,6 +21,8 @@
 
 namespace cistern::cacheserver {
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr int kExitBadConfig = 2;
 constexpr int kExitStopped = 130;
@@ -44,9 +47,23 @@ int Complain(const absl::Status& status, int exit_code) {
   return exit_code;
 }
 
+// The socket's directory, if it is not there but the one above it is.
+absl::Status MakeSocketDirectory(const std::string& socket) {
+  const fs::path directory = fs::path(socket).parent_path();
+  std::error_code error;
+  if (directory.empty() || fs::exists(directory, error)) return absl::OkStatus();
+  if (fs::create_directory(directory, error)) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("unix_socket = '", socket, "': cannot make its directory: ", error.message(),
+                   "; make it as root (install -d -o $USER ", directory.string(),
+                   "), or choose another place: --unix_socket=/tmp/cistern.sock"));
+}
+
 int Serve(const NodeConfig& config) {
   Log log(config.log_level, config.log_format);
-  absl::StatusOr<std::unique_ptr<Node>> node = Node::Start(config, &log, base::Clock::Real());
+  const absl::Status place = MakeSocketDirectory(config.unix_socket);
+  absl::StatusOr<std::unique_ptr<Node>> node =
+      place.ok() ? Node::Start(config, &log, base::Clock::Real()) : place;
   if (!node.ok()) {
     if (config.log_format == LogFormat::kText) return Complain(node.status(), EXIT_FAILURE);
     log.Error("the node could not start", {{"error", node.status()}});

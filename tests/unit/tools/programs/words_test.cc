@@ -1,6 +1,10 @@
 // Wrong command lines: the exit code that --help promises, one line that names the program, and
 // what would be right.
 #include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -74,6 +78,45 @@ TEST(WordsTest, AValueMayFollowItsFlag) {
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_THAT(run.out, HasSubstr("\"lanes\": \"3\""));
   EXPECT_THAT(run.out, HasSubstr("\"huge_pages\": false"));
+}
+
+TEST(WordsTest, TheServerMakesItsSocketsDirectoryOrSaysHow) {
+  const Scratch scratch;
+  const std::string socket = scratch.Path("run") + "/node.sock";
+  Process server({CISTERN_SERVER, "--unix_socket=" + socket, "--pool_bytes=1MiB", "--nopre_touch"},
+                 scratch.Path("server"));
+  Await("its socket", [&] { return !server.Running() || std::filesystem::exists(socket); });
+  EXPECT_TRUE(server.Running()) << server.Err();
+  server.Signal(SIGTERM);
+  EXPECT_EQ(server.Wait().exit_code, 0);
+
+  const Finished refused =
+      RunProgram({CISTERN_SERVER, "--unix_socket=/no/such/place.sock", "--pool_bytes=1MiB"});
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_THAT(refused.err,
+              HasSubstr("unix_socket = '/no/such/place.sock': cannot make its directory"));
+  EXPECT_THAT(refused.err, HasSubstr("--unix_socket=/tmp/cistern.sock"));
+}
+
+// `cmake --install BUILD --prefix DIR --component node`
+TEST(WordsTest, WhatIsInstalledRuns) {
+  const Scratch scratch;
+  const std::string prefix = scratch.Path("usr");
+  const Finished install = RunProgram(
+      {CMAKE, "--install", CISTERN_BINARY_DIR, "--prefix", prefix, "--component", "node"});
+  ASSERT_EQ(install.exit_code, 0) << install.err;
+  const std::string example = prefix + "/share/cistern/cistern.example.json";
+  const Finished check =
+      RunProgram({prefix + "/bin/cistern-server", "--config=" + example, "--check_config"});
+  EXPECT_EQ(check.exit_code, 0) << check.err;
+  EXPECT_EQ(RunProgram({prefix + "/bin/cistern", "--version"}).exit_code, 0);
+  const Finished bench = RunProgram(
+      {prefix + "/bin/cistern-bench", "replay", "--workload=repo", "--layers=1", "--calls=2"});
+  EXPECT_EQ(bench.exit_code, 0) << bench.err;  // with the server beside it
+
+  std::ifstream in(prefix + "/lib/systemd/system/cistern-server.service");
+  const std::string unit((std::istreambuf_iterator<char>(in)), {});
+  EXPECT_THAT(unit, HasSubstr("ExecStart=" + prefix + "/bin/cistern-server --config="));
 }
 
 }  // namespace
