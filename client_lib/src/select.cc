@@ -57,9 +57,12 @@ void DropShort(uint32_t min_tokens, bool lossless_too, Pieces* pieces) {
 }  // namespace
 
 void ClipSink(const SelectInput& input, Pieces* pieces) {
+  const uint32_t sink = input.policy.sink_tokens;
   for (Piece& piece : *pieces) {
-    if (!piece.moved() || piece.begin >= input.policy.sink_tokens) continue;
-    piece.CutHead(std::min(piece.num_tokens(), input.policy.sink_tokens - piece.begin));
+    if (!piece.moved()) continue;
+    const uint32_t source = input.objects[piece.object].header.base_position + piece.first_token;
+    const uint32_t first = std::min(piece.begin, source);
+    if (first < sink) piece.CutHead(std::min(piece.num_tokens(), sink - first));
   }
   DropEmpty(pieces);
 }

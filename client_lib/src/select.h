@@ -25,7 +25,8 @@ struct SelectInput {
   uint64_t token_bytes = 0;  // of the model
 };
 
-// Rows that were moved never lie before sink_tokens.
+// Rows that were moved lie before sink_tokens neither here nor where they were computed: there they
+// had next to nothing to attend to.
 void ClipSink(const SelectInput& input, Pieces* pieces);
 // The first recompute_head tokens of each moved run that comes from one place: consecutive there
 // and here.

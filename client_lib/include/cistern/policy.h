@@ -21,8 +21,9 @@ struct PlanPolicy {
   // 2605.05696), k = EPIC's LegoLink (arXiv 2410.15332).
   uint32_t recompute_head = 0;
 
-  // The first tokens of a sequence are an attention sink: a chunk that begins before this position
-  // is reused only exactly, and no row before it ever comes by content.
+  // The first tokens of a sequence are an attention sink: no row before this position comes by
+  // content, and no row that was computed before it goes elsewhere. The rest of a chunk that begins
+  // in the sink may come by content.
   uint32_t sink_tokens = 32;
 
   // Runs of reused tokens shorter than this are computed instead (after recompute_head was taken

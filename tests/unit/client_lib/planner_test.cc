@@ -113,6 +113,22 @@ TEST_F(PlannerTest, NoRowOfTheSinkComesByContent) {
   EXPECT_EQ(Reused(MustPlan(text, long_sink)), 0u);
 }
 
+// They attended to next to nothing where they were computed.
+TEST_F(PlannerTest, NoRowOfTheSinkGoesElsewhere) {
+  const Tokens document = RandomTokens(600, 2);
+  Seed(Join({RandomTokens(10, 1), document}));
+  const Text text = Join({RandomTokens(500, 5), document});
+  const Span first = ReusedSpans(MustPlan(text, Content())).front();
+  EXPECT_EQ(first.begin, 522u);
+  EXPECT_EQ(first.source_position, 32u);
+  PlanPolicy no_sink = Content();
+  no_sink.sink_tokens = 0;
+  EXPECT_EQ(ReusedSpans(MustPlan(text, no_sink)).front().begin, 500u);
+  PlanPolicy long_sink = Content();
+  long_sink.sink_tokens = 5000;
+  EXPECT_EQ(Reused(MustPlan(text, long_sink)), 0u);
+}
+
 TEST_F(PlannerTest, TheSinkIsReusedExactly) {
   const Text text = Join({RandomTokens(10, 5), RandomTokens(300, 2)});
   Seed(text);
