@@ -2,8 +2,8 @@
 //
 //   Start ─► (Wait)* ─► Take | Abandon
 //
-// Buffers that the call reads from or writes to are kept here until the link is done with them,
-// whoever has stopped waiting meanwhile.
+// Buffers that the call reads from or writes to are the caller's: it keeps them until the call has
+// ended, so who gave some waits and does not Abandon.
 //
 // Thread   Start, Wait, Take, Abandon: one waiter. The link completes from its own
 #pragma once

@@ -63,8 +63,10 @@ struct ClientOptions {
   CostModel cost;
   uint64_t max_staging_bytes = 256ull << 20;            // buffers for bytes that come or go by copy
   absl::Duration publish_deadline = absl::Seconds(30);  // of one Publish, all its calls together
-  uint32_t fetch_threads = 1;                           // each runs one fetch at a time
-  uint32_t max_queued_fetches = 1024;                   // one more is ResourceExhausted
+  // Each runs one fetch at a time, in order: a fetch that waits for the node's disk holds up those
+  // behind it, also those that need memory only. More than one where both are in flight together.
+  uint32_t fetch_threads = 1;
+  uint32_t max_queued_fetches = 1024;  // one more is ResourceExhausted
 };
 
 struct FetchOptions {
@@ -179,7 +181,8 @@ class Client {
   // linked, so that the next turn finds it in its new context. A chunk of which a part was reused
   // is published whole if all its rows are what the worker would have computed (Span::native), or
   // have their k_r before RoPE at hand; otherwise its computed parts become segments of their own.
-  // What finds no room is dropped and counted: not an error.
+  // What finds no room is dropped and counted: not an error. `part_boundaries` must be MakePlan's
+  // for these tokens: others cut other chunks, which the next plan does not find.
   virtual absl::StatusOr<PublishReport> Publish(const ModelSpec& model,
                                                 std::span<const TokenId> tokens,
                                                 const FetchResult& fetched, TokenRange range,
