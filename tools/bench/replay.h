@@ -45,7 +45,8 @@ struct ReplayReport {
   // What the node says of itself, since it started. `node_gone`: why it says nothing any more.
   uint64_t node_used_bytes = 0, node_arena_bytes = 0, node_resident_bytes = 0;
   uint64_t node_no_room = 0;          // reservations that found no room
-  uint64_t node_dropped_objects = 0;  // from memory, without a copy on disk
+  uint64_t node_evicted_objects = 0;  // left memory to make room
+  uint64_t node_dropped_objects = 0;  // gone altogether: for room, or for a better copy
   uint64_t node_write_failures = 0;   // of the disk tier
   std::string node_gone;
 

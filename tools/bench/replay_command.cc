@@ -212,6 +212,7 @@ absl::Status AskNode(const Node& node, ReplayReport* report) {
   report->node_used_bytes = Count(json, "memory", "used_bytes");
   report->node_arena_bytes = Count(json, "memory", "arena_bytes");
   report->node_no_room = Count(json, "totals", "no_room");
+  report->node_evicted_objects = Count(json, "totals", "evicted_objects");
   report->node_dropped_objects = Count(json, "totals", "dropped_objects");
   report->node_write_failures = Count(json, "disk", "write_failures");
   if (node.process != nullptr) report->node_resident_bytes = node.process->ResidentBytes();

@@ -70,9 +70,11 @@ std::string AboutNode(const ReplayReport& r) {
     absl::StrAppend(&out, Line("resident", FormatBytes(r.node_resident_bytes)));
   if (r.node_no_room != 0)
     absl::StrAppend(&out, Line("found no room", FormatCount(r.node_no_room) + " reservations"));
-  if (r.node_dropped_objects != 0)
-    absl::StrAppend(&out, Line("dropped for room",
-                               FormatCount(r.node_dropped_objects) + " objects, not on disk"));
+  if (r.node_evicted_objects != 0)
+    absl::StrAppend(
+        &out, Line("evicted for room", absl::StrFormat("%s objects; %s objects are gone altogether",
+                                                       FormatCount(r.node_evicted_objects),
+                                                       FormatCount(r.node_dropped_objects))));
   if (r.node_write_failures != 0)
     absl::StrAppend(&out, Line("disk write errors", FormatCount(r.node_write_failures)));
   return out;
@@ -166,6 +168,7 @@ std::string ToJson(const ReplayReport& r) {
       {"node_arena_bytes", r.node_arena_bytes},
       {"node_resident_bytes", r.node_resident_bytes},
       {"node_no_room", r.node_no_room},
+      {"node_evicted_objects", r.node_evicted_objects},
       {"node_dropped_objects", r.node_dropped_objects},
       {"node_write_failures", r.node_write_failures},
       {"node_gone", r.node_gone},

@@ -78,9 +78,10 @@ TEST(ReportTest, DroppedSegmentsHaveAReason) {
 
 TEST(ReportTest, TellsWhatTheNodeLost) {
   ReplayReport report = GoodRun();
+  report.node_evicted_objects = 12;
   report.node_dropped_objects = 11;
   report.node_write_failures = 5;
-  EXPECT_THAT(ToTable(report), HasSubstr("11 objects, not on disk"));
+  EXPECT_THAT(ToTable(report), HasSubstr("12 objects; 11 objects are gone altogether"));
   EXPECT_THAT(ToTable(report), HasSubstr("disk write errors      5"));
 }
 
