@@ -1,0 +1,72 @@
+// A replay whose node fails: the failures are counted, and the first of each kind is kept.
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+#include "base/model_presets.h"
+#include "tools/bench/replay.h"
+
+namespace cistern::tools {
+namespace {
+
+using testing::HasSubstr;
+
+// Plans fail, or come too late; nothing can be published.
+class FailingClient : public Client {
+ public:
+  explicit FailingClient(bool late) : late_(late) {}
+
+  absl::StatusOr<Plan> MakePlan(const ModelSpec& /*model*/, std::span<const TokenId> /*tokens*/,
+                                const PlanPolicy& /*policy*/,
+                                std::span<const uint32_t> /*part_boundaries*/) override {
+    ++stats_.plan_failures;
+    if (late_) return Plan();  // as the library does: without reuse
+    return absl::UnavailableError(absl::StrCat("plan ", stats_.plan_failures));
+  }
+  absl::StatusOr<FetchHandle> Fetch(Plan /*plan*/, const PagedCache& /*destination*/,
+                                    const FetchOptions& /*options*/) override {
+    return absl::InternalError("nothing was planned");
+  }
+  absl::StatusOr<PublishReport> Publish(const ModelSpec& /*model*/,
+                                        std::span<const TokenId> /*tokens*/,
+                                        const FetchResult& /*fetched*/, TokenRange /*range*/,
+                                        const RowSource& /*rows*/,
+                                        std::span<const uint32_t> /*part_boundaries*/) override {
+    return absl::ResourceExhaustedError(absl::StrCat("publish ", ++publishes_));
+  }
+  ClientStats stats() const override { return stats_; }
+
+ private:
+  const bool late_;
+  ClientStats stats_;
+  int publishes_ = 0;
+};
+
+ReplayReport ReplayTwoCalls(bool late) {
+  FailingClient client(late);
+  const Trace trace{"test", {Call{{RandomPiece(40, 1)}}, Call{{RandomPiece(40, 2)}}}};
+  ReplayOptions options;
+  options.model = base::WithLayers(*base::ModelPreset("deepseek-v2-lite"), 1);
+  options.policy.deadline = absl::Seconds(3);
+  absl::StatusOr<ReplayReport> report = Replay(client, trace, options);
+  EXPECT_TRUE(report.ok()) << report.status();
+  return report.ok() ? *report : ReplayReport{};
+}
+
+TEST(ReplayErrorsTest, TheFirstErrorOfEachKindIsKept) {
+  const ReplayReport report = ReplayTwoCalls(/*late=*/false);
+  EXPECT_EQ(report.failed_plans, 2u);
+  EXPECT_EQ(report.failed_publishes, 2u);
+  EXPECT_EQ(report.first_plan_error, "UNAVAILABLE: plan 1");
+  EXPECT_EQ(report.first_publish_error, "RESOURCE_EXHAUSTED: publish 1");
+  EXPECT_EQ(report.computed_tokens, 80u);
+}
+
+TEST(ReplayErrorsTest, APlanThatComesTooLateHasFailed) {
+  const ReplayReport report = ReplayTwoCalls(/*late=*/true);
+  EXPECT_EQ(report.failed_plans, 2u);
+  EXPECT_THAT(report.first_plan_error, HasSubstr("did not answer within the plan's 3s"));
+}
+
+}  // namespace
+}  // namespace cistern::tools
