@@ -58,8 +58,8 @@ class BenchStopTest : public testing::Test {
   }
 
   // A bench in the middle of its replay: the node answers.
-  std::unique_ptr<Process> RunningBench() {
-    std::unique_ptr<Process> bench = Bench({});
+  std::unique_ptr<Process> RunningBench(const std::vector<std::string>& more = {}) {
+    std::unique_ptr<Process> bench = Bench(more);
     Await("the replay",
           [&] { return !bench->Running() || absl::StrContains(bench->Err(), "replaying"); });
     EXPECT_TRUE(bench->Running()) << bench->Err();
@@ -93,6 +93,16 @@ TEST_F(BenchStopTest, AKilledBenchTakesItsNodeAlongAndTheNextRunRemovesTheFolder
   const std::vector<std::string> before = Folders();
   EXPECT_EQ(Bench({"--layers=1", "--calls=1"})->Wait().exit_code, 0);
   EXPECT_EQ(Folders(), before);  // that of a run that lives stays
+}
+
+TEST_F(BenchStopTest, ANodeThatDiesOnTheWayIsCalledGone) {
+  const std::unique_ptr<Process> bench = RunningBench({"--layers=4"});
+  kill(Server(), SIGKILL);
+  const Finished finished = bench->Wait();
+  EXPECT_EQ(finished.exit_code, 3) << finished.err;
+  EXPECT_THAT(finished.out, HasSubstr("node: gone: UNAVAILABLE"));
+  EXPECT_THAT(finished.out, HasSubstr("first plan"));
+  EXPECT_THAT(Folders(), IsEmpty());
 }
 
 TEST_F(BenchStopTest, ANodeThatEndsWithoutAWordIsExplained) {
