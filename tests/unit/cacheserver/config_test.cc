@@ -73,6 +73,7 @@ struct WrongValue {
   const char* text;
   const char* says;
 };
+void PrintTo(const WrongValue& value, std::ostream* out) { *out << value.text; }
 
 class WrongValueTest : public testing::TestWithParam<WrongValue> {};
 
@@ -101,7 +102,7 @@ INSTANTIATE_TEST_SUITE_P(
                     WrongValue{R"({"models": [1]})", "a list holds strings"},
                     WrongValue{R"({"name": null})", "give a string"},
                     WrongValue{R"({"name": {"a": 1}})", "give a string"},
-                    WrongValue{"{", "not valid JSON"}, WrongValue{"", "not valid JSON"},
+                    WrongValue{"{", "not valid JSON"}, WrongValue{"", "is empty"},
                     WrongValue{"[1]", "one JSON object"}));
 
 TEST(ConfigTest, EveryWrongValueIsNamedAtOnce) {
