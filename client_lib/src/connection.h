@@ -1,9 +1,10 @@
 // The client's session with its node, and another one after it has died.
 //
 // A dead link costs nobody more than one deadline: Current answers at once, with Unavailable, while
-// a new connection is tried in the background. (For a node that is only slow: breaker.h.) Attempts are apart by a wait that doubles, jittered,
-// from reconnect_backoff to 30 s. An attempt is over when the session before it is gone as well:
-// closing that may take as long as its link likes, on the attempt's thread, never on a caller's.
+// a new connection is tried in the background. (For a node that is only slow: breaker.h.) Attempts
+// are apart by a wait that doubles, jittered, from reconnect_backoff to 30 s. An attempt is over
+// when the session before it is gone as well: closing that may take as long as its link likes, on
+// the attempt's thread, never on a caller's.
 //
 // Thread   any. No call waits for an attempt; only the destructor does
 #pragma once

@@ -65,7 +65,9 @@ TEST(UcxBufferPoolTest, ClassesHoldWhatIsAskedAndWasteAFifth) {
     EXPECT_GE(size, last);
     EXPECT_EQ(UcxBufferPool::ClassBytes(size), size);
     EXPECT_EQ(size % 4096, 0u);
-    if (bytes > (64 << 10)) EXPECT_LE(size - bytes, size / 5 + 1);
+    if (bytes > (64 << 10)) {
+      EXPECT_LE(size - bytes, size / 5 + 1);
+    }
     last = size;
   }
 }
