@@ -54,9 +54,9 @@ class ReserveJob {
   // Returns whether the call has been answered. The first try does not ask for room: the parked
   // one, which follows, does.
   bool Try(bool last, bool want_room) {
-    if (absl::Status status = TryWaiting(); !status.ok()) {
+    if (const absl::Status status = TryWaiting(); !status.ok()) {
       parts_.store->With([&](Store& store) { AbortAll(store); });
-      call_->Fail(std::move(status));
+      call_->Fail(status);
       return true;
     }
     // What this call has reserved already may be just what the rest of it waits for.

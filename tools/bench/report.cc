@@ -36,7 +36,7 @@ std::string ExactNote(const ReplayReport& r) {
 }
 
 std::string ContentNote(const ReplayReport& r) {
-  const std::string note = "same text behind another past";
+  std::string note = "same text behind another past";
   if (r.moved_tokens == 0) return note;
   return absl::StrCat(note, "; ", FormatCount(r.moved_tokens), " tokens moved, by up to ",
                       FormatCount(r.moved_furthest), " positions");
