@@ -236,6 +236,9 @@ class Store {
   // Its record turned out to be damaged: what is in memory is written again, what is not is
   // dropped.
   void ForgetRecord(ObjectId id);
+  // Its bytes in memory turned out to be wrong: only its record is used from now on. Nothing
+  // happens while it is pinned, leased or busy, or when there is no record.
+  void ForgetMemory(ObjectId id);
   // A record found on disk at start. FailedPrecondition: of an unknown model, or known already.
   // ResourceExhausted: larger than the arena.
   absl::Status AddDiskRecord(const base::ObjectHeader& header, absl::Time now);

@@ -83,6 +83,12 @@ void Store::ForgetRecord(ObjectId id) {
   impl_->Refile(object);
 }
 
+void Store::ForgetMemory(ObjectId id) {
+  Object* object = impl_->FindAttached(id);
+  if (object != nullptr && object->on_disk && impl_->MayEvict(*object))
+    impl_->EvictFromMemory(object);
+}
+
 void Store::FinishDemotion(ObjectId id, const absl::Status& written) {
   Impl& s = *impl_;
   Object* object = s.FindAny(id);

@@ -43,7 +43,8 @@ storage::ObjectView Now(const Parts& parts, const ListedObject& object) {
   return parts.store->With([&](Store& store) { return store.Describe(object.id); });
 }
 
-// Memory against its record. Aborted: it left memory just now.
+// Memory against its record. DataLoss: the record is damaged. Internal: it is sound and memory
+// holds other bytes. Aborted: it left memory just now.
 absl::Status Compare(const Parts& parts, const ListedObject& object) {
   storage::Lease lease;
   ObjectShape shape;
@@ -57,13 +58,16 @@ absl::Status Compare(const Parts& parts, const ListedObject& object) {
   const auto in_memory = RecordSlices(parts.arena->data(), shape, lease.blocks);
   std::vector<std::byte> record(transport::TotalBytes(in_memory));
   absl::Status status = parts.disk->Read({object.header.content, object.header.context}, {record});
+  bool equal = true;
   size_t at = 0;
   for (const transport::MutableSlice& slice : in_memory) {
-    if (!status.ok()) break;
-    if (std::memcmp(record.data() + at, slice.data(), slice.size()) != 0)
-      status = absl::DataLossError("memory and disk differ");
+    equal = equal && std::memcmp(record.data() + at, slice.data(), slice.size()) == 0;
     at += slice.size();
   }
+  // The record has checksums, memory has none.
+  if (status.ok() && !equal)
+    status = parts.disk->Verify({object.header.content, object.header.context});
+  if (status.ok() && !equal) status = absl::InternalError("memory holds other bytes than the disk");
   parts.store->With([&](Store& store) { store.Release(kVerifySession, lease.id).IgnoreError(); });
   return status;
 }
@@ -147,12 +151,15 @@ class Verifier {
     Counters::Bump(parts_.counters->verified);
     if (status.ok()) return;
     Complain(report_, object, status.ToString());
-    if (!absl::IsDataLoss(status)) return;
+    const bool bad_memory = absl::IsInternal(status);
+    if (!absl::IsDataLoss(status) && !bad_memory) return;
     Counters::Bump(parts_.counters->corrupt);
     parts_.log->Error("verify found a damaged object",
                       {{"content", object.header.content.ToHex()}, {"error", status}});
-    // It must not be served; what is also in memory is written again.
-    parts_.store->With([&](Store& store) { store.ForgetRecord(object.id); });
+    // What is wrong must not be served; the other tier's bytes are.
+    parts_.store->With([&](Store& store) {
+      bad_memory ? store.ForgetMemory(object.id) : store.ForgetRecord(object.id);
+    });
   }
 
   const Parts& parts_;

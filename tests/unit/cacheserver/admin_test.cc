@@ -150,10 +150,43 @@ TEST_F(AdminTest, VerifyComparesMemoryWithDisk) {
   EXPECT_EQ(clean.at("compared_with_memory"), 1);
   EXPECT_EQ(clean.at("memory_only"), 1);
   EXPECT_TRUE(clean.at("wrong").empty());
-  node().disk_->CorruptReads(true);
-  EXPECT_EQ(Ask({.verb = AdminVerb::kVerify}).at("wrong").size(), 1u);
-  EXPECT_EQ(node().WhereIs(header), Where::kMemory) << "memory is good";
   EXPECT_EQ(node().Stats().leases, 0u);
+}
+
+TEST_F(AdminTest, ADamagedRecordOfWhatIsInMemoryIsWrittenAgain) {
+  const auto header = node().Segment(1, 20);
+  node().Publish(header);
+  Ask({.verb = AdminVerb::kFlush});
+  node().memory_disk_->Damage(header);
+  EXPECT_EQ(Ask({.verb = AdminVerb::kVerify}).at("wrong").size(), 1u);
+  EXPECT_EQ(node().WhereIs(header), Where::kMemory);
+  EXPECT_EQ(Ask({.verb = AdminVerb::kFlush}).at("flushed_objects"), 1);
+  const Json again = Ask({.verb = AdminVerb::kVerify});
+  EXPECT_TRUE(again.at("wrong").empty()) << again;
+  EXPECT_EQ(again.at("compared_with_memory"), 1);
+}
+
+// The record has a checksum: when it is sound, memory is what is wrong, and must not be written
+// over it.
+TEST_F(AdminTest, DamagedMemoryGivesWayToASoundRecord) {
+  const auto header = node().Segment(1, 20);
+  node().Publish(header);
+  Ask({.verb = AdminVerb::kFlush});
+  const auto held = node()
+                        .Send(transport::LeaseRequest{{node().IdOf(header)}})
+                        ->WaitFor<transport::LeaseReply>()
+                        .results.at(0);
+  node().arena_->At(held.blocks.at(0).offset)[100] ^= std::byte{1};
+  ASSERT_TRUE(node().Send(transport::ReleaseRequest{{held.lease}})->WaitStatus().ok());
+  const Json json = Ask({.verb = AdminVerb::kVerify});
+  ASSERT_EQ(json.at("wrong").size(), 1u);
+  EXPECT_THAT(json.at("wrong").at(0).at("error").get<std::string>(), HasSubstr("memory"));
+  EXPECT_EQ(node().WhereIs(header), Where::kDisk);
+  EXPECT_EQ(node().Stats().leases, 0u);
+  const auto lease = node().Lease(header);
+  const auto read = node().Send(transport::ReadRequest{{lease}, 0, 2});
+  read->Wait();
+  EXPECT_EQ(read->Payload(), node().Rows(header, 0, 2));
 }
 
 // An exact object has taken the place of an approximate one; the other one's record is still there.

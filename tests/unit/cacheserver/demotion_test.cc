@@ -94,6 +94,22 @@ TEST_F(DemotionTest, ARecordNeverPrecedesItsModel) {
   EXPECT_EQ(node().memory_disk_->models(), 2u);
 }
 
+// The deletion of the old record fails in the very batch that writes the new one.
+TEST_F(DemotionTest, ARetriedDeletionDoesNotTakeTheNewRecord) {
+  auto header = node().Segment(1);
+  header.lineage = base::Lineage::kApproximate;
+  node().Publish(header);
+  Flush();
+  node().disk_->FailDeletes(absl::UnavailableError("busy"));
+  header.lineage = base::Lineage::kExact;
+  node().Publish(header);
+  EXPECT_EQ(Flush().at("flushed_objects"), 1);
+  node().disk_->FailDeletes(absl::OkStatus());
+  Flush();
+  Flush();  // waits behind whatever the first still deleted
+  EXPECT_EQ(node().memory_disk_->records(), 1u);
+}
+
 TEST_F(DemotionTest, EvictedObjectsLeaveTheDiskToo) {
   const auto header = node().Segment(1);
   node().Publish(header);
