@@ -3,7 +3,6 @@
 //
 // Recorded traces are used where CISTERN_TRACES names a directory of them (history.jsonl,
 // meta50.jsonl, ... and pieces.jsonl); those tests skip otherwise.
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
@@ -20,6 +19,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "tests/unit/tools/run_program.h"
 #include <nlohmann/json.hpp>
 
 extern char** environ;
@@ -28,27 +28,17 @@ namespace cistern {
 namespace {
 
 using ::testing::HasSubstr;
+using tools::ProgramOutcome;
+using tools::RunProgram;
 using Json = nlohmann::json;
 
-struct Outcome {
-  int exit_code = -1;
-  std::string text;  // standard output and standard error
-};
-
-Outcome RunBench(const std::string& flags) {
-  const std::string command = absl::StrCat(CISTERN_BENCH, " replay ", flags, " 2>&1");
-  Outcome outcome;
-  FILE* pipe = popen(command.c_str(), "r");
-  if (pipe == nullptr) return outcome;
-  char buffer[4096];
-  while (const size_t n = fread(buffer, 1, sizeof(buffer), pipe)) outcome.text.append(buffer, n);
-  outcome.exit_code = WEXITSTATUS(pclose(pipe));
-  return outcome;
+ProgramOutcome RunBench(const std::string& flags) {
+  return RunProgram(absl::StrCat(CISTERN_BENCH, " replay ", flags, " 2>&1"));
 }
 
 // The report of a run that went well; an empty object otherwise.
 Json Report(const std::string& flags) {
-  const Outcome outcome = RunBench(absl::StrCat(flags, " --json"));
+  const ProgramOutcome outcome = RunBench(absl::StrCat(flags, " --json"));
   EXPECT_EQ(outcome.exit_code, 0) << outcome.text;
   const size_t begin = outcome.text.find('{');
   Json json =
@@ -160,7 +150,7 @@ TEST(ReplayTest, OverTheNetwork) {
   pid_t server = 0;
   ASSERT_EQ(posix_spawn(&server, CISTERN_SERVER, nullptr, nullptr, argv.data(), environ), 0);
 
-  Outcome outcome;
+  ProgramOutcome outcome;
   for (int attempt = 0; attempt < 100; ++attempt) {  // until it listens
     outcome = RunBench(absl::StrCat(kSession, "--json --address ", address));
     if (outcome.exit_code == 0) break;
@@ -182,7 +172,7 @@ TEST(ReplayTest, OverTheNetwork) {
 
 TEST(ReplayTest, BadFlagsSayWhatToDo) {
   const auto error_of = [](const std::string& flags) {
-    const Outcome outcome = RunBench(flags);
+    const ProgramOutcome outcome = RunBench(flags);
     EXPECT_EQ(outcome.exit_code, 1) << flags << "\n" << outcome.text;
     return outcome.text;
   };

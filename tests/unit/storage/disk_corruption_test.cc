@@ -58,15 +58,6 @@ class DiskCorruptionTest : public DiskTest {
               [](auto& a, auto& b) { return fs::file_size(a) > fs::file_size(b); });
     return files;
   }
-  static void FlipByte(const fs::path& path, uint64_t offset) {
-    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-    file.seekg(static_cast<std::streamoff>(offset));
-    const char flipped = static_cast<char>(file.get() ^ 0x10);
-    file.seekp(static_cast<std::streamoff>(offset));
-    file.put(flipped);
-    ASSERT_TRUE(file.good());
-  }
-
   void ExpectOnlyTheFirstIsDamaged() {
     EXPECT_EQ(CheckReadBack(*tier_, objects_[0]).code(), absl::StatusCode::kDataLoss);
     EXPECT_EQ(tier_->Stats().checksum_failures, 1u);

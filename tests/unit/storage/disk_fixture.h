@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <random>
 #include <span>
@@ -40,6 +41,16 @@ class ScratchDirectory {
  private:
   std::string path_;
 };
+
+// One bit of a file that is not what was written.
+inline void FlipByte(const std::filesystem::path& path, uint64_t offset) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekg(static_cast<std::streamoff>(offset));
+  const char flipped = static_cast<char>(file.get() ^ 0x10);
+  file.seekp(static_cast<std::streamoff>(offset));
+  file.put(flipped);
+  ASSERT_TRUE(file.good());
+}
 
 // Bytes that follow from `seed`, and no others would do.
 inline std::vector<std::byte> PatternBytes(uint64_t seed, uint64_t bytes) {

@@ -1,15 +1,13 @@
 // `cistern-bench pools` as a program: its flags, its output, its exit codes.
-#include <cstdio>
 #include <string>
 #include <vector>
-
-#include <sys/wait.h>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "tests/unit/tools/run_program.h"
 #include <nlohmann/json.hpp>
 
 namespace cistern::tools {
@@ -17,24 +15,12 @@ namespace {
 
 using ::testing::HasSubstr;
 
-struct PoolsOutcome {
-  int exit_code = -1;
-  std::string text;
-};
-
-PoolsOutcome RunPools(const std::string& flags, const char* redirect) {
-  const std::string command = absl::StrCat(CISTERN_BENCH, " pools ", flags, redirect);
-  PoolsOutcome outcome;
-  FILE* pipe = popen(command.c_str(), "r");
-  if (pipe == nullptr) return outcome;
-  char buffer[4096];
-  while (const size_t n = fread(buffer, 1, sizeof(buffer), pipe)) outcome.text.append(buffer, n);
-  outcome.exit_code = WEXITSTATUS(pclose(pipe));
-  return outcome;
+ProgramOutcome RunPools(const std::string& flags, const char* redirect) {
+  return RunProgram(absl::StrCat(CISTERN_BENCH, " pools ", flags, redirect));
 }
 
 TEST(PoolsCommandTest, OneObjectForEveryRunOfTheDrawnWorkloads) {
-  const PoolsOutcome outcome =
+  const ProgramOutcome outcome =
       RunPools("--json --policies 'avmp 128, shared,ours'", " 2>/dev/null");
   EXPECT_EQ(outcome.exit_code, 0);
   const std::vector<std::string> lines = absl::StrSplit(outcome.text, '\n', absl::SkipEmpty());
@@ -55,7 +41,7 @@ TEST(PoolsCommandTest, OneObjectForEveryRunOfTheDrawnWorkloads) {
 }
 
 TEST(PoolsCommandTest, ATableForPeople) {
-  const PoolsOutcome outcome = RunPools("--policies 'static 0.5'", " 2>&1");
+  const ProgramOutcome outcome = RunPools("--policies 'static 0.5'", " 2>&1");
   EXPECT_EQ(outcome.exit_code, 0);
   EXPECT_THAT(outcome.text, HasSubstr("sharegpt_replay is left out"));
   EXPECT_THAT(outcome.text, HasSubstr("live evict"));
@@ -63,13 +49,13 @@ TEST(PoolsCommandTest, ATableForPeople) {
 }
 
 TEST(PoolsCommandTest, RefusalsSayWhatToDo) {
-  const PoolsOutcome unknown = RunPools("--policies lru", " 2>&1");
+  const ProgramOutcome unknown = RunPools("--policies lru", " 2>&1");
   EXPECT_EQ(unknown.exit_code, 1);
   EXPECT_THAT(unknown.text, HasSubstr("unknown policy 'lru'; there are: padded, static R"));
-  const PoolsOutcome none = RunPools("--policies ,", " 2>&1");
+  const ProgramOutcome none = RunPools("--policies ,", " 2>&1");
   EXPECT_EQ(none.exit_code, 1);
   EXPECT_THAT(none.text, HasSubstr("--policies names none"));
-  const PoolsOutcome missing = RunPools("--workloads /nonexistent", " 2>&1");
+  const ProgramOutcome missing = RunPools("--workloads /nonexistent", " 2>&1");
   EXPECT_EQ(missing.exit_code, 1);
   EXPECT_THAT(missing.text, HasSubstr("cannot read '/nonexistent/sharegpt_replay_0.csv'"));
 }
