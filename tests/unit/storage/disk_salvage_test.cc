@@ -49,14 +49,6 @@ class DiskSalvageTest : public DiskTest {
     tier_.reset();
     return path;
   }
-  static void FlipByte(const fs::path& path, uint64_t offset) {
-    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-    file.seekg(static_cast<std::streamoff>(offset));
-    const char flipped = static_cast<char>(file.get() ^ 0x10);
-    file.seekp(static_cast<std::streamoff>(offset));
-    file.put(flipped);
-    ASSERT_TRUE(file.good());
-  }
   // Where the value of `object`'s header lies in `path`.
   static uint64_t HeaderOffset(const fs::path& path, const TestObject& object) {
     std::ifstream file(path, std::ios::binary);

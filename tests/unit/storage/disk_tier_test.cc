@@ -1,8 +1,10 @@
 // The disk tier as a store of objects: what is written is read, replaced, deleted, bounded, and
 // there after a restart.
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -218,17 +220,62 @@ TEST_F(DiskTierTest, WorksWithoutDirectIo) {
   EXPECT_EQ(CheckReadBack(Open(), Segment(1, 3 * kPiece + 1)), absl::OkStatus());
 }
 
-// One piece is one read: every entry has a block of its own, in one file, on the last level.
-TEST_F(DiskTierTest, PieceFilesNeverOverlap) {
-  RocksTier& tier = Open();
-  for (uint64_t i = 1; i <= 12; ++i)
-    ASSERT_EQ(WriteOne(tier, Segment(i % 5 + 1, 70000 * i)), absl::OkStatus());
-  std::string level0, level1;
-  auto* db = tier.rocks().db();
-  ASSERT_TRUE(db->GetProperty(tier.rocks().pieces(), "rocksdb.num-files-at-level0", &level0));
-  ASSERT_TRUE(db->GetProperty(tier.rocks().pieces(), "rocksdb.num-files-at-level1", &level1));
-  EXPECT_EQ(level0, "0");
-  EXPECT_NE(level1, "0");
+// Extents lie on pages and never overlap, whatever is written, replaced and opened again.
+TEST_F(DiskTierTest, ExtentsNeverOverlap) {
+  options_.log.file_bytes = 1 << 20;
+  Open();
+  for (int round = 0; round < 3; ++round) {
+    for (uint64_t i = 1; i <= 12; ++i)
+      ASSERT_EQ(WriteOne(*tier_, Segment(i % 5 + 1, 70000 * i)), absl::OkStatus());
+    std::vector<std::tuple<uint32_t, uint64_t, uint64_t>> extents;
+    for (uint64_t i = 1; i <= 5; ++i) {
+      const Extent extent = Record(Segment(i, 1)).extent;
+      EXPECT_EQ(extent.offset % 4096, 0u);
+      extents.emplace_back(extent.file, extent.offset, extent.end());
+    }
+    std::sort(extents.begin(), extents.end());
+    for (size_t i = 1; i < extents.size(); ++i) {
+      const auto& [file, begin, end] = extents[i];
+      const auto& [file_before, begin_before, end_before] = extents[i - 1];
+      EXPECT_TRUE(file != file_before || end_before <= begin);
+    }
+    Open();
+    EXPECT_EQ(tier_->Stats().records, 5u);
+  }
+}
+
+// Payload goes to the disk about once, whatever is replaced and deleted.
+TEST_F(DiskTierTest, PayloadIsWrittenOnce) {
+  class Counting final : public DiskCalls {
+   public:
+    ssize_t Write(int fd, const iovec* parts, int count, uint64_t offset) override {
+      const ssize_t done = DiskCalls::Write(fd, parts, count, offset);
+      if (done > 0) bytes_ += static_cast<uint64_t>(done);
+      return done;
+    }
+    uint64_t bytes() const { return bytes_; }
+
+   private:
+    std::atomic<uint64_t> bytes_{0};
+  } calls;
+  options_.log.calls = &calls;
+  options_.log.file_bytes = 8 << 20;
+  Open();
+  uint64_t payload = 0;
+  for (uint64_t i = 1; i <= 40; ++i) {
+    const TestObject object = Segment(i % 7 + 1, 100000 * i);
+    ASSERT_EQ(WriteOne(*tier_, object), absl::OkStatus());
+    payload += object.bytes.size();
+    if (i % 5 == 0) {
+      ASSERT_EQ(tier_->Delete({object.key()}), absl::OkStatus());
+    }
+    if (i % 10 == 0) {
+      ASSERT_EQ(tier_->Reclaim(), absl::OkStatus());
+    }
+  }
+  EXPECT_GE(calls.bytes(), payload);
+  EXPECT_LE(calls.bytes(), payload + payload / 100);
+  tier_.reset();  // before `calls`
 }
 
 }  // namespace
