@@ -77,11 +77,4 @@ Key HashBytes(std::span<const std::byte> bytes) {
 }
 Key HashBytes(absl::string_view bytes) { return FromXxh(XXH3_128bits(bytes.data(), bytes.size())); }
 
-Key HashParts(std::span<const std::span<const std::byte>> parts) {
-  XXH3_state_t state;
-  XXH3_128bits_reset(&state);
-  for (const auto& part : parts) XXH3_128bits_update(&state, part.data(), part.size());
-  return FromXxh(XXH3_128bits_digest(&state));
-}
-
 }  // namespace cistern::base

@@ -66,7 +66,5 @@ uint64_t TenantOf(absl::string_view salt);
 // XXH3-128 of plain bytes, for fingerprints and checksums.
 Key HashBytes(std::span<const std::byte> bytes);
 Key HashBytes(absl::string_view bytes);
-// Of all parts as one sequence of bytes.
-Key HashParts(std::span<const std::span<const std::byte>> parts);
 
 }  // namespace cistern::base

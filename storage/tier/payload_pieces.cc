@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "base/hash_parts.h"
 #include "base/key.h"
 #include "base/status_macros.h"
 
@@ -56,25 +57,38 @@ PieceWriter::PieceWriter(const PayloadFile* file, AlignedBuffer* buffer)
   buffer_->Grow(kBufferBytes);
 }
 
-absl::Status PieceWriter::Append(DiskRecord* record,
-                                 const std::vector<std::span<const std::byte>>& payload) {
+absl::Status PieceWriter::Append(const DiskRecord& record,
+                                 const std::vector<std::span<const std::byte>>& payload,
+                                 std::vector<base::Key>* checksums) {
   RunCursor<const std::byte> cursor(payload);
-  const uint64_t num_pieces = NumPieces(record->extent.payload_bytes, record->piece_bytes);
-  record->piece_checksums.assign(num_pieces, base::Key{});
+  const uint64_t num_pieces = NumPieces(record.extent.payload_bytes, record.piece_bytes);
+  if (checksums != nullptr) checksums->assign(num_pieces, base::Key{});
   for (uint32_t i = 0; i < num_pieces; ++i) {
-    CISTERN_ASSIGN_OR_RETURN(record->piece_checksums[i],
-                             WritePiece(cursor, record->PieceBytes(i),
-                                        record->extent.offset + uint64_t{i} * record->piece_bytes));
+    CISTERN_RETURN_IF_ERROR(WritePiece(cursor, record.PieceBytes(i),
+                                       record.extent.offset + uint64_t{i} * record.piece_bytes,
+                                       checksums == nullptr ? nullptr : &(*checksums)[i]));
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<base::Key> PieceWriter::WritePiece(RunCursor<const std::byte>& cursor,
-                                                  uint64_t bytes, uint64_t offset) {
+std::vector<base::Key> HashPieces(const DiskRecord& record,
+                                  const std::vector<std::span<const std::byte>>& payload) {
+  RunCursor<const std::byte> cursor(payload);
+  std::vector<std::span<const std::byte>> parts;
+  std::vector<base::Key> checksums(NumPieces(record.extent.payload_bytes, record.piece_bytes));
+  for (uint32_t i = 0; i < checksums.size(); ++i) {
+    NextParts(cursor, record.PieceBytes(i), &parts);
+    checksums[i] = HashParts(parts);
+  }
+  return checksums;
+}
+
+absl::Status PieceWriter::WritePiece(RunCursor<const std::byte>& cursor, uint64_t bytes,
+                                     uint64_t offset, base::Key* checksum) {
   NextParts(cursor, bytes, &parts_);
   if (bytes >= kDirectBytes && GoesDirect(parts_, file_->alignment())) {
-    CISTERN_RETURN_IF_ERROR(file_->Write(parts_, offset));
-    return HashParts(parts_);
+    if (checksum != nullptr) *checksum = HashParts(parts_);
+    return file_->Write(parts_, offset);
   }
   const uint64_t rounded = RoundUpToPage(bytes);
   if (offset != offset_ + filled_ || filled_ + rounded > kBufferBytes) {
@@ -89,7 +103,8 @@ absl::StatusOr<base::Key> PieceWriter::WritePiece(RunCursor<const std::byte>& cu
   }
   std::memset(room.data() + bytes, 0, rounded - bytes);
   filled_ += rounded;
-  return base::HashBytes(room.first(bytes));
+  if (checksum != nullptr) *checksum = base::HashBytes(room.first(bytes));
+  return absl::OkStatus();
 }
 
 absl::Status PieceWriter::Flush() {

@@ -25,14 +25,16 @@ class PieceWriter {
   // `buffer` is kept by the caller between commits. Both outlive the writer.
   PieceWriter(const PayloadFile* file, AlignedBuffer* buffer);
 
-  // Cuts `payload` into pieces, writes them to the record's extent and fills
-  // record->piece_checksums. Extents follow each other.
-  absl::Status Append(DiskRecord* record, const std::vector<std::span<const std::byte>>& payload);
+  // Cuts `payload` into pieces and writes them to the record's extent. With `checksums`, fills
+  // them; null: somebody else does (HashPieces). Extents follow each other.
+  absl::Status Append(const DiskRecord& record,
+                      const std::vector<std::span<const std::byte>>& payload,
+                      std::vector<base::Key>* checksums);
   absl::Status Flush();  // after the last: what is still in the buffer
 
  private:
-  absl::StatusOr<base::Key> WritePiece(RunCursor<const std::byte>& cursor, uint64_t bytes,
-                                       uint64_t offset);
+  absl::Status WritePiece(RunCursor<const std::byte>& cursor, uint64_t bytes, uint64_t offset,
+                          base::Key* checksum);
 
   const PayloadFile* const file_;
   AlignedBuffer* const buffer_;
@@ -40,6 +42,10 @@ class PieceWriter {
   uint64_t filled_ = 0;
   std::vector<std::span<const std::byte>> parts_;
 };
+
+// The checksums of all pieces of `payload`.
+std::vector<base::Key> HashPieces(const DiskRecord& record,
+                                  const std::vector<std::span<const std::byte>>& payload);
 
 // Into `payload`; null: only checks. Checksums are compared when `verify`. DataLoss: the file ends
 // too early, or a checksum does not match.

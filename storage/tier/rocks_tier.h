@@ -100,6 +100,7 @@ class RocksTier final : public DiskTier {
   std::vector<Pending> Admit(const std::vector<Request*>& group);
   absl::Status CommitPending(std::vector<Pending>* pending);
   absl::Status WritePayload(const PayloadFile& file, std::vector<Pending>* pending);
+  absl::Status WritePieces(const PayloadFile& file, std::vector<Pending>* pending, bool hash);
   absl::Status WriteHeaders(const std::vector<Pending>& pending);
   void GiveBackFailed(const std::vector<Pending>& pending);
   uint64_t RoomForPayload() const;

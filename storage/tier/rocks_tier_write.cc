@@ -1,6 +1,8 @@
 // The way down: admission, group commit, headers.
 #include <algorithm>
 #include <limits>
+#include <system_error>
+#include <thread>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -18,6 +20,7 @@ namespace cistern::storage {
 namespace {
 
 constexpr uint64_t kMaxReserveBytes = 256 << 20;
+constexpr uint64_t kHashBesideBytes = 4 << 20;  // a commit of more is hashed while it is written
 constexpr uint64_t kMaxGroupBytes = 128 << 20;  // a commit takes in no more calls beyond this
 
 RecordKey KeyOf(const base::ObjectHeader& header) { return {header.content, header.context}; }
@@ -159,9 +162,30 @@ absl::Status RocksTier::CommitPending(std::vector<Pending>* pending) {
 }
 
 absl::Status RocksTier::WritePayload(const PayloadFile& file, std::vector<Pending>* pending) {
+  uint64_t bytes = 0;
+  for (const Pending& write : *pending) bytes += write.record.extent.payload_bytes;
+  if (bytes < kHashBesideBytes) return WritePieces(file, pending, /*hash=*/true);
+  std::thread hasher;
+  try {
+    hasher = std::thread([pending] {
+      for (Pending& write : *pending)
+        write.record.piece_checksums = HashPieces(write.record, write.item->payload);
+    });
+  } catch (const std::system_error&) {  // no more threads
+    return WritePieces(file, pending, /*hash=*/true);
+  }
+  const absl::Status status = WritePieces(file, pending, /*hash=*/false);
+  hasher.join();
+  return status;
+}
+
+absl::Status RocksTier::WritePieces(const PayloadFile& file, std::vector<Pending>* pending,
+                                    bool hash) {
   PieceWriter writer(&file, &buffer_);
-  for (Pending& write : *pending)
-    CISTERN_RETURN_IF_ERROR(writer.Append(&write.record, write.item->payload));
+  for (Pending& write : *pending) {
+    CISTERN_RETURN_IF_ERROR(writer.Append(write.record, write.item->payload,
+                                          hash ? &write.record.piece_checksums : nullptr));
+  }
   CISTERN_RETURN_IF_ERROR(writer.Flush());
   return log_->Sync();
 }

@@ -152,7 +152,7 @@ TEST_F(SmallDiskTest, OpeningOnAFullDiskWorksOrSaysSo) {
   EXPECT_GT(refused, 0);
 }
 
-// Giving room back needs none, so a full disk is no dead end.
+// Deleting and giving room back need none, so a full disk is no dead end.
 TEST_F(SmallDiskTest, ReclaimingNeedsNoRoom) {
   RocksTier& tier = Open();
   std::vector<TestObject> objects;
@@ -160,8 +160,8 @@ TEST_F(SmallDiskTest, ReclaimingNeedsNoRoom) {
   for (uint64_t i = 1; i <= 20; ++i) objects.push_back(Segment(i, kMiB));
   for (const TestObject& object : objects) items.push_back(object.Item());
   for (const absl::Status& written : tier.Write(items)) ASSERT_EQ(written, absl::OkStatus());
-  ASSERT_EQ(tier.Delete({Segment(3, 1).key()}), absl::OkStatus());
   FillAllBut(0);
+  ASSERT_EQ(tier.Delete({Segment(3, 1).key()}), absl::OkStatus());
   EXPECT_EQ(tier.Reclaim(), absl::OkStatus());
   EXPECT_EQ(tier.Stats().reclaim_failures, 0u);
   EXPECT_EQ(tier.Stats().file_bytes, 19 * kMiB);
