@@ -15,6 +15,8 @@ constexpr uint64_t kBufferBytes = 4 << 20;
 constexpr uint64_t kDirectBytes = 128 << 10;  // smaller pieces share a write instead
 constexpr size_t kMaxParts = 64;              // more are cheaper to copy
 
+static_assert(kPageBytes == kExtentAlignment);
+
 // The next `bytes`, in as many parts as they lie in.
 template <typename Byte>
 void NextParts(RunCursor<Byte>& cursor, uint64_t bytes, std::vector<std::span<Byte>>* parts) {
