@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <vector>
 
@@ -43,30 +42,5 @@ class RunCursor {
   size_t run_ = 0;
   size_t offset_ = 0;
 };
-
-// The next `bytes` in one place: where they lie when they lie together, otherwise copied into
-// `scratch`.
-inline std::span<const std::byte> Gather(RunCursor<const std::byte>& cursor, uint64_t bytes,
-                                         std::vector<std::byte>& scratch) {
-  std::span<const std::byte> part = cursor.Next(bytes);
-  if (part.size() == bytes) return part;
-  if (scratch.size() < bytes) scratch.resize(bytes);
-  uint64_t filled = 0;
-  for (; !part.empty(); part = cursor.Next(bytes - filled)) {
-    std::memcpy(scratch.data() + filled, part.data(), part.size());
-    filled += part.size();
-  }
-  return std::span<const std::byte>(scratch).first(filled);
-}
-
-// Copies `bytes` to the next place.
-inline void Scatter(RunCursor<std::byte>& cursor, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const std::span<std::byte> part = cursor.Next(bytes.size());
-    if (part.empty()) return;
-    std::memcpy(part.data(), bytes.data(), part.size());
-    bytes = bytes.subspan(part.size());
-  }
-}
 
 }  // namespace cistern::storage

@@ -60,18 +60,23 @@ absl::StatusOr<int> LockFile(const std::string& path) {
       absl::StrCat("disk tier: cannot lock ", path, ": ", std::strerror(error)));
 }
 
-bool SupportsDirectIo(const std::string& directory) {
-  constexpr size_t kBlock = 4096;
+uint32_t DirectIoAlignment(const std::string& directory) {
+  constexpr size_t kBlock = 4096, kSector = 512;
   const std::string path = directory + "/direct_io.probe";
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_DIRECT | O_CLOEXEC, 0644);
-  if (fd < 0) return false;
-  std::unique_ptr<void, decltype(&std::free)> block(std::aligned_alloc(kBlock, kBlock), &std::free);
-  std::memset(block.get(), 0, kBlock);
-  const bool works = pwrite(fd, block.get(), kBlock, 0) == static_cast<ssize_t>(kBlock) &&
-                     pread(fd, block.get(), kBlock, 0) == static_cast<ssize_t>(kBlock);
+  if (fd < 0) return 1;
+  std::unique_ptr<char, decltype(&std::free)> block(
+      static_cast<char*>(std::aligned_alloc(kBlock, 2 * kBlock)), &std::free);
+  std::memset(block.get(), 0, 2 * kBlock);
+  const auto works = [&](size_t alignment) {
+    char* const at = block.get() + alignment;
+    return pwrite(fd, at, alignment, 0) == static_cast<ssize_t>(alignment) &&
+           pread(fd, at, alignment, 0) == static_cast<ssize_t>(alignment);
+  };
+  const uint32_t alignment = !works(kBlock) ? 1 : works(kSector) ? kSector : kBlock;
   close(fd);
   unlink(path.c_str());
-  return works;
+  return alignment;
 }
 
 void RemoveFiles(const std::string& directory) {

@@ -19,8 +19,9 @@ absl::Status MakeDirectory(const std::string& path);
 // process or not.
 absl::StatusOr<int> LockFile(const std::string& path);
 
-// Whether files in `directory` can be read and written past the page cache.
-bool SupportsDirectIo(const std::string& directory);
+// What memory and lengths must be multiples of so that files in `directory` can be read and written
+// past the page cache: 512 or 4096. 1: they cannot.
+uint32_t DirectIoAlignment(const std::string& directory);
 
 // Removes every file in `directory`, not its subdirectories.
 void RemoveFiles(const std::string& directory);

@@ -1,4 +1,4 @@
-// Objects on disk, in RocksDB: the tier below memory, and what a restarted node still knows.
+// Objects on disk: the tier below memory, and what a restarted node still knows.
 //
 // One object is one header record and pieces of at most 2 MiB of payload; the header carries a
 // checksum of each piece. storage/FORMAT.md is the law of every byte. An object is there once Write
@@ -10,7 +10,7 @@
 // Errors   NotFound: no such record. DataLoss: a checksum or a length does not match, or a piece is
 //          gone; the record stays until it is deleted. ResourceExhausted: the disk is full or the
 //          tier's own bound is reached; reads and deletes go on, and writes do once there is room.
-//          Unavailable: RocksDB reports an I/O error
+//          Unavailable: an I/O error
 #pragma once
 
 #include <cstdint>
@@ -31,8 +31,8 @@ namespace cistern::storage {
 
 struct DiskOptions {
   std::string path;
-  // Of payload kept; 0 = until the disk is full. The directory takes up to 1.25 of it, or 64 MiB
-  // more, while deleted records wait to be reclaimed.
+  // Of payload kept; 0 = until the disk is full. The directory takes more: each payload is rounded
+  // up to 4 KiB, up to 64 MiB of room are made ahead, and what was deleted goes after a moment.
   uint64_t max_bytes = 0;
   bool direct_io = true;  // falls back where the file system has none
   bool verify_checksums = true;
@@ -41,7 +41,7 @@ struct DiskOptions {
 struct DiskStats {
   uint64_t records = 0;
   uint64_t payload_bytes = 0;
-  uint64_t file_bytes = 0;       // what payload takes on disk, garbage of deleted records included
+  uint64_t file_bytes = 0;       // what payload takes on disk, what is not given back yet included
   uint64_t reclaimed_bytes = 0;  // given back to the file system since the start
   uint64_t writes = 0, write_failures = 0;
   uint64_t reads = 0, read_failures = 0;
@@ -57,7 +57,8 @@ class DiskTier {
  public:
   // Opens or makes the directory, and reads all headers. Where a file of headers is damaged, those
   // that are whole are kept, the others counted. FailedPrecondition: another process has
-  // it, its format is newer than ours, or it is somebody else's. InvalidArgument, PermissionDenied:
+  // it, its format is not ours, it is somebody else's, or its file system cannot give back parts of
+  // a file. InvalidArgument, PermissionDenied:
   // it cannot be our directory. DataLoss: damaged beyond opening. Each text says what to do.
   static absl::StatusOr<std::unique_ptr<DiskTier>> Open(const DiskOptions& options);
   virtual ~DiskTier() = default;
@@ -83,8 +84,7 @@ class DiskTier {
   virtual absl::Status Delete(const std::vector<RecordKey>& keys) = 0;
   // Reads and checks one record without keeping it, whatever verify_checksums says.
   virtual absl::Status Verify(const RecordKey& key) = 0;
-  // Gives the room of deleted records back now, all of it; without this call it happens in the
-  // background, in part.
+  // Gives the room of deleted records back now; without this call it happens in the background.
   virtual absl::Status Reclaim() { return absl::OkStatus(); }
   virtual DiskStats Stats() const = 0;
 };

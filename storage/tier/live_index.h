@@ -1,22 +1,18 @@
-// Which writes are live: the tier's own memory of what its files hold, rebuilt from the header
-// records at start.
+// Which records are live, and where their payload lies: the tier's own memory, rebuilt from the
+// header records at start.
 //
-// Payload lies in files in the order of the writes' numbers, so "what is still alive in this file"
-// is a range of numbers. A number that is neither live nor in flight is garbage, whatever file it
-// lies in.
-//
-// Size     about 150 bytes a record
+// Size     about 120 bytes a record
 // Thread   any; one mutex inside
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 
 #include "absl/container/flat_hash_map.h"
 
 #include "base/mutex.h"
 #include "storage/store.h"
+#include "storage/tier/record.h"
 
 namespace cistern::storage {
 
@@ -24,19 +20,14 @@ class LiveIndex {
  public:
   struct Entry {
     uint64_t id = 0;
-    uint64_t payload_bytes = 0;
+    Extent extent;
   };
 
-  // Adds or replaces: the write that was live before becomes garbage.
-  void Insert(const RecordKey& key, const Entry& entry);
+  // Adds or replaces; gives what was live before and is garbage now.
+  std::optional<Entry> Insert(const RecordKey& key, const Entry& entry);
   std::optional<Entry> Find(const RecordKey& key) const;
-  // False when there is none.
-  bool Erase(const RecordKey& key);
-
-  bool IsLive(uint64_t id) const;
-  // What the live writes first..last (both included) take in a file: payload, and about 80 bytes
-  // around each piece.
-  uint64_t LiveBytes(uint64_t first, uint64_t last) const;
+  // Gives what was there.
+  std::optional<Entry> Erase(const RecordKey& key);
 
   uint64_t records() const;
   uint64_t payload_bytes() const;
@@ -50,7 +41,6 @@ class LiveIndex {
 
   mutable base::Mutex mutex_;
   absl::flat_hash_map<RecordKey, Entry, KeyHash> by_key_ ABSL_GUARDED_BY(mutex_);
-  std::map<uint64_t, uint64_t> bytes_by_id_ ABSL_GUARDED_BY(mutex_);
   uint64_t payload_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 

@@ -94,11 +94,17 @@ absl::Status CheckSizes(const DiskRecord& record, uint64_t num_tokens, uint64_t 
   if (record.piece_bytes < kMinPieceBytes || record.piece_bytes > kMaxPieceBytes) {
     return Damaged(absl::StrCat("pieces of ", record.piece_bytes, " bytes"));
   }
-  if (record.payload_bytes == 0 || record.payload_bytes > kMaxRecordPayload) {
-    return Damaged(absl::StrCat("a payload of ", record.payload_bytes, " bytes"));
+  const Extent& extent = record.extent;
+  if (extent.payload_bytes == 0 || extent.payload_bytes > kMaxRecordPayload) {
+    return Damaged(absl::StrCat("a payload of ", extent.payload_bytes, " bytes"));
   }
-  if (num_pieces != NumPieces(record.payload_bytes, record.piece_bytes)) {
-    return Damaged(absl::StrCat(num_pieces, " pieces for ", record.payload_bytes, " bytes"));
+  if (extent.file == 0 || extent.offset % kExtentAlignment != 0 ||
+      extent.offset > kMaxExtentOffset) {
+    return Damaged(
+        absl::StrCat("an extent at ", extent.offset, " of the payload file ", extent.file));
+  }
+  if (num_pieces != NumPieces(extent.payload_bytes, record.piece_bytes)) {
+    return Damaged(absl::StrCat(num_pieces, " pieces for ", extent.payload_bytes, " bytes"));
   }
   if (num_tokens > base::ObjectHeader::kMaxTokens || RecordBytes(num_tokens, num_pieces) != bytes) {
     return Damaged("the counts do not add up to its length");
@@ -114,7 +120,7 @@ uint64_t NumPieces(uint64_t payload_bytes, uint32_t piece_bytes) {
 
 uint64_t DiskRecord::PieceBytes(uint32_t index) const {
   const uint64_t begin = uint64_t{index} * piece_bytes;
-  return std::min<uint64_t>(piece_bytes, payload_bytes - begin);
+  return std::min<uint64_t>(piece_bytes, extent.payload_bytes - begin);
 }
 
 std::string EncodeRecord(const DiskRecord& record) {
@@ -127,7 +133,7 @@ std::string EncodeRecord(const DiskRecord& record) {
   out.Put(static_cast<uint32_t>(bytes));
   out.Put(record.piece_bytes);
   out.Put(record.id);
-  out.Put(record.payload_bytes);
+  out.Put(record.extent.payload_bytes);
   out.Put(static_cast<uint8_t>(header.kind));
   out.Put(static_cast<uint8_t>(header.encoding));
   out.Put(static_cast<uint8_t>(header.arithmetic));
@@ -141,6 +147,9 @@ std::string EncodeRecord(const DiskRecord& record) {
   out.Put(header.blob_bytes);
   out.Put(header.num_tokens());
   out.Put(record.num_pieces());
+  out.Put(record.extent.offset);
+  out.Put(record.extent.file);
+  out.Put(uint32_t{0});
   for (base::TokenId token : header.tokens) out.Put(token);
   for (const base::Key& checksum : record.piece_checksums) out.Put(checksum);
   out.Put(base::HashBytes(absl::string_view(out.bytes())));
@@ -160,7 +169,7 @@ absl::StatusOr<DiskRecord> DecodeRecord(std::span<const std::byte> bytes) {
   Reader in(bytes.subspan(12));  // past magic, version, reserved and length
   record.piece_bytes = in.Get<uint32_t>();
   record.id = in.Get<uint64_t>();
-  record.payload_bytes = in.Get<uint64_t>();
+  record.extent.payload_bytes = in.Get<uint64_t>();
   const uint8_t kind = in.Get<uint8_t>(), encoding = in.Get<uint8_t>();
   const uint8_t arithmetic = in.Get<uint8_t>(), lineage = in.Get<uint8_t>();
   if (kind > 1 || encoding > 1 || arithmetic > 2 || lineage > 1)
@@ -177,6 +186,9 @@ absl::StatusOr<DiskRecord> DecodeRecord(std::span<const std::byte> bytes) {
   header.parent_context = in.GetKey();
   header.blob_bytes = in.Get<uint64_t>();
   const uint32_t num_tokens = in.Get<uint32_t>(), num_pieces = in.Get<uint32_t>();
+  record.extent.offset = in.Get<uint64_t>();
+  record.extent.file = in.Get<uint32_t>();
+  if (in.Get<uint32_t>() != 0) return Damaged("a reserved field is not zero");
   if (absl::Status sizes = CheckSizes(record, num_tokens, num_pieces, bytes.size()); !sizes.ok())
     return sizes;
   header.tokens.resize(num_tokens);
@@ -218,20 +230,6 @@ absl::StatusOr<RecordKey> DecodeRecordKey(absl::string_view bytes) {
   uint64_t part[4];
   for (size_t i = 0; i < 4; ++i) part[i] = GetBigEndian<uint64_t>(bytes.substr(8 * i, 8));
   return RecordKey{.content = {part[0], part[1]}, .context = {part[2], part[3]}};
-}
-
-std::string PieceKey::Encode() const {
-  std::string out;
-  out.reserve(12);
-  PutBigEndian(id, &out);
-  PutBigEndian(index, &out);
-  return out;
-}
-
-std::optional<PieceKey> PieceKey::Decode(absl::string_view bytes) {
-  if (bytes.size() != 12) return std::nullopt;
-  return PieceKey{GetBigEndian<uint64_t>(bytes.substr(0, 8)),
-                  GetBigEndian<uint32_t>(bytes.substr(8))};
 }
 
 }  // namespace cistern::storage

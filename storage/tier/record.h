@@ -1,8 +1,6 @@
-// The bytes of one object on disk: a header record, and the keys under which its pieces lie.
+// The bytes of one object's header record, which says where its payload lies.
 //
-//   headers   RecordKey -> EncodeRecord(DiskRecord)            the object is there when this entry
-//   is pieces    PieceKey(id, 1 .. num_pieces) -> payload bytes    id: one number per write, never
-//   used twice
+//   headers   RecordKey -> EncodeRecord(DiskRecord)      the object is there when this entry is
 //
 // storage/FORMAT.md, "Disk records", is the law of every byte. Pure functions; foreign bytes are
 // bounds-checked.
@@ -12,7 +10,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,18 +24,34 @@
 namespace cistern::storage {
 
 inline constexpr uint32_t kRecordMagic = 0x43455243;  // "CREC"
-inline constexpr uint16_t kRecordVersion = 1;
+inline constexpr uint16_t kRecordVersion = 2;
 inline constexpr uint32_t kPieceBytes = 2 << 20;     // what this writer cuts payload into
 inline constexpr uint32_t kMinPieceBytes = 4 << 10;  // what a reader accepts
 inline constexpr uint32_t kMaxPieceBytes = 64 << 20;
 inline constexpr uint64_t kMaxRecordPayload = 4ull << 30;  // of one object
-inline constexpr uint32_t kRecordFixedBytes = 128;         // before tokens and checksums
-inline constexpr uint32_t kRecordTrailerBytes = 16;        // XXH3-128 of all before it
+inline constexpr uint64_t kExtentAlignment = 4 << 10;
+inline constexpr uint64_t kMaxExtentOffset = 1ull << 44;  // what a reader accepts
+inline constexpr uint32_t kRecordFixedBytes = 144;        // before tokens and checksums
+inline constexpr uint32_t kRecordTrailerBytes = 16;       // XXH3-128 of all before it
+
+// Where the payload of one write lies: payload-<file>.log.
+struct Extent {
+  uint32_t file = 0;
+  uint64_t offset = 0;
+  uint64_t payload_bytes = 0;
+
+  // Of the room that it takes; offset and end are multiples of kExtentAlignment.
+  uint64_t end() const { return offset + RoomFor(payload_bytes); }
+  static uint64_t RoomFor(uint64_t payload_bytes) {
+    return (payload_bytes + kExtentAlignment - 1) / kExtentAlignment * kExtentAlignment;
+  }
+  friend bool operator==(const Extent&, const Extent&) = default;
+};
 
 struct DiskRecord {
-  uint64_t id = 0;
+  uint64_t id = 0;  // of the write: they rise
   base::ObjectHeader header;
-  uint64_t payload_bytes = 0;
+  Extent extent;
   uint32_t piece_bytes = kPieceBytes;      // of every piece but the last
   std::vector<base::Key> piece_checksums;  // XXH3-128 of each piece
 
@@ -59,19 +72,5 @@ size_t RecordLength(std::span<const std::byte> bytes);
 // 32 bytes: content, then context, each hi first and big-endian.
 std::string EncodeRecordKey(const RecordKey& key);
 absl::StatusOr<RecordKey> DecodeRecordKey(absl::string_view bytes);
-
-// 12 bytes, big-endian, so that pieces sort by write and then by place. Index 0 and kPieceEnd are
-// marks without bytes that bound a file; pieces count from 1.
-struct PieceKey {
-  static constexpr uint32_t kMark = 0;
-  static constexpr uint32_t kEnd = 0xffffffff;
-
-  uint64_t id = 0;
-  uint32_t index = 0;
-
-  std::string Encode() const;
-  static std::optional<PieceKey> Decode(absl::string_view bytes);
-  friend auto operator<=>(const PieceKey&, const PieceKey&) = default;
-};
 
 }  // namespace cistern::storage

@@ -11,6 +11,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "rocksdb/db.h"
+#include "rocksdb/write_batch.h"
 
 #include "base/status_macros.h"
 #include "storage/tier/disk_dir.h"
@@ -28,7 +29,16 @@ absl::Status ForeignDatabase(const std::string& path, absl::string_view why) {
       "disk tier: ", path, " ", why, "; give another directory, or run the version that wrote it"));
 }
 
-// Families that this version does not know come from a newer one, or from somebody else.
+absl::Status OldFormat(const std::string& path, uint32_t format) {
+  return absl::FailedPreconditionError(absl::StrCat(
+      "disk tier: ", path, " was written in format ", format, "; this version knows format ",
+      kDiskFormat, " only. Move the directory away to start with an empty tier (what it held ",
+      "will be computed again), give another directory, or run the version that wrote it"));
+}
+
+constexpr char kOldPiecesFamily[] = "pieces";  // of format 1
+
+// Families that this version does not know come from another one, or from somebody else.
 absl::Status CheckFamilies(const std::string& path, rocksdb::Env* env) {
   rocksdb::DBOptions options;
   if (env != nullptr) options.env = env;
@@ -36,8 +46,8 @@ absl::Status CheckFamilies(const std::string& path, rocksdb::Env* env) {
   if (!rocksdb::DB::ListColumnFamilies(options, path, &names).ok())
     return absl::OkStatus();  // new: none to list
   for (const std::string& name : names) {
-    if (name != rocksdb::kDefaultColumnFamilyName && name != kHeadersFamily &&
-        name != kPiecesFamily) {
+    if (name == kOldPiecesFamily) return OldFormat(path, 1);
+    if (name != rocksdb::kDefaultColumnFamilyName && name != kHeadersFamily) {
       return ForeignDatabase(
           path, absl::StrCat("holds a column family '", name, "' that this version does not know"));
     }
@@ -75,7 +85,7 @@ absl::StatusOr<std::unique_ptr<RocksDb>> RocksDb::Open(const RocksDbOptions& opt
   std::unique_ptr<RocksDb> rocks(new RocksDb());
   rocks->path_ = options.path;
   CISTERN_RETURN_IF_ERROR(rocks->TakeDirectory());
-  rocks->direct_io_ = options.direct_io && SupportsDirectIo(rocks->path_ + "/incoming");
+  if (options.direct_io) rocks->alignment_ = DirectIoAlignment(rocks->path_ + "/incoming");
   CISTERN_RETURN_IF_ERROR(BeyondOpening(rocks->CheckCurrent(), rocks->path_));
   CISTERN_RETURN_IF_ERROR(BeyondOpening(rocks->OpenDatabase(options), rocks->path_));
   CISTERN_RETURN_IF_ERROR(BeyondOpening(rocks->CheckFormat(), rocks->path_));
@@ -107,8 +117,8 @@ absl::Status RocksDb::OpenDatabase(const RocksDbOptions& options) {
   CISTERN_RETURN_IF_ERROR(CheckFamilies(path, options.env));
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
-  const rocksdb::Status opened = rocksdb::DB::Open(DatabaseOptions(direct_io_, options.env), path,
-                                                   Families(options.live), &handles, &db);
+  const rocksdb::Status opened =
+      rocksdb::DB::Open(DatabaseOptions(direct_io(), options.env), path, Families(), &handles, &db);
   db_.reset(db);
   if (opened.ok()) {
     std::copy(handles.begin(), handles.end(), handles_);
@@ -153,6 +163,7 @@ absl::Status RocksDb::CheckFormat() {
     return ForeignDatabase(path_, absl::StrCat("was written in format ", format,
                                                "; this version knows formats up to ", kDiskFormat));
   }
+  if (format < kDiskFormat) return OldFormat(path_, format);
   return absl::OkStatus();
 }
 
@@ -166,6 +177,16 @@ absl::StatusOr<bool> RocksDb::IsEmpty() {
   return true;
 }
 
+absl::Status RocksDb::Write(rocksdb::WriteBatch* batch, absl::string_view doing) {
+  base::MutexLock lock(&write_mutex_);
+  if (write_failed_) (void)db_->Resume();  // what is still wrong shows below
+  rocksdb::WriteOptions sync;
+  sync.sync = true;
+  const rocksdb::Status written = db_->Write(sync, batch);
+  write_failed_ = !written.ok();
+  return FromRocks(written, doing);
+}
+
 absl::Status RocksDb::ClearHeaders() {
   CISTERN_RETURN_IF_ERROR(FromRocks(db_->DropColumnFamily(headers()), "dropping damaged headers"));
   db_->DestroyColumnFamilyHandle(std::exchange(handles_[1], nullptr));
@@ -173,17 +194,7 @@ absl::Status RocksDb::ClearHeaders() {
                    "making room for headers");
 }
 
-std::string RocksDb::IncomingPath(uint64_t id) const {
-  return absl::StrCat(path_, "/incoming/", id, ".sst");
-}
-
 uint64_t RocksDb::FreeBytes() const { return SpaceOf(path_).free_bytes; }
 uint64_t RocksDb::CapacityBytes() const { return SpaceOf(path_).capacity_bytes; }
-
-uint64_t RocksDb::PieceFileBytes() const {
-  uint64_t bytes = 0;
-  db_->GetIntProperty(pieces(), rocksdb::DB::Properties::kLiveSstFilesSize, &bytes);
-  return bytes;
-}
 
 }  // namespace cistern::storage

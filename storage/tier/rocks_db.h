@@ -2,14 +2,11 @@
 // it.
 //
 //   DIR/cistern.lock   held (flock) by the process that has the tier open
-//   DIR/rocksdb/       the database: column families default (meta), headers, pieces
-//   DIR/incoming/      piece files being written; emptied at start
+//   DIR/rocksdb/       the database: column families default (meta), headers
+//   DIR/incoming/      what is being made; emptied at start
 //
-// Header records are small and random: an ordinary LSM tree with a write-ahead log, synced at each
-// commit. Pieces are large and ordered: each file is written once, by us, and handed over whole
-// (IngestExternalFile), so that payload passes no log, no memtable and no automatic compaction.
-// Measured against memtables without a log: 1.2 to 2.2 times the write rate (storage/FORMAT.md,
-// "Disk records").
+// It holds small things only: an ordinary LSM tree with a write-ahead log, synced at each commit.
+// Payload lies beside it (payload_log.h).
 //
 // Thread   any, once open
 #pragma once
@@ -22,36 +19,37 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
+#include "base/mutex.h"
+
 namespace rocksdb {
 class ColumnFamilyHandle;
 class DB;
 class Env;
 class Status;
+class WriteBatch;
 }  // namespace rocksdb
 
 namespace cistern::storage {
 
-class LiveIndex;
-
-inline constexpr uint32_t kDiskFormat = 1;
+inline constexpr uint32_t kDiskFormat = 2;
 
 // `status` with the advice that ends every DataLoss of opening; others as they are.
 absl::Status BeyondOpening(const absl::Status& status, const std::string& path);
 
-// The one place where RocksDB's errors become ours. `doing` begins the text, e.g. "writing pieces".
+// The one place where RocksDB's errors become ours. `doing` begins the text, e.g. "writing
+// headers".
 absl::Status FromRocks(const rocksdb::Status& status, absl::string_view doing);
 
 struct RocksDbOptions {
   std::string path;
   bool direct_io = true;
-  rocksdb::Env* env = nullptr;      // null: the default one. Outlives the database
-  const LiveIndex* live = nullptr;  // what compaction keeps. Outlives the database
+  rocksdb::Env* env = nullptr;  // null: the default one. Outlives the database
 };
 
 class RocksDb {
  public:
   // InvalidArgument: the path cannot be a directory of ours. PermissionDenied. FailedPrecondition:
-  // in use, of a newer format, or somebody else's database. DataLoss: damaged beyond opening. Each
+  // in use, of another format, or somebody else's database. DataLoss: damaged beyond opening. Each
   // text says what to do.
   static absl::StatusOr<std::unique_ptr<RocksDb>> Open(const RocksDbOptions& options);
   ~RocksDb();
@@ -61,21 +59,22 @@ class RocksDb {
   rocksdb::DB* db() const { return db_.get(); }
   rocksdb::ColumnFamilyHandle* meta() const { return handles_[0]; }
   rocksdb::ColumnFamilyHandle* headers() const { return handles_[1]; }
-  rocksdb::ColumnFamilyHandle* pieces() const { return handles_[2]; }
+
+  // Durable once OK. What failed is not there, unless it came into the log all the same and the
+  // next start finds it.
+  absl::Status Write(rocksdb::WriteBatch* batch, absl::string_view doing);
 
   // Puts an empty column family in place of the headers.
   absl::Status ClearHeaders();
 
-  bool direct_io() const { return direct_io_; }
+  bool direct_io() const { return alignment_ > 1; }
+  uint32_t alignment() const { return alignment_; }  // of direct I/O; 1: there is none
   const std::string& path() const { return path_; }
-  std::string IncomingPath(uint64_t id) const;  // of the file whose first write is `id`
 
   // Of the file system, for this process. Zero when it cannot be told.
   uint64_t FreeBytes() const;
   // Of the whole file system.
   uint64_t CapacityBytes() const;
-  // Of the piece files that the database holds now.
-  uint64_t PieceFileBytes() const;
 
  private:
   RocksDb() = default;
@@ -85,11 +84,13 @@ class RocksDb {
   absl::Status CheckFormat();
   absl::StatusOr<bool> IsEmpty();
 
+  base::Mutex write_mutex_;
+  bool write_failed_ ABSL_GUARDED_BY(write_mutex_) = false;  // RocksDB may have stopped writing
   std::string path_;
   int lock_fd_ = -1;
-  bool direct_io_ = false;
+  uint32_t alignment_ = 1;
   std::unique_ptr<rocksdb::DB> db_;
-  rocksdb::ColumnFamilyHandle* handles_[3] = {nullptr, nullptr, nullptr};
+  rocksdb::ColumnFamilyHandle* handles_[2] = {nullptr, nullptr};
 };
 
 }  // namespace cistern::storage

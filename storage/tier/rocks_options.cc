@@ -2,49 +2,13 @@
 
 #include <cstdarg>
 #include <memory>
-#include <string>
-#include <utility>
 
 #include "rocksdb/cache.h"
-#include "rocksdb/compaction_filter.h"
 #include "rocksdb/env.h"
 #include "rocksdb/table.h"
 
-#include "storage/tier/record.h"
-
 namespace cistern::storage {
 namespace {
-
-// Leaves out the pieces of writes that no header names any more. There are no tombstones: a deleted
-// record's pieces are garbage by not being live.
-class DropGarbage final : public rocksdb::CompactionFilter {
- public:
-  explicit DropGarbage(const LiveIndex* live) : live_(live) {}
-
-  bool Filter(int, const rocksdb::Slice& key, const rocksdb::Slice&, std::string*,
-              bool*) const override {
-    const auto piece = PieceKey::Decode(absl::string_view(key.data(), key.size()));
-    return piece.has_value() && !live_->IsLive(piece->id);
-  }
-  const char* Name() const override { return "cistern.DropGarbage"; }
-
- private:
-  const LiveIndex* live_;
-};
-
-class DropGarbageFactory final : public rocksdb::CompactionFilterFactory {
- public:
-  explicit DropGarbageFactory(const LiveIndex* live) : live_(live) {}
-
-  std::unique_ptr<rocksdb::CompactionFilter> CreateCompactionFilter(
-      const rocksdb::CompactionFilter::Context&) override {
-    return std::make_unique<DropGarbage>(live_);
-  }
-  const char* Name() const override { return "cistern.DropGarbageFactory"; }
-
- private:
-  const LiveIndex* live_;
-};
 
 // RocksDB's own log file is no help to anybody here (errors come back as statuses) and a danger on
 // a full disk: its logger goes on appending after an error, which packaged RocksDB asserts against.
@@ -68,7 +32,7 @@ rocksdb::DBOptions DatabaseOptions(bool direct_io, rocksdb::Env* env) {
   options.use_direct_io_for_flush_and_compaction = direct_io;
   options.writable_file_max_buffer_size = 1 << 20;  // larger ones measured slower: fresh memory
   options.compaction_readahead_size = 2 << 20;
-  options.max_open_files = 512;  // of perhaps thousands; opening one costs three small reads
+  options.max_open_files = 128;  // opening one costs three small reads
   options.max_file_opening_threads = 2;
   options.max_background_jobs = 2;
   options.max_total_wal_size = 64 << 20;
@@ -94,31 +58,10 @@ rocksdb::ColumnFamilyOptions HeadersOptions() {
   return options;
 }
 
-rocksdb::ColumnFamilyOptions PiecesOptions(const LiveIndex* live) {
-  rocksdb::ColumnFamilyOptions options;
-  options.compression = rocksdb::kNoCompression;
-  // Files never overlap, so each goes straight to the last level and a lookup finds its one file by
-  // binary search.
-  options.num_levels = 2;
-  options.disable_auto_compactions = true;  // the reclaimer decides, by what is garbage
-  options.write_buffer_size = 64 << 10;     // never used: pieces arrive as files
-  options.compaction_filter_factory = std::make_shared<DropGarbageFactory>(live);
-  rocksdb::BlockBasedTableOptions table;
-  table.no_block_cache = true;  // payload is cached by the memory tier or not at all
-  table.block_size =
-      16;  // every entry is a block of its own: one piece, one read; marks cost no piece
-  table.checksum = rocksdb::kXXH3;
-  table.format_version = 5;
-  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-  return options;
-}
-
-std::vector<rocksdb::ColumnFamilyDescriptor> Families(const LiveIndex* live) {
+std::vector<rocksdb::ColumnFamilyDescriptor> Families() {
   rocksdb::ColumnFamilyOptions meta = HeadersOptions();
   meta.write_buffer_size = 1 << 20;
-  return {{rocksdb::kDefaultColumnFamilyName, meta},
-          {kHeadersFamily, HeadersOptions()},
-          {kPiecesFamily, PiecesOptions(live)}};
+  return {{rocksdb::kDefaultColumnFamilyName, meta}, {kHeadersFamily, HeadersOptions()}};
 }
 
 }  // namespace cistern::storage

@@ -6,17 +6,13 @@
 #include "rocksdb/db.h"
 #include "rocksdb/options.h"
 
-#include "storage/tier/live_index.h"
-
 namespace cistern::storage {
 
 inline constexpr char kHeadersFamily[] = "headers";
-inline constexpr char kPiecesFamily[] = "pieces";
 
 rocksdb::DBOptions DatabaseOptions(bool direct_io, rocksdb::Env* env);
 rocksdb::ColumnFamilyOptions HeadersOptions();
-rocksdb::ColumnFamilyOptions PiecesOptions(const LiveIndex* live);
-// default, headers, pieces
-std::vector<rocksdb::ColumnFamilyDescriptor> Families(const LiveIndex* live);
+// default, headers
+std::vector<rocksdb::ColumnFamilyDescriptor> Families();
 
 }  // namespace cistern::storage

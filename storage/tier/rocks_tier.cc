@@ -5,13 +5,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "rocksdb/db.h"
-#include "rocksdb/metadata.h"
 #include "rocksdb/write_batch.h"
 
 #include "base/status_macros.h"
 #include "storage/tier/byte_runs.h"
 #include "storage/tier/header_salvage.h"
-#include "storage/tier/piece_file.h"
+#include "storage/tier/payload_pieces.h"
 
 namespace cistern::storage {
 namespace {
@@ -23,12 +22,6 @@ absl::string_view View(const rocksdb::Slice& slice) { return {slice.data(), slic
 
 std::span<const std::byte> Bytes(const rocksdb::Slice& slice) {
   return {reinterpret_cast<const std::byte*>(slice.data()), slice.size()};
-}
-
-rocksdb::WriteOptions Synced() {
-  rocksdb::WriteOptions options;
-  options.sync = true;
-  return options;
 }
 
 // A record under another object's key is as good as none.
@@ -48,47 +41,21 @@ absl::StatusOr<std::unique_ptr<DiskTier>> DiskTier::Open(const DiskOptions& opti
 
 absl::StatusOr<std::unique_ptr<RocksTier>> RocksTier::Open(const RocksTierOptions& options) {
   std::unique_ptr<RocksTier> tier(new RocksTier(options));
-  RocksDbOptions database{
-      .path = options.disk.path, .direct_io = options.disk.direct_io, .env = options.env};
-  database.live = &tier->live_;
-  CISTERN_ASSIGN_OR_RETURN(tier->rocks_, RocksDb::Open(database));
+  CISTERN_ASSIGN_OR_RETURN(tier->rocks_, RocksDb::Open({.path = options.disk.path,
+                                                        .direct_io = options.disk.direct_io,
+                                                        .env = options.env}));
+  PayloadLogOptions log = options.log;
+  log.path = options.disk.path;
+  log.alignment = tier->rocks_->alignment();
+  CISTERN_ASSIGN_OR_RETURN(tier->log_, PayloadLog::Open(log));
   CISTERN_RETURN_IF_ERROR(BeyondOpening(FinishSalvage(tier->rocks_.get()), options.disk.path));
   CISTERN_RETURN_IF_ERROR(BeyondOpening(tier->LoadIndex(), options.disk.path));
-  tier->reclaimer_ = std::make_unique<Reclaimer>(options.reclaim, tier->rocks_.get(), &tier->live_,
-                                                 &tier->judged_below_);
-  tier->reclaimer_->Wake();  // pieces of writes that did not come to their headers
+  tier->reclaimer_ = std::make_unique<Reclaimer>(tier->log_.get());
+  tier->reclaimer_->Wake();  // payload of writes that did not come to their headers
   return tier;
 }
 
 RocksTier::~RocksTier() = default;
-
-absl::Status RocksTier::LoadIndex() {
-  uint64_t last_id = 0;
-  const auto add = [&](const RecordKey& key, const DiskRecord& record) {
-    live_.Insert(key, {record.id, record.payload_bytes});
-    last_id = std::max(last_id, record.id);
-  };
-  absl::Status scanned = ScanHeaders(add);
-  if (absl::IsDataLoss(scanned)) {
-    CISTERN_ASSIGN_OR_RETURN(const SalvagedHeaders salvaged, SalvageHeaders(rocks_.get()));
-    counters_.salvaged_headers.store(salvaged.kept, std::memory_order_relaxed);
-    counters_.dropped_headers.fetch_add(salvaged.lost, std::memory_order_relaxed);
-    scanned = ScanHeaders(add);
-  }
-  CISTERN_RETURN_IF_ERROR(scanned);
-  // Numbers of writes that did not come to their headers are not used again either.
-  rocksdb::ColumnFamilyMetaData pieces;
-  rocks_->db()->GetColumnFamilyMetaData(rocks_->pieces(), &pieces);
-  for (const auto& level : pieces.levels) {
-    for (const auto& file : level.files) {
-      if (const auto last = PieceKey::Decode(file.largestkey))
-        last_id = std::max(last_id, last->id);
-    }
-  }
-  next_id_ = last_id + 1;
-  judged_below_.store(next_id_, std::memory_order_release);
-  return absl::OkStatus();
-}
 
 absl::Status RocksTier::ScanHeaders(absl::FunctionRef<void(const RecordKey&, DiskRecord)> each) {
   std::vector<std::string> unreadable;
@@ -106,9 +73,12 @@ absl::Status RocksTier::ScanHeaders(absl::FunctionRef<void(const RecordKey&, Dis
   CISTERN_RETURN_IF_ERROR(FromRocks(it->status(), "reading headers"));
   for (const std::string& key : unreadable) {
     base::MutexLock lock(&commit_mutex_);
-    CISTERN_RETURN_IF_ERROR(FromRocks(rocks_->db()->Delete(Synced(), rocks_->headers(), key),
-                                      "dropping an unreadable header"));
-    if (const auto record_key = DecodeRecordKey(key); record_key.ok()) live_.Erase(*record_key);
+    rocksdb::WriteBatch batch;
+    batch.Delete(rocks_->headers(), key);
+    CISTERN_RETURN_IF_ERROR(rocks_->Write(&batch, "dropping an unreadable header"));
+    const auto record_key = DecodeRecordKey(key);
+    const auto gone = record_key.ok() ? live_.Erase(*record_key) : std::nullopt;
+    if (gone) log_->Free(gone->extent);
     counters_.dropped_headers.fetch_add(1, std::memory_order_relaxed);
   }
   return absl::OkStatus();
@@ -117,14 +87,15 @@ absl::Status RocksTier::ScanHeaders(absl::FunctionRef<void(const RecordKey&, Dis
 absl::Status RocksTier::PutModel(const base::ModelSpec& spec) {
   CISTERN_RETURN_IF_ERROR(spec.Validate());
   const std::string key = absl::StrCat(kModelPrefix, spec.Fingerprint().ToHex());
-  return FromRocks(rocks_->db()->Put(Synced(), rocks_->meta(), key, spec.ToJson()),
-                   "writing a model");
+  rocksdb::WriteBatch batch;
+  batch.Put(rocks_->meta(), key, spec.ToJson());
+  return rocks_->Write(&batch, "writing a model");
 }
 
 absl::Status RocksTier::DeleteModel(const base::Key& fingerprint) {
-  return FromRocks(rocks_->db()->Delete(Synced(), rocks_->meta(),
-                                        absl::StrCat(kModelPrefix, fingerprint.ToHex())),
-                   "deleting a model");
+  rocksdb::WriteBatch batch;
+  batch.Delete(rocks_->meta(), absl::StrCat(kModelPrefix, fingerprint.ToHex()));
+  return rocks_->Write(&batch, "deleting a model");
 }
 
 absl::Status RocksTier::ForEachModel(absl::FunctionRef<void(const base::ModelSpec&)> each) {
@@ -145,11 +116,7 @@ absl::Status RocksTier::ForEachRecord(absl::FunctionRef<void(base::ObjectHeader)
   return ScanHeaders([&](const RecordKey&, DiskRecord record) { each(std::move(record.header)); });
 }
 
-absl::StatusOr<DiskRecord> RocksTier::ReadRecord(const RecordKey& key) const {
-  if (!live_.Find(key)) {
-    return absl::NotFoundError(absl::StrCat("disk tier: no record of ", key.content.ToHex(),
-                                            " in the context ", key.context.ToHex()));
-  }
+absl::StatusOr<DiskRecord> RocksTier::ReadHeader(const RecordKey& key) const {
   rocksdb::PinnableSlice value;
   const rocksdb::Status got =
       rocks_->db()->Get(rocksdb::ReadOptions(), rocks_->headers(), EncodeRecordKey(key), &value);
@@ -159,26 +126,28 @@ absl::StatusOr<DiskRecord> RocksTier::ReadRecord(const RecordKey& key) const {
 
 absl::Status RocksTier::ReadPayload(const RecordKey& key, bool verify, uint64_t expected_bytes,
                                     const std::vector<std::span<std::byte>>* payload) {
+  BufferPool::Loan buffer(&buffers_);
   for (int attempt = 0; attempt < kReadAttempts; ++attempt) {
-    CISTERN_ASSIGN_OR_RETURN(const DiskRecord record, ReadRecord(key));
-    if (payload != nullptr && expected_bytes != record.payload_bytes) {
-      return absl::DataLossError(absl::StrCat("disk tier: the record has ", record.payload_bytes,
+    if (!live_.Find(key)) {
+      return absl::NotFoundError(absl::StrCat("disk tier: no record of ", key.content.ToHex(),
+                                              " in the context ", key.context.ToHex()));
+    }
+    CISTERN_ASSIGN_OR_RETURN(const DiskRecord record, ReadHeader(key));
+    const uint64_t bytes = record.extent.payload_bytes;
+    if (payload != nullptr && expected_bytes != bytes) {
+      return absl::DataLossError(absl::StrCat("disk tier: the record has ", bytes,
                                               " bytes of payload, ", expected_bytes,
                                               " are expected"));
     }
-    absl::Status status;
-    if (payload != nullptr) {
-      RunCursor<std::byte> cursor(*payload);
-      status = ReadPieces(*rocks_, record, verify,
-                          [&](std::span<const std::byte> piece) { Scatter(cursor, piece); });
-    } else {
-      status = ReadPieces(*rocks_, record, verify, [](std::span<const std::byte>) {});
-    }
-    if (!absl::IsNotFound(status)) return status;
+    const auto file = log_->FileOf(record.extent);
+    absl::Status status =
+        file.ok() ? ReadPieces(**file, record, verify, payload, &*buffer) : file.status();
+    // What was replaced or deleted meanwhile may have been given back under the read. A number
+    // below the header's: the index is about to learn of it.
     const auto now = live_.Find(key);
-    if (now && now->id == record.id) {
-      return absl::DataLossError(absl::StrCat(status.message(), "; the record is incomplete"));
-    }
+    if (!now || now->id > record.id) continue;
+    if (!absl::IsNotFound(status)) return status;
+    return absl::DataLossError(absl::StrCat(status.message(), "; the record is incomplete"));
   }
   return absl::UnavailableError(
       "disk tier: the record was replaced again and again while it was read; try again");
@@ -209,22 +178,26 @@ absl::Status RocksTier::Delete(const std::vector<RecordKey>& keys) {
   for (const RecordKey& key : keys) batch.Delete(rocks_->headers(), EncodeRecordKey(key));
   {
     base::MutexLock lock(&commit_mutex_);
-    CISTERN_RETURN_IF_ERROR(FromRocks(rocks_->db()->Write(Synced(), &batch), "deleting records"));
-    for (const RecordKey& key : keys)
-      counters_.deletes.fetch_add(live_.Erase(key), std::memory_order_relaxed);
+    CISTERN_RETURN_IF_ERROR(rocks_->Write(&batch, "deleting records"));
+    for (const RecordKey& key : keys) {
+      const auto gone = live_.Erase(key);
+      if (!gone) continue;
+      counters_.deletes.fetch_add(1, std::memory_order_relaxed);
+      log_->Free(gone->extent);
+    }
   }
   reclaimer_->Wake();
   return absl::OkStatus();
 }
 
-absl::Status RocksTier::Reclaim() { return reclaimer_->Run(/*all=*/true); }
+absl::Status RocksTier::Reclaim() { return reclaimer_->Run(); }
 
 DiskStats RocksTier::Stats() const {
   DiskStats stats;
   stats.records = live_.records();
   stats.payload_bytes = live_.payload_bytes();
-  stats.file_bytes = rocks_->PieceFileBytes();
-  stats.reclaimed_bytes = reclaimer_->reclaimed_bytes();
+  stats.file_bytes = log_->file_bytes();
+  stats.reclaimed_bytes = log_->reclaimed_bytes();
   stats.reclaim_failures = reclaimer_->failures();
   stats.writes = counters_.writes.load(std::memory_order_relaxed);
   stats.write_failures = counters_.write_failures.load(std::memory_order_relaxed);

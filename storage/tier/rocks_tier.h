@@ -1,11 +1,11 @@
-// The disk tier on RocksDB.
+// The disk tier: headers in RocksDB, payload in files of its own beside it.
 //
-//   Write   pieces into a file of their own ─► file into the database ─► headers, synced ─► the
-//   index Read    header ─► pieces, each checked against it Delete  headers, synced ─► the index ─►
-//   the reclaimer takes the pieces
+//   Write    payload into an extent each, synced ─► headers, synced ─► the index
+//   Read     header ─► its extent, each piece checked ─► does the record still live?
+//   Delete   headers, synced ─► the index ─► the reclaimer gives the extents back
 //
-// A header is written after its pieces are durable and part of the database, so whoever sees a
-// header finds its pieces.
+// A header is written after its payload is durable, and goes durably before its payload does, so
+// whoever sees a header finds its payload.
 //
 // Thread   any
 #pragma once
@@ -20,8 +20,10 @@
 #include "absl/status/statusor.h"
 
 #include "base/mutex.h"
+#include "storage/tier/aligned_buffer.h"
 #include "storage/tier/disk_tier.h"
 #include "storage/tier/live_index.h"
+#include "storage/tier/payload_log.h"
 #include "storage/tier/reclaimer.h"
 #include "storage/tier/record.h"
 #include "storage/tier/rocks_db.h"
@@ -33,7 +35,7 @@ struct RocksTierOptions {
       ~uint64_t{0};  // 1/16 of the file system, at most 256 MiB
 
   DiskOptions disk;
-  ReclaimOptions reclaim;
+  PayloadLogOptions log;  // path and alignment are filled in
   uint64_t reserve_bytes =
       kDefaultReserve;          // of the file system that payload leaves free: logs need some
   rocksdb::Env* env = nullptr;  // null: the default one. Outlives the tier
@@ -77,19 +79,33 @@ class RocksTier final : public DiskTier {
     std::atomic<uint64_t> dropped_headers{0}, salvaged_headers{0}, commits{0};
   };
 
+  // One readable header, at the start.
+  struct Found {
+    RecordKey key;
+    LiveIndex::Entry entry;
+  };
+
   explicit RocksTier(const RocksTierOptions& options) : options_(options) {}
-  absl::Status LoadIndex();
   // Gives every readable header; drops the others.
   absl::Status ScanHeaders(absl::FunctionRef<void(const RecordKey&, DiskRecord)> each);
+
+  // ---- rocks_tier_load.cc; before the tier is used
+  absl::Status LoadIndex();
+  absl::Status DropUnusable(std::vector<Found>* found);
+  bool IsWhole(const Extent& extent) const;
+  bool IsDamaged(const Found& found);  // by its checksums
 
   // ---- rocks_tier_write.cc; one thread at a time, the leader
   void CommitGroup(const std::vector<Request*>& group);
   std::vector<Pending> Admit(const std::vector<Request*>& group);
   absl::Status CommitPending(std::vector<Pending>* pending);
+  absl::Status WritePayload(const PayloadFile& file, std::vector<Pending>* pending);
+  absl::Status WritePieces(const PayloadFile& file, std::vector<Pending>* pending, bool hash);
   absl::Status WriteHeaders(const std::vector<Pending>& pending);
+  void GiveBackFailed(const std::vector<Pending>& pending);
   uint64_t RoomForPayload() const;
 
-  absl::StatusOr<DiskRecord> ReadRecord(const RecordKey& key) const;
+  absl::StatusOr<DiskRecord> ReadHeader(const RecordKey& key) const;
   absl::Status ReadPayload(const RecordKey& key, bool verify, uint64_t expected_bytes,
                            const std::vector<std::span<std::byte>>* payload);
   absl::Status CountRead(absl::Status status);
@@ -97,7 +113,7 @@ class RocksTier final : public DiskTier {
   const RocksTierOptions options_;
   mutable Counters counters_;
   LiveIndex live_;
-  std::atomic<uint64_t> judged_below_{1};  // writes below it are committed or have failed
+  BufferPool buffers_;  // of readers
 
   base::Mutex queue_mutex_;
   base::CondVar queue_changed_;
@@ -106,13 +122,12 @@ class RocksTier final : public DiskTier {
 
   // The leader's own.
   uint64_t next_id_ = 1;
-  uint32_t commits_since_wake_ = 0;
-  bool may_be_stopped_ = false;  // the last commit failed: RocksDB may have stopped writing
-  std::vector<std::byte> scratch_;
+  AlignedBuffer buffer_;
 
   base::Mutex commit_mutex_;  // headers and index change together
   std::unique_ptr<RocksDb> rocks_;
-  std::unique_ptr<Reclaimer> reclaimer_;  // goes before the database
+  std::unique_ptr<PayloadLog> log_;
+  std::unique_ptr<Reclaimer> reclaimer_;  // goes before the log
 };
 
 }  // namespace cistern::storage

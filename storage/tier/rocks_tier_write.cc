@@ -1,6 +1,8 @@
 // The way down: admission, group commit, headers.
 #include <algorithm>
 #include <limits>
+#include <system_error>
+#include <thread>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -11,15 +13,15 @@
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "storage/tier/byte_runs.h"
-#include "storage/tier/piece_file.h"
+#include "storage/tier/payload_pieces.h"
 #include "storage/tier/rocks_tier.h"
 
 namespace cistern::storage {
 namespace {
 
 constexpr uint64_t kMaxReserveBytes = 256 << 20;
+constexpr uint64_t kHashBesideBytes = 4 << 20;  // a commit of more is hashed while it is written
 constexpr uint64_t kMaxGroupBytes = 128 << 20;  // a commit takes in no more calls beyond this
-constexpr uint32_t kCommitsPerWake = 16;        // the reclaimer looks for small files so often
 
 RecordKey KeyOf(const base::ObjectHeader& header) { return {header.content, header.context}; }
 
@@ -66,26 +68,30 @@ std::vector<absl::Status> RocksTier::Write(const std::vector<Item>& items) {
 void RocksTier::CommitGroup(const std::vector<Request*>& group) {
   std::vector<Pending> pending = Admit(group);
   const absl::Status committed = pending.empty() ? absl::OkStatus() : CommitPending(&pending);
-  may_be_stopped_ = !committed.ok();
   if (committed.ok() && !pending.empty()) counters_.commits.fetch_add(1, std::memory_order_relaxed);
   for (Pending& write : pending) *write.status = committed;
-  judged_below_.store(next_id_, std::memory_order_release);
   for (Request* request : group) {
     for (const absl::Status& status : request->statuses) {
       (status.ok() ? counters_.writes : counters_.write_failures)
           .fetch_add(1, std::memory_order_relaxed);
     }
   }
-  if (!committed.ok() || ++commits_since_wake_ >= kCommitsPerWake) {
-    commits_since_wake_ = 0;
-    reclaimer_->Wake();
-  }
+  if (!committed.ok()) reclaimer_->Wake();
 }
 
 std::vector<RocksTier::Pending> RocksTier::Admit(const std::vector<Request*>& group) {
   const uint64_t max_bytes =
       options_.disk.max_bytes == 0 ? std::numeric_limits<uint64_t>::max() : options_.disk.max_bytes;
-  uint64_t kept = live_.payload_bytes(), room = RoomForPayload();
+  uint64_t kept = live_.payload_bytes(), room = RoomForPayload(), taken = 0;
+  bool gave_back = false;
+  const auto fits = [&](uint64_t more) {
+    if (taken + more > room && !gave_back) {
+      gave_back = true;
+      (void)reclaimer_->Run();  // counted
+      room = RoomForPayload();
+    }
+    return taken + more <= room;
+  };
   absl::flat_hash_map<std::pair<base::Key, base::Key>, uint64_t>
       earlier;  // of this group, by record key
   std::vector<Pending> pending;
@@ -99,23 +105,25 @@ std::vector<RocksTier::Pending> RocksTier::Admit(const std::vector<Request*>& gr
       const auto live = live_.Find(KeyOf(item.header));
       const auto twice = earlier.find({item.header.content, item.header.context});
       const uint64_t replaced = twice != earlier.end() ? twice->second
-                                : live                 ? live->payload_bytes
+                                : live                 ? live->extent.payload_bytes
                                                        : 0;
       if (kept - replaced + bytes > max_bytes) {
         status = absl::ResourceExhaustedError(
             absl::StrCat("disk tier: ", base::FormatBytes(bytes), " more would pass its bound of ",
                          base::FormatBytes(max_bytes), "; raise the bound, or evict objects"));
-      } else if (bytes > room) {
+      } else if (!fits(Extent::RoomFor(bytes))) {
         status = absl::ResourceExhaustedError(absl::StrCat(
             "disk tier: ", base::FormatBytes(bytes), " do not fit: the file system of ",
             rocks_->path(), " has ", base::FormatBytes(rocks_->FreeBytes()),
             " left; free space on it, evict objects, or give the tier another disk"));
       } else {
         kept = kept - replaced + bytes;
-        room -= bytes;
+        taken += Extent::RoomFor(bytes);
         earlier[{item.header.content, item.header.context}] = bytes;
         pending.push_back(
-            {&item, &status, {.id = next_id_++, .header = item.header, .payload_bytes = bytes}});
+            {&item,
+             &status,
+             {.id = next_id_++, .header = item.header, .extent = {.payload_bytes = bytes}}});
       }
     }
   }
@@ -129,17 +137,63 @@ uint64_t RocksTier::RoomForPayload() const {
   const uint64_t reserve = options_.reserve_bytes == RocksTierOptions::kDefaultReserve
                                ? std::min(kMaxReserveBytes, capacity / 16)
                                : options_.reserve_bytes;
-  const uint64_t free = rocks_->FreeBytes();
+  const uint64_t free = rocks_->FreeBytes() + log_->unused_bytes();
   return free > reserve ? free - reserve : 0;
 }
 
 absl::Status RocksTier::CommitPending(std::vector<Pending>* pending) {
-  if (may_be_stopped_) (void)rocks_->db()->Resume();  // what is still wrong shows below
-  PieceFileWriter file(rocks_.get(), &scratch_);
+  uint64_t bytes = 0;
+  for (const Pending& write : *pending) bytes += Extent::RoomFor(write.record.extent.payload_bytes);
+  CISTERN_ASSIGN_OR_RETURN(const auto file, log_->Begin(bytes));
   for (Pending& write : *pending)
-    CISTERN_RETURN_IF_ERROR(file.Append(&write.record, write.item->payload));
-  CISTERN_RETURN_IF_ERROR(file.Finish());
-  return WriteHeaders(*pending);
+    write.record.extent = log_->Take(write.record.extent.payload_bytes);
+  absl::Status status = WritePayload(*file, pending);
+  if (!status.ok()) {
+    log_->Abandon();
+    GiveBackFailed(*pending);
+    return status;
+  }
+  status = WriteHeaders(*pending);
+  // Without room for them the headers are not in RocksDB's log. After any other error they may be,
+  // for the next start to find: then their payload is there, and otherwise it is garbage at that
+  // start.
+  if (absl::IsResourceExhausted(status)) GiveBackFailed(*pending);
+  return status;
+}
+
+absl::Status RocksTier::WritePayload(const PayloadFile& file, std::vector<Pending>* pending) {
+  uint64_t bytes = 0;
+  for (const Pending& write : *pending) bytes += write.record.extent.payload_bytes;
+  if (bytes < kHashBesideBytes) return WritePieces(file, pending, /*hash=*/true);
+  std::thread hasher;
+  try {
+    hasher = std::thread([pending] {
+      for (Pending& write : *pending)
+        write.record.piece_checksums = HashPieces(write.record, write.item->payload);
+    });
+  } catch (const std::system_error&) {  // no more threads
+    return WritePieces(file, pending, /*hash=*/true);
+  }
+  const absl::Status status = WritePieces(file, pending, /*hash=*/false);
+  hasher.join();
+  return status;
+}
+
+absl::Status RocksTier::WritePieces(const PayloadFile& file, std::vector<Pending>* pending,
+                                    bool hash) {
+  PieceWriter writer(&file, &buffer_);
+  for (Pending& write : *pending) {
+    CISTERN_RETURN_IF_ERROR(writer.Append(write.record, write.item->payload,
+                                          hash ? &write.record.piece_checksums : nullptr));
+  }
+  CISTERN_RETURN_IF_ERROR(writer.Flush());
+  return log_->Sync();
+}
+
+// At once: the disk may be full of it.
+void RocksTier::GiveBackFailed(const std::vector<Pending>& pending) {
+  for (const Pending& write : pending) log_->Free(write.record.extent);
+  (void)reclaimer_->Run();  // counted, and tried again
 }
 
 absl::Status RocksTier::WriteHeaders(const std::vector<Pending>& pending) {
@@ -148,13 +202,19 @@ absl::Status RocksTier::WriteHeaders(const std::vector<Pending>& pending) {
     batch.Put(rocks_->headers(), EncodeRecordKey(KeyOf(write.record.header)),
               EncodeRecord(write.record));
   }
-  rocksdb::WriteOptions sync;
-  sync.sync = true;
-  base::MutexLock lock(&commit_mutex_);
-  CISTERN_RETURN_IF_ERROR(FromRocks(rocks_->db()->Write(sync, &batch), "writing headers"));
-  for (const Pending& write : pending) {
-    live_.Insert(KeyOf(write.record.header), {write.record.id, write.record.payload_bytes});
+  bool replaced = false;
+  {
+    base::MutexLock lock(&commit_mutex_);
+    CISTERN_RETURN_IF_ERROR(rocks_->Write(&batch, "writing headers"));
+    for (const Pending& write : pending) {
+      const auto before =
+          live_.Insert(KeyOf(write.record.header), {write.record.id, write.record.extent});
+      if (!before) continue;
+      log_->Free(before->extent);
+      replaced = true;
+    }
   }
+  if (replaced) reclaimer_->Wake();
   return absl::OkStatus();
 }
 

@@ -5,12 +5,14 @@
 //
 // Writes go in batches of 64 MiB, each made durable; reads take whole values in random order,
 // pieces of 2 MiB at most, one thread, past the page cache, so every read is cold. Rounds of the
-// two alternate, because disks are noisy; medians are printed. The bound is the disk: what the
-// plain file gets.
+// two alternate, because disks are noisy; medians are printed, and the lowest and highest of the
+// plain file, which is the bound. Amplification is what the process has written to the disk, log
+// and headers included, by what it was given.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <numeric>
 #include <random>
 #include <string>
@@ -31,6 +33,7 @@ constexpr uint64_t kSourceBytes = 256 << 20;  // payload is taken from here, rou
 
 struct Rates {
   double write, read;
+  double amplification;
 };
 
 struct Plan {
@@ -40,7 +43,7 @@ struct Plan {
 
   uint64_t values() const { return total_bytes / value_bytes; }
   std::span<const std::byte> Value(uint64_t i) const {
-    return source.subspan(i * value_bytes % kSourceBytes, value_bytes);
+    return source.subspan(i % (kSourceBytes / value_bytes) * value_bytes, value_bytes);
   }
 };
 
@@ -55,6 +58,16 @@ std::span<std::byte> Memory(uint64_t bytes) {
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
   if (at == MAP_FAILED) Die("no memory");
   return {static_cast<std::byte*>(at), bytes};
+}
+
+// By this process, to disks.
+uint64_t BytesWritten() {
+  std::ifstream io("/proc/self/io");
+  std::string name;
+  for (uint64_t value = 0; io >> name >> value;) {
+    if (name == "write_bytes:") return value;
+  }
+  return 0;
 }
 
 template <typename Work>
@@ -77,7 +90,9 @@ Rates PlainFile(const std::string& directory, const Plan& plan) {
       if (pwrite(fd, from, kPieceBytes, static_cast<off_t>(at)) !=
           static_cast<ssize_t>(kPieceBytes))
         Die("pwrite");
-      if ((at + kPieceBytes) % kBatchBytes == 0 && fdatasync(fd) != 0) Die("fdatasync");
+      const uint64_t end = at + kPieceBytes;
+      if ((end % kBatchBytes == 0 || end == plan.total_bytes) && fdatasync(fd) != 0)
+        Die("fdatasync");
     }
   });
   rates.read = MegabytesPerSecond(plan.total_bytes, [&] {
@@ -100,6 +115,7 @@ Rates Tier(const std::string& directory, const Plan& plan) {
   if (!opened.ok()) Die(opened.status().ToString());
   DiskTier& tier = **opened;
   Rates rates{};
+  const uint64_t written = BytesWritten();
   rates.write = MegabytesPerSecond(plan.total_bytes, [&] {
     std::vector<DiskTier::Item> items;
     for (uint64_t i = 0; i < plan.values(); ++i) {
@@ -111,6 +127,7 @@ Rates Tier(const std::string& directory, const Plan& plan) {
       items.clear();
     }
   });
+  rates.amplification = static_cast<double>(BytesWritten() - written) / plan.total_bytes;
   rates.read = MegabytesPerSecond(plan.total_bytes, [&] {
     for (uint64_t i : plan.order) {
       const absl::Status status =
@@ -128,12 +145,14 @@ double Median(std::vector<double> values) {
 
 void Run(const std::string& directory, uint64_t value_bytes, uint64_t total_bytes, int rounds,
          std::span<std::byte> source, std::span<std::byte> target) {
-  Plan plan{
-      .value_bytes = value_bytes, .total_bytes = total_bytes, .source = source, .target = target};
+  Plan plan{.value_bytes = value_bytes,
+            .total_bytes = total_bytes / value_bytes * value_bytes,
+            .source = source,
+            .target = target};
   plan.order.resize(plan.values());
   std::iota(plan.order.begin(), plan.order.end(), 0);
   std::shuffle(plan.order.begin(), plan.order.end(), std::mt19937(7));
-  std::vector<double> rate[4], ratio[2];
+  std::vector<double> rate[4], ratio[2], amplification;
   for (int round = 0; round < rounds; ++round) {
     const Rates plain = PlainFile(directory, plan), tier = Tier(directory, plan);
     for (int i = 0; i < 4; ++i)
@@ -143,10 +162,16 @@ void Run(const std::string& directory, uint64_t value_bytes, uint64_t total_byte
                                  : tier.read);
     ratio[0].push_back(tier.write / plain.write);
     ratio[1].push_back(tier.read / plain.read);
+    amplification.push_back(tier.amplification);
   }
-  std::printf("%8llu KiB   write %6.0f of %6.0f MB/s (%.2f)   read %6.0f of %6.0f MB/s (%.2f)\n",
-              static_cast<unsigned long long>(value_bytes >> 10), Median(rate[1]), Median(rate[0]),
-              Median(ratio[0]), Median(rate[3]), Median(rate[2]), Median(ratio[1]));
+  const auto plain_write = std::minmax_element(rate[0].begin(), rate[0].end());
+  const auto plain_read = std::minmax_element(rate[2].begin(), rate[2].end());
+  std::printf(
+      "%8llu KiB   write %5.0f of %5.0f MB/s (%.2f; plain %.0f to %.0f)   read %5.0f of %5.0f MB/s "
+      "(%.2f; plain %.0f to %.0f)   amplification %.3f\n",
+      static_cast<unsigned long long>(value_bytes >> 10), Median(rate[1]), Median(rate[0]),
+      Median(ratio[0]), *plain_write.first, *plain_write.second, Median(rate[3]), Median(rate[2]),
+      Median(ratio[1]), *plain_read.first, *plain_read.second, Median(amplification));
   std::fflush(stdout);
 }
 
@@ -169,6 +194,6 @@ int main(int argc, char** argv) {
   }
   std::printf("the disk tier, of a plain O_DIRECT file (ratio of the same round, median of %d)\n",
               rounds);
-  for (uint64_t kib : {64, 2048, 4096, 16384})
+  for (uint64_t kib : {64, 2048, 16384, 18432})
     Run(directory, kib << 10, total_bytes, rounds, source, target);
 }

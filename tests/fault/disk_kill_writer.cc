@@ -63,7 +63,7 @@ int main(int argc, char** argv) {
   using namespace cistern::storage;  // NOLINT(google-build-using-namespace)
   if (argc != 3) return 1;
   RocksTierOptions options{.disk = {.path = argv[1]}};
-  options.reclaim.slack_bytes = 1 << 20;  // rewrites files all the time
+  options.log.file_bytes = 16 << 20;  // files come and go all the time
   auto tier = RocksTier::Open(options);
   if (!tier.ok()) {
     std::fprintf(stderr, "%s\n", tier.status().ToString().c_str());

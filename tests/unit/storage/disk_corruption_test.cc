@@ -6,6 +6,9 @@
 #include <string>
 #include <vector>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "rocksdb/db.h"
@@ -23,40 +26,25 @@ constexpr uint64_t kPiece = 2 << 20;
 
 class DiskCorruptionTest : public DiskTest {
  protected:
-  // The tier with three objects, each in a file of its own; the first has the write number 1.
+  // The tier with three objects, each in a file of its own, the first in the first.
   void SetUp() override {
+    options_.log.file_bytes = 1;
     Open();
     for (const TestObject& object : objects_) ASSERT_EQ(WriteOne(*tier_, object), absl::OkStatus());
+    ASSERT_EQ(PayloadFiles().size(), 3u);
   }
 
-  // Writes past the tier, as bad memory or another program would.
-  void PutPiece(const PieceKey& key, const std::string& bytes) {
-    const RocksDb& rocks = tier_->rocks();
-    ASSERT_TRUE(rocks.db()->Put(rocksdb::WriteOptions(), rocks.pieces(), key.Encode(), bytes).ok());
-  }
-  void PutHeader(const std::string& key, const std::string& bytes) {
-    const RocksDb& rocks = tier_->rocks();
-    ASSERT_TRUE(rocks.db()->Put(rocksdb::WriteOptions(), rocks.headers(), key, bytes).ok());
-  }
-  std::string Header(const TestObject& object) {
-    std::string bytes;
-    const RocksDb& rocks = tier_->rocks();
-    EXPECT_TRUE(
-        rocks.db()
-            ->Get(rocksdb::ReadOptions(), rocks.headers(), EncodeRecordKey(object.key()), &bytes)
-            .ok());
-    return bytes;
-  }
-
-  // The files of payload, largest first. The tier must be closed to change them.
-  std::vector<fs::path> PieceFiles() {
-    std::vector<fs::path> files;
-    for (const auto& entry : fs::directory_iterator(options_.disk.path + "/rocksdb")) {
-      if (entry.path().extension() == ".sst") files.push_back(entry.path());
-    }
-    std::sort(files.begin(), files.end(),
-              [](auto& a, auto& b) { return fs::file_size(a) > fs::file_size(b); });
-    return files;
+  // The start has found it: it is counted, dropped for good, and can be written again.
+  void ExpectOnlyTheFirstIsDropped() {
+    EXPECT_EQ(tier_->Stats().dropped_headers, 1u);
+    EXPECT_EQ(tier_->Stats().records, 2u);
+    EXPECT_EQ(CheckReadBack(*tier_, objects_[0]).code(), absl::StatusCode::kNotFound);
+    ExpectTheOthersAreWhole();
+    Open();
+    EXPECT_EQ(tier_->Stats().dropped_headers, 0u);
+    ASSERT_EQ(WriteOne(*tier_, objects_[0]), absl::OkStatus());
+    EXPECT_EQ(CheckReadBack(*tier_, objects_[0]), absl::OkStatus());
+    ExpectTheOthersAreWhole();
   }
   void ExpectOnlyTheFirstIsDamaged() {
     EXPECT_EQ(CheckReadBack(*tier_, objects_[0]).code(), absl::StatusCode::kDataLoss);
@@ -72,6 +60,13 @@ class DiskCorruptionTest : public DiskTest {
     EXPECT_EQ(CheckReadBack(*tier_, objects_[0]), absl::OkStatus());
     ExpectTheOthersAreWhole();
   }
+  void OverwriteSecondPiece() {
+    std::fstream file(PayloadFiles()[0], std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(kPiece));
+    file << std::string(kPiece, 'x');
+    file.flush();
+    ASSERT_TRUE(file.good());
+  }
   void ExpectTheOthersAreWhole() {
     EXPECT_EQ(CheckReadBack(*tier_, objects_[1]), absl::OkStatus());
     EXPECT_EQ(CheckReadBack(*tier_, objects_[2]), absl::OkStatus());
@@ -83,94 +78,186 @@ class DiskCorruptionTest : public DiskTest {
 
 TEST_F(DiskCorruptionTest, AFlippedByteInAPiece) {
   tier_.reset();
-  FlipByte(PieceFiles()[0], kPiece + 12345);
+  FlipByte(PayloadFiles()[0], kPiece + 12345);
   Open();
   ExpectOnlyTheFirstIsDamaged();
 }
 
-// Index, properties and footer lie at the end of a file: without them none of its pieces can be
-// found.
-TEST_F(DiskCorruptionTest, AFlippedByteInTheTailOfAFile) {
-  for (uint64_t from_end : {10, 45, 200, 600, 900}) {
-    SCOPED_TRACE(from_end);
+TEST_F(DiskCorruptionTest, AFlippedByteInAnyPieceFirstOrLast) {
+  for (const uint64_t offset : {uint64_t{0}, kPiece - 1, kPiece, 3 * kPiece + 999}) {
+    SCOPED_TRACE(offset);
     tier_.reset();
-    const fs::path file = PieceFiles()[0];
-    const uint64_t offset = fs::file_size(file) - from_end;
-    FlipByte(file, offset);
+    FlipByte(PayloadFiles()[0], offset);
     Open();
-    EXPECT_NE(CheckReadBack(*tier_, objects_[0]).code(), absl::StatusCode::kInternal);
+    EXPECT_EQ(CheckReadBack(*tier_, objects_[0]).code(), absl::StatusCode::kDataLoss);
     ExpectTheOthersAreWhole();
     tier_.reset();
-    FlipByte(file, offset);
+    FlipByte(PayloadFiles()[0], offset);
     Open();
     EXPECT_EQ(CheckReadBack(*tier_, objects_[0]), absl::OkStatus());
   }
 }
 
-// The reclaimer passes over a file that it cannot read and does the others; once nothing in it
-// lives, it goes.
-TEST_F(DiskCorruptionTest, ADamagedFileDoesNotStopTheReclaimer) {
+// Between the end of a payload and the next extent lies nothing of meaning.
+TEST_F(DiskCorruptionTest, AFlippedByteBehindAPayloadHarmsNobody) {
+  tier_.reset();
+  FlipByte(PayloadFiles()[0], 3 * kPiece + 1000);
+  Open();
+  EXPECT_EQ(CheckReadBack(*tier_, objects_[0]), absl::OkStatus());
+  ExpectTheOthersAreWhole();
+}
+
+// Damaged payload does not stop the room of others from coming back, and goes like any other.
+TEST_F(DiskCorruptionTest, DamageDoesNotStopTheReclaimer) {
   ASSERT_EQ(tier_->Delete({objects_[2].key()}), absl::OkStatus());
   tier_.reset();
-  FlipByte(PieceFiles()[0], kPiece + 12345);
+  FlipByte(PayloadFiles()[0], kPiece + 12345);
   Open();
   for (int i = 0; i < 3; ++i)
     ASSERT_EQ(WriteOne(*tier_, Segment(10 + i, 100000)), absl::OkStatus());
-  EXPECT_EQ(tier_->Reclaim().code(), absl::StatusCode::kDataLoss);
-  EXPECT_EQ(tier_->Stats().reclaim_failures, 1u);
   EXPECT_EQ(tier_->Reclaim(), absl::OkStatus());
-  for (int i = 0; i < 3; ++i)
-    EXPECT_EQ(CheckReadBack(*tier_, Segment(10 + i, 100000)), absl::OkStatus());
-  EXPECT_EQ(CheckReadBack(*tier_, objects_[1]), absl::OkStatus());
   EXPECT_EQ(CheckReadBack(*tier_, objects_[0]).code(), absl::StatusCode::kDataLoss);
   ASSERT_EQ(tier_->Delete({objects_[0].key()}), absl::OkStatus());
   EXPECT_EQ(tier_->Reclaim(), absl::OkStatus());
   EXPECT_LT(tier_->Stats().file_bytes, kPiece + 500000);
+  EXPECT_EQ(tier_->Stats().reclaim_failures, 0u);
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(CheckReadBack(*tier_, Segment(10 + i, 100000)), absl::OkStatus());
+  EXPECT_EQ(CheckReadBack(*tier_, objects_[1]), absl::OkStatus());
 }
 
 TEST_F(DiskCorruptionTest, ATruncatedFile) {
   tier_.reset();
-  fs::resize_file(PieceFiles()[0], kPiece);
+  fs::resize_file(PayloadFiles()[0], kPiece);
   Open();
-  ExpectOnlyTheFirstIsDamaged();
+  ExpectOnlyTheFirstIsDropped();
+}
+
+TEST_F(DiskCorruptionTest, AFileThatIsCutByASector) {
+  tier_.reset();
+  fs::resize_file(PayloadFiles()[0], 3 * kPiece + 512);
+  Open();
+  ExpectOnlyTheFirstIsDropped();
 }
 
 TEST_F(DiskCorruptionTest, AMissingFile) {
   tier_.reset();
-  fs::remove(PieceFiles()[0]);
+  fs::remove(PayloadFiles()[0]);
   Open();
+  ExpectOnlyTheFirstIsDropped();
+}
+
+// Under a running tier nobody looks for headers to drop: reads say what is wrong.
+TEST_F(DiskCorruptionTest, AFileThatIsTruncatedUnderATier) {
+  fs::resize_file(PayloadFiles()[0], kPiece);
   ExpectOnlyTheFirstIsDamaged();
 }
 
-// Below the file's own checksums everything fits: only ours sees that these are other bytes.
+TEST_F(DiskCorruptionTest, AFileThatIsMissingUnderATier) {
+  DiskRecord record = Record(objects_[0]);
+  record.extent.file = 99;
+  PutRecord(objects_[0], record);
+  const absl::Status status = CheckReadBack(*tier_, objects_[0]);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("incomplete"));
+  ExpectTheOthersAreWhole();
+}
+
+// A hole where payload should be: bytes that were given back, or never came to the disk.
+TEST_F(DiskCorruptionTest, AHoleInAPayloadIsFoundAtTheStart) {
+  tier_.reset();
+  const int fd = open(PayloadFiles()[0].c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_GE(fd, 0);
+  ASSERT_EQ(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, kPiece, 4096), 0);
+  close(fd);
+  options_.disk.verify_checksums = false;  // it is not a reader's checksum that finds it
+  Open();
+  ExpectOnlyTheFirstIsDropped();
+}
+
+// A file system that keeps zeros as holes: the checksums say that all is well.
+TEST_F(DiskCorruptionTest, AHoleThatStandsForZerosIsNoDamage) {
+  TestObject zeros = Segment(9, 2 * kPiece);
+  zeros.bytes.assign(zeros.bytes.size(), std::byte{0});
+  ASSERT_EQ(WriteOne(*tier_, zeros), absl::OkStatus());
+  tier_.reset();
+  const int fd = open(PayloadFiles()[3].c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_GE(fd, 0);
+  ASSERT_EQ(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, kPiece), 0);
+  close(fd);
+  Open();
+  EXPECT_EQ(tier_->Stats().dropped_headers, 0u);
+  EXPECT_EQ(CheckReadBack(*tier_, zeros), absl::OkStatus());
+}
+
+// Whole pages of other bytes, as a disk that mixes up its blocks gives them.
 TEST_F(DiskCorruptionTest, OtherBytesInPlaceOfAPiece) {
-  PutPiece({1, 2}, std::string(kPiece, 'x'));
+  OverwriteSecondPiece();
   ExpectOnlyTheFirstIsDamaged();
 }
 
 TEST_F(DiskCorruptionTest, WithoutVerificationOnlyVerifyLooks) {
   options_.disk.verify_checksums = false;
   Open();
-  PutPiece({1, 2}, std::string(kPiece, 'x'));
+  OverwriteSecondPiece();
   std::vector<std::byte> bytes;
   EXPECT_EQ(ReadBack(*tier_, objects_[0], &bytes), absl::OkStatus());
   EXPECT_NE(bytes, objects_[0].bytes);
   EXPECT_EQ(tier_->Verify(objects_[0].key()).code(), absl::StatusCode::kDataLoss);
 }
 
-TEST_F(DiskCorruptionTest, AShortPiece) {
-  PutPiece({1, 4}, std::string(999, 'x'));
-  ExpectOnlyTheFirstIsDamaged();
+// ---- Headers that are whole, but name an extent that is not theirs.
+
+TEST_F(DiskCorruptionTest, AnExtentBeyondItsFileIsDropped) {
+  const auto beyond = [](const Extent& good) {
+    return std::vector<Extent>{{good.file, 4096, good.payload_bytes},
+                               {good.file, uint64_t{1} << 43, good.payload_bytes},
+                               {99, 0, good.payload_bytes}};
+  };
+  for (size_t i = 0; i < 3; ++i) {
+    SCOPED_TRACE(i);
+    DiskRecord bad = Record(objects_[0]);
+    bad.extent = beyond(bad.extent)[i];
+    PutRecord(objects_[0], bad);
+    EXPECT_EQ(CheckReadBack(*tier_, objects_[0]).code(), absl::StatusCode::kDataLoss);
+    ExpectTheOthersAreWhole();
+    Open();
+    ExpectOnlyTheFirstIsDropped();
+  }
 }
 
-TEST_F(DiskCorruptionTest, AMissingPiece) {
-  const RocksDb& rocks = tier_->rocks();
-  ASSERT_TRUE(
-      rocks.db()->Delete(rocksdb::WriteOptions(), rocks.pieces(), PieceKey{1, 3}.Encode()).ok());
-  const absl::Status status = CheckReadBack(*tier_, objects_[0]);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("incomplete"));
-  EXPECT_EQ(tier_->Verify(objects_[0].key()).code(), absl::StatusCode::kDataLoss);
-  ExpectTheOthersAreWhole();
+// Whichever of two that overlap has the right bytes stays; the other is never served, with or
+// without verification.
+TEST_F(DiskCorruptionTest, OfTwoExtentsThatOverlapTheDamagedOneIsDropped) {
+  options_.disk.verify_checksums = false;
+  for (const uint64_t offset : {uint64_t{0}, uint64_t{4096}, 2 * kPiece}) {
+    SCOPED_TRACE(offset);
+    DiskRecord record = Record(objects_[1]);
+    const Extent good = record.extent;
+    record.extent = {.file = Record(objects_[0]).extent.file,
+                     .offset = offset,
+                     .payload_bytes = good.payload_bytes};
+    record.id += 1000;
+    PutRecord(objects_[1], record);
+    Open();
+    EXPECT_EQ(tier_->Stats().dropped_headers, 1u);
+    EXPECT_EQ(CheckReadBack(*tier_, objects_[1]).code(), absl::StatusCode::kNotFound);
+    EXPECT_EQ(CheckReadBack(*tier_, objects_[0]), absl::OkStatus());
+    EXPECT_EQ(CheckReadBack(*tier_, objects_[2]), absl::OkStatus());
+    ASSERT_EQ(tier_->Reclaim(), absl::OkStatus());
+    EXPECT_EQ(CheckReadBack(*tier_, objects_[0]), absl::OkStatus());
+    ASSERT_EQ(WriteOne(*tier_, objects_[1]), absl::OkStatus());
+  }
+}
+
+TEST_F(DiskCorruptionTest, OfTwoExtentsThatOverlapTheLaterMayBeTheRightOne) {
+  // The first object's header comes to lie over the start of the second's extent.
+  DiskRecord record = Record(objects_[0]);
+  record.extent.file = Record(objects_[1]).extent.file;
+  record.extent.payload_bytes = 8192;
+  record.piece_checksums.resize(1);
+  PutRecord(objects_[0], record);
+  Open();
+  ExpectOnlyTheFirstIsDropped();
 }
 
 // A damaged header is found by a read, dropped by a scan, and its payload is garbage from then on.

@@ -15,10 +15,14 @@
 #include <utility>
 #include <vector>
 
+#include <sys/stat.h>
+
 #include "gtest/gtest.h"
+#include "rocksdb/db.h"
 
 #include "base/object.h"
 #include "storage/tier/disk_tier.h"
+#include "storage/tier/record.h"
 #include "storage/tier/rocks_tier.h"
 
 namespace cistern::storage {
@@ -132,13 +136,15 @@ inline absl::Status CheckReadBack(DiskTier& tier, const TestObject& object) {
   return bytes == object.bytes ? absl::OkStatus() : absl::InternalError("other bytes came back");
 }
 
+// What the files below `path` take on the disk, as du tells it.
 inline uint64_t DirectoryBytes(const std::string& path) {
   uint64_t bytes = 0;
   std::error_code error;
   for (std::filesystem::recursive_directory_iterator it(path, error), end; !error && it != end;
        it.increment(error)) {
-    std::error_code ignored;
-    if (it->is_regular_file(ignored)) bytes += it->file_size(ignored);
+    struct stat stats {};
+    if (stat(it->path().c_str(), &stats) == 0 && S_ISREG(stats.st_mode))
+      bytes += uint64_t{512} * static_cast<uint64_t>(stats.st_blocks);
   }
   return bytes;
 }
@@ -152,6 +158,40 @@ class DiskTest : public ::testing::Test {
     EXPECT_TRUE(tier.ok()) << tier.status();
     tier_ = *std::move(tier);
     return *tier_;
+  }
+
+  // The files of payload, by their numbers.
+  std::vector<std::filesystem::path> PayloadFiles() const {
+    std::vector<std::filesystem::path> files;
+    for (const auto& entry : std::filesystem::directory_iterator(options_.disk.path)) {
+      if (entry.path().extension() == ".log") files.push_back(entry.path());
+    }
+    std::sort(files.begin(), files.end());
+    return files;
+  }
+  // As it stands in the database, and into it past the tier, as bad memory or another program
+  // would.
+  std::string Header(const TestObject& object) const {
+    const RocksDb& rocks = tier_->rocks();
+    std::string bytes;
+    EXPECT_TRUE(
+        rocks.db()
+            ->Get(rocksdb::ReadOptions(), rocks.headers(), EncodeRecordKey(object.key()), &bytes)
+            .ok());
+    return bytes;
+  }
+  DiskRecord Record(const TestObject& object) const {
+    const std::string bytes = Header(object);
+    auto record = DecodeRecord({reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()});
+    EXPECT_TRUE(record.ok()) << record.status();
+    return *std::move(record);
+  }
+  void PutHeader(const std::string& key, const std::string& bytes) const {
+    const RocksDb& rocks = tier_->rocks();
+    EXPECT_TRUE(rocks.db()->Put(rocksdb::WriteOptions(), rocks.headers(), key, bytes).ok());
+  }
+  void PutRecord(const TestObject& object, const DiskRecord& record) const {
+    PutHeader(EncodeRecordKey(object.key()), EncodeRecord(record));
   }
 
   ScratchDirectory directory_;

@@ -1,8 +1,10 @@
 // Opening a disk tier: every way in which it can be refused says what is wrong and what to do.
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <vector>
 
 #include <sys/mount.h>
 
@@ -88,10 +90,65 @@ TEST_F(DiskOpenTest, AReadOnlyFileSystemIsRefused) {
 TEST_F(DiskOpenTest, ANewerFormatIsRefusedAndLeftAlone) {
   Open();
   ASSERT_EQ(WriteOne(*tier_, Segment(1, 1000)), absl::OkStatus());
-  PutMeta("format", "2");
+  PutMeta("format", "3");
   EXPECT_THAT(Refused(absl::StatusCode::kFailedPrecondition),
-              AllOf(HasSubstr("format 2"), HasSubstr("run the version that wrote it")));
-  EXPECT_THAT(Refused(absl::StatusCode::kFailedPrecondition), HasSubstr("format 2"));  // and again
+              AllOf(HasSubstr("format 3"), HasSubstr("run the version that wrote it")));
+  EXPECT_THAT(Refused(absl::StatusCode::kFailedPrecondition), HasSubstr("format 3"));  // and again
+}
+
+TEST_F(DiskOpenTest, AnOlderFormatIsRefusedAndLeftAlone) {
+  Open();
+  ASSERT_EQ(WriteOne(*tier_, Segment(1, 1000)), absl::OkStatus());
+  PutMeta("format", "1");
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_THAT(Refused(absl::StatusCode::kFailedPrecondition),
+                AllOf(HasSubstr("format 1"), HasSubstr("Move the directory away"),
+                      HasSubstr("run the version that wrote it")));
+  }
+  EXPECT_EQ(PayloadFiles().size(), 1u);
+}
+
+// As version 1 left it: a family of pieces.
+TEST_F(DiskOpenTest, ADirectoryOfTheOlderFormatIsRefused) {
+  fs::create_directories(rocks_path());
+  rocksdb::DBOptions options;
+  options.create_if_missing = true;
+  options.create_missing_column_families = true;
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* db = nullptr;
+  ASSERT_TRUE(rocksdb::DB::Open(options, rocks_path(),
+                                {{"default", {}}, {"headers", {}}, {"pieces", {}}}, &handles, &db)
+                  .ok());
+  ASSERT_TRUE(db->Put(rocksdb::WriteOptions(), "format", "1").ok());
+  for (auto* handle : handles) db->DestroyColumnFamilyHandle(handle);
+  delete db;
+  EXPECT_THAT(Refused(absl::StatusCode::kFailedPrecondition),
+              AllOf(HasSubstr("format 1"), HasSubstr("Move the directory away")));
+}
+
+// Room comes back by holes: without them the tier would only grow.
+TEST_F(DiskOpenTest, AFileSystemWithoutHolesIsRefused) {
+  class NoHoles final : public DiskCalls {
+   public:
+    int PunchHole(int, uint64_t, uint64_t) override {
+      errno = EOPNOTSUPP;
+      return -1;
+    }
+  } calls;
+  options_.log.calls = &calls;
+  const absl::Status status = RocksTier::Open(options_).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), AllOf(HasSubstr("PUNCH_HOLE"), HasSubstr("ext4")));
+}
+
+// Names that only look like ours are left alone.
+TEST_F(DiskOpenTest, OtherFilesBesideThePayloadStay) {
+  fs::create_directories(options_.disk.path);
+  for (const char* name : {"payload-1.log", "payload-0000000x.log", "payload-99999999999.log"})
+    std::ofstream(options_.disk.path + "/" + name) << "mine";
+  Open();
+  ASSERT_EQ(tier_->Reclaim(), absl::OkStatus());
+  EXPECT_EQ(PayloadFiles().size(), 3u);
 }
 
 TEST_F(DiskOpenTest, AForeignFormatMarkIsRefused) {
@@ -171,7 +228,7 @@ TEST_F(DiskOpenTest, UnfinishedFilesAreRemovedAtTheStart) {
 
 TEST_F(DiskOpenTest, DirectIoIsUsedWhereThereIsOne) {
   Open();
-  EXPECT_EQ(tier_->rocks().direct_io(), SupportsDirectIo(directory_.path()));
+  EXPECT_EQ(tier_->rocks().alignment(), DirectIoAlignment(directory_.path()));
 }
 
 }  // namespace

@@ -16,7 +16,9 @@ namespace {
 using ::testing::HasSubstr;
 
 DiskRecord Record(TestObject object, uint64_t payload_bytes) {
-  DiskRecord record{.id = 42, .header = object.header, .payload_bytes = payload_bytes};
+  DiskRecord record{.id = 42,
+                    .header = object.header,
+                    .extent = {.file = 7, .offset = 12 << 12, .payload_bytes = payload_bytes}};
   for (uint64_t i = 0; i < NumPieces(payload_bytes, record.piece_bytes); ++i)
     record.piece_checksums.push_back({i, ~i});
   return record;
@@ -53,14 +55,14 @@ TEST(DiskRecord, RoundTripsSegmentsAndBlobsOfAllSizes) {
 TEST(DiskRecord, HasTheLayoutOfTheFormatText) {
   const DiskRecord record = Record(Segment(5, 1, 3), (2 << 20) + 1);
   const std::string bytes = EncodeRecord(record);
-  ASSERT_EQ(bytes.size(), 128 + 3 * 4 + 2 * 16 + 16);
+  ASSERT_EQ(bytes.size(), 144 + 3 * 4 + 2 * 16 + 16);
   EXPECT_EQ(bytes.substr(0, 4), "CREC");
   const auto at = [&](size_t offset) {
     uint32_t value;
     std::memcpy(&value, bytes.data() + offset, 4);
     return value;
   };
-  EXPECT_EQ(at(4), 1u);  // version, reserved
+  EXPECT_EQ(at(4), 2u);  // version, reserved
   EXPECT_EQ(at(8), bytes.size());
   EXPECT_EQ(at(12), 2u << 20);
   EXPECT_EQ(at(16), 42u);
@@ -68,7 +70,10 @@ TEST(DiskRecord, HasTheLayoutOfTheFormatText) {
   EXPECT_EQ(at(36), record.header.base_position);
   EXPECT_EQ(at(120), 3u);
   EXPECT_EQ(at(124), 2u);
-  EXPECT_EQ(at(128), record.header.tokens[0]);
+  EXPECT_EQ(at(128), 12u << 12);
+  EXPECT_EQ(at(136), 7u);
+  EXPECT_EQ(at(140), 0u);
+  EXPECT_EQ(at(144), record.header.tokens[0]);
 }
 
 TEST(DiskRecord, RefusesEveryTruncationAndExtension) {
@@ -96,7 +101,7 @@ TEST(DiskRecord, RefusesImpossibleFieldsUnderARightChecksum) {
     std::string bytes;
     const char* says;
   } cases[] = {
-      {"version", WithField<uint16_t>(segment, 4, 2), "version 2"},
+      {"version", WithField<uint16_t>(segment, 4, 1), "version 1"},
       {"reserved", WithField<uint16_t>(segment, 6, 1), "reserved"},
       {"length", WithField<uint32_t>(segment, 8, 7), "it says 7"},
       {"piece size 0", WithField<uint32_t>(segment, 12, 0), "pieces of 0"},
@@ -112,6 +117,10 @@ TEST(DiskRecord, RefusesImpossibleFieldsUnderARightChecksum) {
       {"position", WithField<uint32_t>(segment, 36, 0xffffffff), "position"},
       {"tokens", WithField<uint32_t>(segment, 120, 0xffffffff), "add up"},
       {"pieces", WithField<uint32_t>(segment, 124, 0xffffffff), "pieces for"},
+      {"file 0", WithField<uint32_t>(segment, 136, 0), "payload file 0"},
+      {"offset odd", WithField<uint64_t>(segment, 128, 4097), "an extent at 4097"},
+      {"offset huge", WithField<uint64_t>(segment, 128, ~0ull << 12), "an extent at"},
+      {"second reserved", WithField<uint32_t>(segment, 140, 1), "reserved"},
       {"no tokens", WithField<uint32_t>(segment, 120, 0), "add up"},
   };
   for (const auto& test : cases) {
@@ -127,13 +136,13 @@ TEST(DiskRecord, KeysRoundTripAndSort) {
   ASSERT_EQ(bytes.size(), 32u);
   EXPECT_EQ(*DecodeRecordKey(bytes), key);
   EXPECT_EQ(DecodeRecordKey(bytes.substr(1)).status().code(), absl::StatusCode::kDataLoss);
+}
 
-  const PieceKey piece{.id = 0x0102030405060708, .index = 0x090a0b0c};
-  EXPECT_EQ(piece.Encode(), "\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c");
-  EXPECT_EQ(PieceKey::Decode(piece.Encode()), piece);
-  EXPECT_FALSE(PieceKey::Decode("short").has_value());
-  EXPECT_LT((PieceKey{1, PieceKey::kEnd}.Encode()), (PieceKey{2, PieceKey::kMark}.Encode()));
-  EXPECT_LT((PieceKey{255, 1}.Encode()), (PieceKey{256, 1}.Encode()));
+TEST(DiskRecord, ExtentsTakeWholePages) {
+  EXPECT_EQ(Extent::RoomFor(1), 4096u);
+  EXPECT_EQ(Extent::RoomFor(4096), 4096u);
+  EXPECT_EQ(Extent::RoomFor(4097), 8192u);
+  EXPECT_EQ((Extent{.file = 1, .offset = 8192, .payload_bytes = 5}.end()), 12288u);
 }
 
 }  // namespace

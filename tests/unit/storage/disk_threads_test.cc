@@ -30,7 +30,7 @@ class DiskThreadsTest : public DiskTest {
 };
 
 TEST_F(DiskThreadsTest, ReadersNeverSeeHalfOfAReplacement) {
-  options_.reclaim.slack_bytes = 1 << 20;  // rewriting goes on below them
+  options_.log.file_bytes = 8 << 20;  // files come and go below them
   RocksTier& tier = Open();
   std::atomic<int> writers{3};
   std::atomic<uint64_t> read{0}, wrong{0};
@@ -99,9 +99,8 @@ TEST_F(DiskThreadsTest, ConcurrentWritesShareCommits) {
   }
 }
 
-// Closing in the middle of rewriting stops it; nothing is lost.
+// Closing while room is given back stops that; nothing is lost.
 TEST_F(DiskThreadsTest, ClosesWhileReclaiming) {
-  options_.reclaim.slack_bytes = 0;
   for (int round = 0; round < 5; ++round) {
     RocksTier& tier = Open();
     std::vector<TestObject> objects;

@@ -1,8 +1,10 @@
 // The disk tier as a store of objects: what is written is read, replaced, deleted, bounded, and
 // there after a restart.
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -10,6 +12,7 @@
 #include "rocksdb/db.h"
 
 #include "base/model_spec.h"
+#include "storage/tier/aligned_buffer.h"
 #include "tests/unit/storage/disk_fixture.h"
 
 namespace cistern::storage {
@@ -218,17 +221,98 @@ TEST_F(DiskTierTest, WorksWithoutDirectIo) {
   EXPECT_EQ(CheckReadBack(Open(), Segment(1, 3 * kPiece + 1)), absl::OkStatus());
 }
 
-// One piece is one read: every entry has a block of its own, in one file, on the last level.
-TEST_F(DiskTierTest, PieceFilesNeverOverlap) {
+// Aligned memory goes to the disk as it lies, in as many runs as there are; other memory is copied.
+// Either way the same bytes lie there, with the same checksums, and come back into either.
+TEST_F(DiskTierTest, AlignedAndUnalignedMemoryGiveTheSameRecord) {
   RocksTier& tier = Open();
-  for (uint64_t i = 1; i <= 12; ++i)
-    ASSERT_EQ(WriteOne(tier, Segment(i % 5 + 1, 70000 * i)), absl::OkStatus());
-  std::string level0, level1;
-  auto* db = tier.rocks().db();
-  ASSERT_TRUE(db->GetProperty(tier.rocks().pieces(), "rocksdb.num-files-at-level0", &level0));
-  ASSERT_TRUE(db->GetProperty(tier.rocks().pieces(), "rocksdb.num-files-at-level1", &level1));
-  EXPECT_EQ(level0, "0");
-  EXPECT_NE(level1, "0");
+  const uint64_t bytes = 3 * kPiece;
+  const std::vector<std::byte> pattern = PatternBytes(5, bytes);
+  AlignedBuffer buffer(bytes + 4096);
+  std::vector<DiskRecord> records;
+  for (const uint64_t shift : {0, 512, 4096, 1, 16}) {
+    const std::span<std::byte> memory = buffer.bytes().subspan(shift, bytes);
+    for (const std::vector<uint64_t>& cuts :
+         {std::vector<uint64_t>{}, {kPiece / 2, 2 * kPiece + 4096}, {512, 1000000}}) {
+      std::copy(pattern.begin(), pattern.end(), memory.begin());
+      std::vector<std::span<std::byte>> runs;
+      std::vector<std::span<const std::byte>> const_runs;
+      uint64_t at = 0;
+      for (const uint64_t cut : cuts) {
+        runs.push_back(memory.subspan(at, cut - at));
+        at = cut;
+      }
+      runs.push_back(memory.subspan(at));
+      const_runs.assign(runs.begin(), runs.end());
+      const TestObject object = Segment(1, 0);
+      ASSERT_EQ(tier.Write({{.header = object.header, .payload = const_runs}})[0],
+                absl::OkStatus());
+      std::fill(memory.begin(), memory.end(), std::byte{0xee});
+      ASSERT_EQ(tier.Read(object.key(), runs), absl::OkStatus());
+      EXPECT_TRUE(std::equal(pattern.begin(), pattern.end(), memory.begin()));
+      EXPECT_EQ(tier.Verify(object.key()), absl::OkStatus());
+      records.push_back(Record(object));
+    }
+  }
+  for (const DiskRecord& record : records)
+    EXPECT_EQ(record.piece_checksums, records[0].piece_checksums);
+}
+
+// Extents lie on pages and never overlap, whatever is written, replaced and opened again.
+TEST_F(DiskTierTest, ExtentsNeverOverlap) {
+  options_.log.file_bytes = 1 << 20;
+  Open();
+  for (int round = 0; round < 3; ++round) {
+    for (uint64_t i = 1; i <= 12; ++i)
+      ASSERT_EQ(WriteOne(*tier_, Segment(i % 5 + 1, 70000 * i)), absl::OkStatus());
+    std::vector<std::tuple<uint32_t, uint64_t, uint64_t>> extents;
+    for (uint64_t i = 1; i <= 5; ++i) {
+      const Extent extent = Record(Segment(i, 1)).extent;
+      EXPECT_EQ(extent.offset % 4096, 0u);
+      extents.emplace_back(extent.file, extent.offset, extent.end());
+    }
+    std::sort(extents.begin(), extents.end());
+    for (size_t i = 1; i < extents.size(); ++i) {
+      const auto& [file, begin, end] = extents[i];
+      const auto& [file_before, begin_before, end_before] = extents[i - 1];
+      EXPECT_TRUE(file != file_before || end_before <= begin);
+    }
+    Open();
+    EXPECT_EQ(tier_->Stats().records, 5u);
+  }
+}
+
+// Payload goes to the disk about once, whatever is replaced and deleted.
+TEST_F(DiskTierTest, PayloadIsWrittenOnce) {
+  class Counting final : public DiskCalls {
+   public:
+    ssize_t Write(int fd, const iovec* parts, int count, uint64_t offset) override {
+      const ssize_t done = DiskCalls::Write(fd, parts, count, offset);
+      if (done > 0) bytes_ += static_cast<uint64_t>(done);
+      return done;
+    }
+    uint64_t bytes() const { return bytes_; }
+
+   private:
+    std::atomic<uint64_t> bytes_{0};
+  } calls;
+  options_.log.calls = &calls;
+  options_.log.file_bytes = 8 << 20;
+  Open();
+  uint64_t payload = 0;
+  for (uint64_t i = 1; i <= 40; ++i) {
+    const TestObject object = Segment(i % 7 + 1, 100000 * i);
+    ASSERT_EQ(WriteOne(*tier_, object), absl::OkStatus());
+    payload += object.bytes.size();
+    if (i % 5 == 0) {
+      ASSERT_EQ(tier_->Delete({object.key()}), absl::OkStatus());
+    }
+    if (i % 10 == 0) {
+      ASSERT_EQ(tier_->Reclaim(), absl::OkStatus());
+    }
+  }
+  EXPECT_GE(calls.bytes(), payload);
+  EXPECT_LE(calls.bytes(), payload + payload / 100);
+  tier_.reset();  // before `calls`
 }
 
 }  // namespace

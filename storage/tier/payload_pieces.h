@@ -1,0 +1,55 @@
+// Payload as pieces: hashed once, copied at most once, on the way down and on the way up.
+//
+// A piece whose runs of memory are aligned and long goes to or from the file as it lies; others
+// pass through one buffer, and small neighbours share a write.
+//
+// Thread   a writer: one. ReadPieces: any
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+
+#include "storage/tier/aligned_buffer.h"
+#include "storage/tier/byte_runs.h"
+#include "storage/tier/payload_file.h"
+#include "storage/tier/record.h"
+
+namespace cistern::storage {
+
+class PieceWriter {
+ public:
+  // `buffer` is kept by the caller between commits. Both outlive the writer.
+  PieceWriter(const PayloadFile* file, AlignedBuffer* buffer);
+
+  // Cuts `payload` into pieces and writes them to the record's extent. With `checksums`, fills
+  // them; null: somebody else does (HashPieces). Extents follow each other.
+  absl::Status Append(const DiskRecord& record,
+                      const std::vector<std::span<const std::byte>>& payload,
+                      std::vector<base::Key>* checksums);
+  absl::Status Flush();  // after the last: what is still in the buffer
+
+ private:
+  absl::Status WritePiece(RunCursor<const std::byte>& cursor, uint64_t bytes, uint64_t offset,
+                          base::Key* checksum);
+
+  const PayloadFile* const file_;
+  AlignedBuffer* const buffer_;
+  uint64_t offset_ = 0;  // in the file, of the buffer's first byte
+  uint64_t filled_ = 0;
+  std::vector<std::span<const std::byte>> parts_;
+};
+
+// The checksums of all pieces of `payload`.
+std::vector<base::Key> HashPieces(const DiskRecord& record,
+                                  const std::vector<std::span<const std::byte>>& payload);
+
+// Into `payload`; null: only checks. Checksums are compared when `verify`. DataLoss: the file ends
+// too early, or a checksum does not match.
+absl::Status ReadPieces(const PayloadFile& file, const DiskRecord& record, bool verify,
+                        const std::vector<std::span<std::byte>>* payload, AlignedBuffer* buffer);
+
+}  // namespace cistern::storage
