@@ -42,7 +42,20 @@ using SessionId = uint64_t;
 enum class Where : uint8_t { kMiss = 0, kMemory = 1, kDisk = 2 };
 enum class Match : uint8_t { kExact = 0, kContent = 1 };
 
+// What a tenant may take of memory, and who yields to whom.
+struct TenantRule {
+  static constexpr uint32_t kMaxPriority = 7;
+  uint64_t tenant = 0;
+  uint64_t quota_bytes = 0;  // of blocks, reserved ones too; 0: no bound
+  uint32_t priority = 1;     // where room is needed, objects of a lower priority go first
+};
+
 struct StoreOptions {
+  std::string eviction_policy = "value";  // of EvictionPolicyNames()
+  // An object that nobody has leased, written or pinned for so long is dropped by ExpireObjects.
+  absl::Duration object_ttl = absl::InfiniteDuration();
+  std::vector<TenantRule> tenants;  // each tenant once
+  TenantRule other_tenants;         // all that are not named, together
   uint32_t variants_per_content = 4;  // objects that share a content key; the cheapest goes first
   uint32_t links_per_object =
       16;  // other contexts that an object serves approximately; the oldest goes first
@@ -131,6 +144,14 @@ struct PoolStats {
   uint64_t blocks_free = 0;
 };
 
+struct TenantStats {
+  TenantRule rule;
+  uint64_t used_bytes = 0;  // blocks in use, reserved ones too
+  uint64_t objects_memory = 0;
+  uint64_t evicted_objects = 0;
+  uint64_t over_quota = 0;  // reservations and stagings that were refused for the quota alone
+};
+
 struct StoreStats {
   uint64_t arena_bytes = 0;
   uint64_t used_bytes = 0;       // blocks in use
@@ -150,7 +171,11 @@ struct StoreStats {
   uint64_t staged_objects = 0, staged_bytes = 0, corrupt_records = 0;
   uint64_t links = 0;
   uint64_t no_room = 0;
+  uint64_t pinned_objects = 0, pinned_bytes = 0;  // by an administrator; bytes of those in memory
+  uint64_t expired_objects = 0;                   // dropped by ExpireObjects
+  bool draining = false;  // above the high watermark, and not yet below the low one again
   std::vector<PoolStats> pools;
+  std::vector<TenantStats> tenants;  // as in StoreOptions, then all others
 };
 
 class Store {
@@ -219,6 +244,9 @@ class Store {
   uint64_t ExpireLeases(
       absl::Time now, absl::Duration max_age,
       absl::FunctionRef<bool(SessionId, LeaseId)> keep = [](SessionId, LeaseId) { return false; });
+  // Drops at most `limit` objects that nobody has used for object_ttl, the longest unused first;
+  // their number. What was found on disk at start counts as used then.
+  uint64_t ExpireObjects(absl::Time now, uint64_t limit);
 
   // ---- The disk tier (has_disk)
   // Dirty objects to write, cheapest first, at most `max_bytes` of payload (one at least). With

@@ -122,7 +122,7 @@ void Store::FinishDemotion(ObjectId id, const absl::Status& written) {
   }
 }
 
-Staging Store::BeginStage(ObjectId id, absl::Time /*now*/) {
+Staging Store::BeginStage(ObjectId id, absl::Time now) {
   Impl& s = *impl_;
   Staging staging;
   Object* object = s.FindAttached(id);
@@ -139,6 +139,7 @@ Staging Store::BeginStage(ObjectId id, absl::Time /*now*/) {
   } else {
     for (const Handle handle : object->blocks) s.pools.SetOwner(handle, object->id);
     object->staging = true;
+    s.Touch(object, now);
     s.Refile(object);
     staging.outcome = Staging::Outcome::kBegun;
     staging.header = object->header;
@@ -174,7 +175,7 @@ void Store::FinishStage(ObjectId id, const absl::Status& read) {
   }
 }
 
-absl::Status Store::AddDiskRecord(const base::ObjectHeader& header, absl::Time /*now*/) {
+absl::Status Store::AddDiskRecord(const base::ObjectHeader& header, absl::Time now) {
   Impl& s = *impl_;
   if (!s.options.has_disk) return absl::FailedPreconditionError("this store has no disk");
   CISTERN_ASSIGN_OR_RETURN(const Shape shape, s.ShapeOf(header));
@@ -190,6 +191,7 @@ absl::Status Store::AddDiskRecord(const base::ObjectHeader& header, absl::Time /
   }
   Object* object = s.Attach(header, shape);
   object->on_disk = true;
+  s.Touch(object, now);
   s.Refile(object);
   s.LimitVariants(*object);
   return absl::OkStatus();

@@ -141,6 +141,7 @@ void Store::Impl::Drop(Object* object) {
     object->on_disk = false;
   }
   index.Remove(object);
+  ForgetUse(*object);
   object->detached = true;
   Refile(object);
   DestroyIfUnused(object);

@@ -2,7 +2,8 @@
 //
 //   store_write.cc   Reserve, Commit, Abort          store_evict.cc   making room, filing, dropping
 //   store_read.cc    Find, Acquire, Release, Link    store_disk.cc    demotion and staging
-//   store_admin.cc   models, selectors, statistics   store_check.cc   invariants
+//   store_admin.cc   models, selectors, statistics   store_expire.cc  what nobody uses any more
+//   store_check.cc   invariants
 //
 // An object's life: Commit or AddDiskRecord attaches it; Drop detaches it, so that nobody finds it
 // any more; it is destroyed when its last lease, demotion or staging ends. Every change of an
@@ -110,6 +111,11 @@ struct Store::Impl {
   uint64_t PressureBytes() const;
   std::vector<Object*> ChooseDemotions(uint64_t max_bytes, bool only_above_watermark);
 
+  // ---- store_expire.cc
+  bool expires() const { return options.object_ttl < absl::InfiniteDuration(); }
+  void Touch(Object* object, absl::Time now);
+  void ForgetUse(const Object& object) { by_last_use.erase({object.last_use, object.id}); }
+
   // ---- store_admin.cc
   const base::ModelSpec* ModelOf(const base::ObjectHeader& header) const;
   void BeginUse(const base::Key& model);
@@ -146,6 +152,7 @@ struct Store::Impl {
   absl::flat_hash_map<RecordKey, ReservationId> being_written;
   absl::flat_hash_map<LeaseId, HeldLease> leases;
   absl::btree_set<std::pair<absl::Time, LeaseId>> leases_by_age;
+  absl::btree_set<std::pair<absl::Time, ObjectId>> by_last_use;  // attached ones; empty without TTL
   absl::flat_hash_map<SessionId, Holdings> sessions;
 
   std::vector<VictimQueue> victims;  // by pool: may be evicted now

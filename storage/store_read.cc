@@ -141,6 +141,7 @@ absl::StatusOr<Lease> Store::Acquire(SessionId session, ObjectId id, absl::Time 
   ++object->leases;
   object->frequency = std::min(object->frequency + 1, ValuePolicy::kMaxFrequency);
   object->priority = s.policy.Priority(object->density, object->frequency);
+  s.Touch(object, now);
   s.Refile(object);
   s.leases[lease] = HeldLease{.session = session, .object = object, .since = now};
   s.leases_by_age.emplace(now, lease);

@@ -128,7 +128,7 @@ absl::Status Store::MarkWritten(SessionId session, ReservationId id, uint32_t la
   return absl::OkStatus();
 }
 
-absl::StatusOr<ObjectId> Store::Commit(SessionId session, ReservationId id, absl::Time /*now*/) {
+absl::StatusOr<ObjectId> Store::Commit(SessionId session, ReservationId id, absl::Time now) {
   Impl& s = *impl_;
   CISTERN_ASSIGN_OR_RETURN(PendingWrite * pending, s.FindPending(session, id));
   if (pending->layers_left > 0) {
@@ -157,6 +157,7 @@ absl::StatusOr<ObjectId> Store::Commit(SessionId session, ReservationId id, absl
   object->pinned = pinned;
   for (const Handle handle : object->blocks) s.pools.SetOwner(handle, object->id);
   for (const ContextLink& link : links) s.index.AddLink(object, link);
+  s.Touch(object, now);
   s.Refile(object);
   pending->blocks.clear();
   s.being_written.erase(key);

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/time/time.h"
+
 #include "base/key.h"
 #include "base/object.h"
 #include "storage/pool/asymmetric_pools.h"
@@ -43,6 +45,7 @@ struct Object {
   uint32_t frequency = 1;
   uint64_t density = 1;
   uint64_t priority = 1;
+  absl::Time last_use;  // committed, leased, staged or found on disk at start; kept for a finite TTL
 
   // Disk trouble.
   bool droppable = false;      // the disk does not take it: may be dropped though it is on no disk

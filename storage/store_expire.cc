@@ -1,0 +1,31 @@
+// What nobody has used for the time to live.
+#include "storage/store_impl.h"
+
+namespace cistern::storage {
+
+void Store::Impl::Touch(Object* object, absl::Time now) {
+  if (!expires()) return;
+  ForgetUse(*object);
+  object->last_use = now;
+  by_last_use.emplace(now, object->id);
+}
+
+uint64_t Store::ExpireObjects(absl::Time now, uint64_t limit) {
+  Impl& s = *impl_;
+  uint64_t dropped = 0;
+  for (uint64_t looked = 0; looked < limit && !s.by_last_use.empty(); ++looked) {
+    const auto [last_use, id] = *s.by_last_use.begin();
+    if (now - last_use <= s.options.object_ttl) break;
+    Object* object = s.FindAttached(id);
+    if (object->pinned || object->in_use()) {
+      s.Touch(object, now);  // it is of use at this moment
+      continue;
+    }
+    s.Drop(object);
+    ++dropped;
+  }
+  s.stats.expired_objects += dropped;
+  return dropped;
+}
+
+}  // namespace cistern::storage
