@@ -9,6 +9,7 @@
 #include "cacheserver/load_disk.h"
 #include "cacheserver/load_models.h"
 #include "cacheserver/node_impl.h"
+#include "cacheserver/store_options.h"
 
 namespace cistern::cacheserver {
 namespace {
@@ -21,15 +22,6 @@ uint64_t NewIncarnation() {
   std::random_device random;
   const uint64_t number = (uint64_t{random()} << 32) | random();
   return number == 0 ? 1 : number;
-}
-
-storage::StoreOptions StoreOptionsOf(const NodeConfig& config) {
-  storage::StoreOptions options;
-  options.variants_per_content = config.variants_per_content;
-  options.has_disk = !config.disk_path.empty();
-  options.high_watermark = config.demote_above;
-  options.low_watermark = config.demote_below;
-  return options;
 }
 
 }  // namespace

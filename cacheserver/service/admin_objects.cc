@@ -2,9 +2,9 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 
 #include "base/status_macros.h"
+#include "base/tenant.h"
 #include "cacheserver/service/admin_verbs.h"
 #include "nlohmann/json.hpp"
 
@@ -28,7 +28,7 @@ Json ObjectJson(Store& store, const ListedObject& object) {
           {"context", header.context.ToHex()},
           {"model", header.model.ToHex()},
           {"model_name", spec == nullptr ? "" : spec->name},
-          {"tenant", absl::StrFormat("%016x", header.tenant)},
+          {"tenant", base::TenantText(header.tenant)},
           {"tokens", header.num_tokens()},
           {"bytes", header.PayloadBytes(spec == nullptr ? 0 : spec->token_bytes())},
           {"where", object.where == storage::Where::kMemory ? "memory" : "disk"},

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
+#include "base/tenant.h"
 #include "cacheserver/service/admin_verbs.h"
 #include "cacheserver/version.h"
 #include "nlohmann/json.hpp"
@@ -39,6 +40,39 @@ Json MemoryJson(const storage::StoreStats& stats) {
           {"free_bytes", stats.free_bytes},   {"remainder_bytes", stats.remainder_bytes},
           {"objects", stats.objects_memory},  {"dirty_bytes", stats.dirty_bytes},
           {"pools", std::move(pools)}};
+}
+
+Json EvictionJson(const NodeConfig& config, const storage::StoreStats& stats) {
+  const auto bytes = [&](double share) {
+    return static_cast<uint64_t>(share * static_cast<double>(stats.arena_bytes));
+  };
+  return {{"policy", config.eviction_policy},
+          {"demote_above", config.demote_above},
+          {"demote_above_bytes", bytes(config.demote_above)},
+          {"demote_below", config.demote_below},
+          {"demote_below_bytes", bytes(config.demote_below)},
+          {"draining", stats.draining},
+          {"pinned_objects", stats.pinned_objects},
+          {"pinned_bytes", stats.pinned_bytes},
+          {"object_ttl_ms", absl::ToInt64Milliseconds(config.object_ttl)},
+          {"expired_objects", stats.expired_objects}};
+}
+
+// Those with a rule of their own, then all others together.
+Json TenantsJson(const storage::StoreStats& stats) {
+  Json tenants = Json::array();
+  for (size_t i = 0; i < stats.tenants.size(); ++i) {
+    const storage::TenantStats& tenant = stats.tenants[i];
+    const bool others = i + 1 == stats.tenants.size();
+    tenants.push_back({{"tenant", others ? "others" : base::TenantText(tenant.rule.tenant)},
+                       {"priority", tenant.rule.priority},
+                       {"quota_bytes", tenant.rule.quota_bytes},
+                       {"used_bytes", tenant.used_bytes},
+                       {"objects", tenant.objects_memory},
+                       {"evicted_objects", tenant.evicted_objects},
+                       {"over_quota", tenant.over_quota}});
+  }
+  return tenants;
 }
 
 Json DiskJson(const Parts& parts, const storage::StoreStats& stats) {
@@ -132,6 +166,8 @@ std::string StatusJson(const Parts& parts) {
   const transport::ServerStats server = parts.server_stats();
   const Json json = {{"node", NodeJson(parts)},
                      {"memory", MemoryJson(stats)},
+                     {"eviction", EvictionJson(*parts.config, stats)},
+                     {"tenants", TenantsJson(stats)},
                      {"disk", DiskJson(parts, stats)},
                      {"sessions", SessionsJson(parts, sessions, server)},
                      {"leases", stats.leases},

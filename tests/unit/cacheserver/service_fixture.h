@@ -15,6 +15,7 @@
 
 #include "base/key.h"
 #include "cacheserver/service/node_service.h"
+#include "cacheserver/store_options.h"
 #include "tests/fault/faulty_disk.h"
 #include "tests/unit/cacheserver/fake_call.h"
 #include "tests/unit/cacheserver/memory_disk.h"
@@ -44,10 +45,9 @@ class ServiceWorld {
                                      .huge_pages = false,
                                      .pre_touch = false})
                  .value();
-    storage::StoreOptions store_options;
+    storage::StoreOptions store_options = StoreOptionsOf(config_);
     store_options.has_disk = options.disk;
     store_options.blob_block_bytes = kPageBytes;
-    store_options.variants_per_content = config_.variants_per_content;
     store_ = std::make_unique<LockedStore>(store_options, arena_.get());
     room_ = std::make_unique<RoomQueue>(&clock_, 1024);
     copy_pool_ = std::make_unique<WorkPool>("copy", 2, 1024);
@@ -104,9 +104,11 @@ class ServiceWorld {
   }
   // `text` says which tokens, `parent` what came before; `tokens` of them.
   base::ObjectHeader Segment(uint32_t text, uint32_t tokens = 16,
-                             const base::ObjectHeader* parent = nullptr) const {
-    const base::KeySpace keys(model_.Fingerprint(), "");
+                             const base::ObjectHeader* parent = nullptr,
+                             const std::string& salt = "") const {
+    const base::KeySpace keys(model_.Fingerprint(), salt);
     base::ObjectHeader header;
+    header.tenant = keys.tenant();
     header.model = model_.Fingerprint();
     for (uint32_t i = 0; i < tokens; ++i) header.tokens.push_back(text * 10000 + i);
     header.content = keys.Content(header.tokens);
