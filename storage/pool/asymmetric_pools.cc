@@ -135,6 +135,7 @@ uint32_t AsymmetricPools::Allocate(PoolId pool_id, uint32_t count, std::vector<H
 }
 
 void AsymmetricPools::Free(Handle handle) {
+  if (!table_.IsLive(handle)) return;
   SetPriority(handle, 0);
   SetMovable(handle, false);
   const SlabId id = table_.at(handle).slab;

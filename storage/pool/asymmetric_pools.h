@@ -73,6 +73,7 @@ class AsymmetricPools {
   // Takes up to `count` blocks from the pool's slabs and the free extents, appends them to
   // `handles` and returns how many. Nothing is evicted.
   uint32_t Allocate(PoolId pool, uint32_t count, std::vector<Handle>* handles);
+  // A handle that names no block is left alone.
   void Free(Handle handle);
 
   void SetOwner(Handle handle, uint64_t owner) { table_.at(handle).owner = owner; }
