@@ -102,6 +102,7 @@ std::string RuleText(absl::string_view name, const TenantRule& rule) {
 absl::Status ParseTenants(absl::string_view text, TenantSettings& settings) {
   CISTERN_ASSIGN_OR_RETURN(const std::vector<TenantEntry> entries, SplitTenants(text));
   TenantSettings parsed;
+  parsed.named.reserve(entries.size());
   bool has_others = false;
   for (const TenantEntry& entry : entries) {
     CISTERN_ASSIGN_OR_RETURN(const TenantRule rule, RuleOf(entry));
