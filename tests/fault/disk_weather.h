@@ -52,12 +52,13 @@ class PayloadFaults final : public DiskCalls {
   };
   using Unsynced = std::map<std::string, std::vector<Range>>;
 
-  // The next such call, `skip` of them later, fails with `error`.
-  void FailNext(Call call, int error, int skip = 0) {
+  // The next `times` such calls, `skip` of them later, fail with `error`.
+  void FailNext(Call call, int error, int skip = 0, int times = 1) {
     base::MutexLock lock(&mutex_);
     call_ = call;
     error_ = error;
     skip_ = skip;
+    times_ = times;
   }
   void Clear() { FailNext(Call::kNone, 0); }
   // What was written and would not survive; files that have no name yet are not told apart.
@@ -134,7 +135,7 @@ class PayloadFaults final : public DiskCalls {
   bool Hits(Call call) {
     base::MutexLock lock(&mutex_);
     if (call_ != call || skip_-- > 0) return false;
-    call_ = Call::kNone;
+    if (--times_ == 0) call_ = Call::kNone;
     return true;
   }
   bool Fails(Call call) {
@@ -148,7 +149,7 @@ class PayloadFaults final : public DiskCalls {
   std::atomic<uint64_t> syncs_{0};
   Call call_ ABSL_GUARDED_BY(mutex_) = Call::kNone;
   int error_ ABSL_GUARDED_BY(mutex_) = 0;
-  int skip_ ABSL_GUARDED_BY(mutex_) = 0;
+  int skip_ ABSL_GUARDED_BY(mutex_) = 0, times_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<int, std::string> paths_ ABSL_GUARDED_BY(mutex_);
   Unsynced unsynced_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::string> nameless_ ABSL_GUARDED_BY(mutex_);
