@@ -57,8 +57,10 @@ class PoolsWorld {
       SetMovable();
     } else if (roll < 96) {
       Gather(RandomPool());
-    } else {
+    } else if (roll < 99 || Roll(40) != 0) {
       ClearWindow(RandomPool());
+    } else {
+      FreeHalf();
     }
     CheckSums();
     CheckAStaleReference();
@@ -139,6 +141,10 @@ class PoolsWorld {
 
   void FreeAny() {
     for (uint64_t i = 1 + Roll(3); i > 0 && !live_.empty(); --i) Free(Roll(live_.size()));
+  }
+  // Makes room for the large sizes.
+  void FreeHalf() {
+    for (size_t keep = live_.size() / 2; live_.size() > keep;) Free(Roll(live_.size()));
   }
   void Free(size_t position) {
     const Block block = live_[position];
