@@ -32,6 +32,7 @@ struct NodeConfig {
 
   // Memory
   uint64_t pool_bytes = 1ull << 30;
+  uint64_t device_bytes = 0;  // of an arena above pool_bytes; 0 = none
   bool huge_pages = true;
   bool pre_touch = true;
   uint32_t variants_per_content = 4;

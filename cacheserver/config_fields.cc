@@ -133,6 +133,9 @@ const std::vector<ConfigField>& ConfigFields() {
           "the unix socket"),
       FIELD(lanes, "threads that serve connections"),
       SIZE_FIELD(pool_bytes, "memory for cached objects"),
+      SIZE_FIELD(device_bytes,
+                 "memory of a device that objects are served from, with pool_bytes as the tier "
+                 "below it (without a GPU: host memory, too); 0: none"),
       FIELD(huge_pages, "ask for huge pages where the kernel has them"),
       FIELD(pre_touch, "touch all memory at the start, so that no worker waits for it later"),
       FIELD(variants_per_content,

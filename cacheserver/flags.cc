@@ -42,6 +42,7 @@ CISTERN_BOOL_FLAG(allow_mapping);
 CISTERN_BOOL_FLAG(admin_over_network);
 CISTERN_FLAG(lanes);
 CISTERN_FLAG(pool_bytes);
+CISTERN_FLAG(device_bytes);
 CISTERN_BOOL_FLAG(huge_pages);
 CISTERN_BOOL_FLAG(pre_touch);
 CISTERN_FLAG(variants_per_content);

@@ -75,12 +75,54 @@ Json TenantsJson(const storage::StoreStats& stats) {
   return tenants;
 }
 
+storage::StoreStats HostStats(const Parts& parts) {
+  return parts.host->store().With([](storage::Store& store) { return store.Stats(); });
+}
+
+Json MemoryTierJson(const char* name, const storage::StoreStats& stats) {
+  return {{"name", name},
+          {"bytes", stats.arena_bytes},
+          {"used_bytes", stats.used_bytes},
+          {"objects", stats.objects_memory},
+          {"dirty_bytes", stats.dirty_bytes},
+          {"demoted_objects", stats.demoted_objects},
+          {"staged_objects", stats.staged_objects},
+          {"evicted_objects", stats.evicted_objects}};
+}
+
+// From the top down: where objects are served, and what lies below.
+Json TiersJson(const Parts& parts, const storage::StoreStats& stats) {
+  Json tiers = Json::array();
+  tiers.push_back(MemoryTierJson(parts.host == nullptr ? "host" : "device", stats));
+  if (parts.host != nullptr) {
+    Json host = MemoryTierJson("host", HostStats(parts));
+    const storage::MemoryTierStats copies = parts.host->tier().Stats();
+    host["copied_in_objects"] = copies.copied_in;
+    host["copied_in_bytes"] = copies.copied_in_bytes;
+    host["copied_out_objects"] = copies.copied_out;
+    host["read_through_objects"] = copies.read_through;
+    host["waited_for_room"] = copies.waits;
+    host["refused_for_room"] = copies.refused;
+    tiers.push_back(std::move(host));
+  }
+  if (parts.disk != nullptr) {
+    const storage::DiskStats disk = parts.disk->Stats();
+    tiers.push_back({{"name", "disk"},
+                     {"bytes", parts.config->disk_max_bytes},
+                     {"used_bytes", disk.payload_bytes},
+                     {"objects", disk.records}});
+  }
+  return tiers;
+}
+
 Json DiskJson(const Parts& parts, const storage::StoreStats& stats) {
   if (parts.disk == nullptr) return nullptr;
   const storage::DiskStats disk = parts.disk->Stats();
+  const uint64_t objects =
+      parts.host == nullptr ? stats.objects_disk : HostStats(parts).objects_disk;
   return {{"path", parts.config->disk_path},
           {"max_bytes", parts.config->disk_max_bytes},
-          {"objects", stats.objects_disk},
+          {"objects", objects},
           {"records", disk.records},
           {"payload_bytes", disk.payload_bytes},
           {"writes", disk.writes},
@@ -168,6 +210,7 @@ std::string StatusJson(const Parts& parts) {
                      {"memory", MemoryJson(stats)},
                      {"eviction", EvictionJson(*parts.config, stats)},
                      {"tenants", TenantsJson(stats)},
+                     {"tiers", TiersJson(parts, stats)},
                      {"disk", DiskJson(parts, stats)},
                      {"sessions", SessionsJson(parts, sessions, server)},
                      {"leases", stats.leases},

@@ -88,6 +88,7 @@ void NodeService::Housekeep() {
   }
   ExpireObjects(parts_);
   parts_.KickDemoter();  // it deletes the records of what expired
+  if (parts_.host != nullptr) parts_.host->Kick();
   parts_.room->RoomCame();
 }
 
