@@ -30,11 +30,14 @@
 namespace cistern::cacheserver {
 
 struct DemoterOptions {
+  // Written together, one object at least. Memory has no commit to share: there an object that
+  // waits for room should not hold up those that have found some.
   uint64_t batch_bytes = 64ull << 20;
   uint64_t blob_block_bytes = 64 << 10;
   bool eager = false;  // write everything soon, whatever the watermark says
   uint64_t disk_max_bytes =
-      0;                       // of the disk: at its bound the cheapest records make room; 0 = none
+      0;  // of the disk: at its bound the cheapest records make room; 0 = none
+  static constexpr uint64_t kOneByOne = 1;
   const char* below = "disk";  // what the tier below is called in the log
   const char* thread_name = "cistern-demote";
 };

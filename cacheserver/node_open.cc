@@ -119,6 +119,7 @@ void Node::Impl::StartTiers() {
   if (host == nullptr) {
     options.disk_max_bytes = config.disk_max_bytes;
   } else {
+    options.batch_bytes = DemoterOptions::kOneByOne;
     options.below = "host memory";
     options.thread_name = "cistern-to-host";
     host->Start();

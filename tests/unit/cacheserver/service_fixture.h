@@ -262,12 +262,12 @@ class ServiceWorld {
     disk_pool_ = std::make_unique<WorkPool>("disk", 2, 1024);
     models_ = std::make_unique<ModelBook>(below(), /*forgetful=*/host_ != nullptr);
     const auto room_came = [this] { room_->RoomCame(); };
-    demoter_ =
-        std::make_unique<Demoter>(DemoterOptions{.batch_bytes = 8 * kPageBytes,
-                                                 .blob_block_bytes = kPageBytes,
-                                                 .eager = config_.demote_eagerly},
-                                  Demoter::Parts{store_.get(), arena_.get(), below(), models_.get(),
-                                                 &counters_, &log_, &clock_, room_came});
+    demoter_ = std::make_unique<Demoter>(
+        DemoterOptions{.batch_bytes = host_ == nullptr ? 8 * kPageBytes : DemoterOptions::kOneByOne,
+                       .blob_block_bytes = kPageBytes,
+                       .eager = config_.demote_eagerly},
+        Demoter::Parts{store_.get(), arena_.get(), below(), models_.get(), &counters_, &log_,
+                       &clock_, room_came});
     stager_ = std::make_unique<Stager>(
         Stager::Parts{store_.get(), arena_.get(), below(), disk_pool_.get(), &counters_, &log_,
                       kPageBytes, room_came, host_ == nullptr ? nullptr : copy_pool_.get()});
