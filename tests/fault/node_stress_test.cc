@@ -68,15 +68,18 @@ void Work(EmbeddedNode& node, uint32_t seed, Outcomes& outcomes) {
   }
 }
 
-TEST(NodeStressTest, ManyWorkersSomeOfThemMortal) {
-  const uint32_t seed = Seed();
-  SCOPED_TRACE(testing::Message() << "--seed=" << seed);
-  Scratch scratch;
+NodeConfig StressConfig(const Scratch& scratch) {
   NodeConfig config = EmbeddedConfig();
   config.lanes = 2;
   config.pool_bytes = 4 << 20;
   config.disk_path = scratch.Path("disk");
   config.demote_batch_bytes = 1 << 20;
+  return config;
+}
+
+void Stress(const NodeConfig& config) {
+  const uint32_t seed = Seed();
+  SCOPED_TRACE(testing::Message() << "--seed=" << seed);
   auto node = EmbeddedNode::Start(config);
   ASSERT_TRUE(node.ok()) << node.status();
 
@@ -104,6 +107,49 @@ TEST(NodeStressTest, ManyWorkersSomeOfThemMortal) {
   EXPECT_EQ(verified.at("invariants"), "ok");
   EXPECT_TRUE(verified.at("wrong").empty()) << verified;
   EXPECT_EQ(ask(transport::AdminVerb::kStatus).at("totals").at("corrupt_records"), 0);
+}
+
+TEST(NodeStressTest, ManyWorkersSomeOfThemMortal) {
+  Scratch scratch;
+  Stress(StressConfig(scratch));
+}
+
+TEST(NodeStressTest, ManyWorkersOnADeviceOverHostMemoryOverDisk) {
+  Scratch scratch;
+  NodeConfig config = StressConfig(scratch);
+  config.device_bytes = 2 << 20;
+  Stress(config);
+}
+
+// A working set many times the device's memory and the host's: all of it comes back, also by a node
+// that finds it on disk, and by one that has another shape by then.
+TEST(NodeTiersTest, EverythingComesBackAlsoAfterARestart) {
+  Scratch scratch;
+  NodeConfig config = StressConfig(scratch);
+  config.device_bytes = 1 << 20;
+  config.pool_bytes = 2 << 20;
+  config.flush_on_stop = true;
+  constexpr uint32_t kStored = 200;
+  const auto verify_all = [&](EmbeddedNode& node, bool mapped) {
+    Worker worker(*node.Connect({.want_mapping = mapped}));
+    for (uint32_t text = 1; text <= kStored; ++text)
+      ASSERT_EQ(worker.Verify(Text(text)), absl::OkStatus()) << text;
+  };
+  {
+    auto node = EmbeddedNode::Start(config);
+    ASSERT_TRUE(node.ok()) << node.status();
+    Worker worker(*(*node)->Connect());
+    for (uint32_t text = 1; text <= kStored; ++text)
+      ASSERT_EQ(worker.Publish(Text(text)), absl::OkStatus()) << text;
+    verify_all(**node, /*mapped=*/true);
+    verify_all(**node, /*mapped=*/false);
+  }
+  for (const uint64_t device_bytes : {1 << 20, 0}) {
+    config.device_bytes = device_bytes;
+    auto node = EmbeddedNode::Start(config);
+    ASSERT_TRUE(node.ok()) << node.status();
+    verify_all(**node, /*mapped=*/true);
+  }
 }
 
 }  // namespace
