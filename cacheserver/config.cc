@@ -185,7 +185,10 @@ absl::Status ValidateConfig(const NodeConfig& c) {
   complaints.Unless(c.variants_per_content >= 1, "variants_per_content", "give 1 at least");
   complaints.Unless(c.object_ttl == absl::ZeroDuration() || c.object_ttl >= absl::Seconds(1),
                     "object_ttl", "give 1s at least, or 0 for never");
-  for (const absl::Status& wrong : QuotasThatDoNotFit(c.tenants, c.pool_bytes))
+  const bool device = c.device_bytes > 0;  // quotas are of the memory that objects are served from
+  for (const absl::Status& wrong :
+       QuotasThatDoNotFit(c.tenants, device ? "device_bytes" : "pool_bytes",
+                          device ? c.device_bytes : c.pool_bytes))
     complaints.Add(wrong);
   complaints.Unless(c.demote_below < c.demote_above, "demote_below",
                     absl::StrCat("must be below demote_above (", c.demote_above, ")"));

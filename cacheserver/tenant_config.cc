@@ -136,13 +136,14 @@ std::string TenantsText(const TenantSettings& settings) {
   return absl::StrJoin(parts, ",");
 }
 
-std::vector<absl::Status> QuotasThatDoNotFit(const TenantSettings& settings, uint64_t pool_bytes) {
+std::vector<absl::Status> QuotasThatDoNotFit(const TenantSettings& settings,
+                                             absl::string_view setting, uint64_t bytes) {
   std::vector<absl::Status> wrong;
   const auto check = [&](absl::string_view name, const TenantRule& rule) {
-    if (rule.quota_bytes <= pool_bytes) return;
-    wrong.push_back(absl::InvalidArgumentError(
-        absl::StrCat("tenants = '", RuleText(name, rule),
-                     "': the quota is larger than pool_bytes (", SizeText(pool_bytes), ")")));
+    if (rule.quota_bytes <= bytes) return;
+    wrong.push_back(absl::InvalidArgumentError(absl::StrCat("tenants = '", RuleText(name, rule),
+                                                            "': the quota is larger than ", setting,
+                                                            " (", SizeText(bytes), ")")));
   };
   for (const TenantRule& rule : settings.named) check(base::TenantText(rule.tenant), rule);
   check(kOthers, settings.others);

@@ -30,7 +30,8 @@ absl::Status ParseTenants(absl::string_view text, TenantSettings& settings);
 
 std::string TenantsText(const TenantSettings& settings);  // "" when there is no rule
 
-// Of all rules that are larger than `pool_bytes`: InvalidArgument, a line for each.
-std::vector<absl::Status> QuotasThatDoNotFit(const TenantSettings& settings, uint64_t pool_bytes);
+// Of all quotas that are larger than `bytes`, the value of `setting`: InvalidArgument, a line each.
+std::vector<absl::Status> QuotasThatDoNotFit(const TenantSettings& settings,
+                                             absl::string_view setting, uint64_t bytes);
 
 }  // namespace cistern::cacheserver

@@ -157,6 +157,17 @@ INSTANTIATE_TEST_SUITE_P(
                            "tenants = 'others:quota=1025MiB,priority=1'"},
                     Misfit{"ucx_address", "somewhere", "give host:port"}));
 
+TEST(ConfigTest, AQuotaIsOfTheMemoryThatObjectsAreServedFrom) {
+  NodeConfig config;
+  config.device_bytes = 4ull << 30;
+  ASSERT_TRUE(SetConfigField(config, "tenants", "a:quota=2GiB").ok());
+  EXPECT_TRUE(ValidateConfig(config).ok()) << ValidateConfig(config);
+  config.device_bytes = 1ull << 30;
+  config.pool_bytes = 8ull << 30;
+  EXPECT_THAT(ValidateConfig(config).message(),
+              HasSubstr("the quota is larger than device_bytes (1GiB)"));
+}
+
 TEST(ConfigTest, ASocketPathThatNoSocketCanHaveIsRefused) {
   NodeConfig config;
   config.unix_socket = std::string(200, 'x');
