@@ -54,14 +54,24 @@ void RenderNode(const Json& json, std::string* out) {
                     OrNone(String(node.at("ucx_address")))));
 }
 
-void RenderTiers(const Json& json, std::string* out) {
-  const Json& memory = json.at("memory");
+void RenderMemory(absl::string_view name, const Json& memory, const char* all_bytes,
+                  absl::string_view below, std::string* out) {
   const auto used = memory.at("used_bytes").get<uint64_t>();
-  const auto all = memory.at("arena_bytes").get<uint64_t>();
-  Line(out, "memory",
+  const auto all = memory.at(all_bytes).get<uint64_t>();
+  Line(out, name,
        absl::StrCat(base::FormatBytes(used), " of ", base::FormatBytes(all), " (", Share(used, all),
                     "), ", Count(memory.at("objects")), " objects, ",
-                    Bytes(memory.at("dirty_bytes")), " not on disk"));
+                    Bytes(memory.at("dirty_bytes")), " not ", below));
+}
+
+void RenderTiers(const Json& json, std::string* out) {
+  const auto tiers = json.find("tiers");  // an older node does not say them
+  if (tiers != json.end() && tiers->size() > 1 && String(tiers->at(0).at("name")) == "device") {
+    RenderMemory("device memory", tiers->at(0), "bytes", "below", out);
+    RenderMemory("host memory", tiers->at(1), "bytes", "on disk", out);
+  } else {
+    RenderMemory("memory", json.at("memory"), "arena_bytes", "on disk", out);
+  }
   const Json& disk = json.at("disk");
   if (disk.is_null()) {
     Line(out, "disk", "none");

@@ -126,6 +126,20 @@ TEST(RenderTest, TheTermsOfStayingAreSaid) {
                 "watermarks     75.0 % (768 KiB) down to 50.0 % (512 KiB); draining now\n"));
 }
 
+TEST(RenderTest, DeviceMemoryHasALineOfItsOwn) {
+  Json answer = StatusAnswer();
+  answer["tiers"] = Json::parse(R"([
+    {"name": "device", "bytes": 1073741824, "used_bytes": 0, "objects": 0, "dirty_bytes": 0},
+    {"name": "host", "bytes": 4294967296, "used_bytes": 1073741824, "objects": 1500,
+     "dirty_bytes": 2048}])");
+  EXPECT_THAT(StatusPage(answer),
+              HasSubstr("device memory  0 B of 1.00 GiB (0.0 %), 0 objects, 0 B not below\n"
+                        "host memory    1.00 GiB of 4.00 GiB (25.0 %), 1,500 objects, 2.00 KiB not "
+                        "on disk\n"));
+  answer["tiers"].erase(0);
+  EXPECT_THAT(StatusPage(answer), HasSubstr("memory         512 MiB"));
+}
+
 TEST(RenderTest, AnOlderNodeSaysLess) {
   Json answer = StatusAnswer();
   answer.erase("eviction");
