@@ -180,7 +180,13 @@ absl::Status ValidateConfig(const NodeConfig& c) {
   complaints.Unless(threads(c.disk_threads), "disk_threads", "give 1 to 256");
   complaints.Unless(threads(c.copy_threads), "copy_threads", "give 1 to 256");
   complaints.Unless(c.pool_bytes >= kMinPoolBytes, "pool_bytes", "give 1MiB at least");
+  complaints.Unless(c.device_bytes == 0 || c.device_bytes >= kMinPoolBytes, "device_bytes",
+                    "give 1MiB at least, or 0 for none");
   complaints.Unless(c.variants_per_content >= 1, "variants_per_content", "give 1 at least");
+  complaints.Unless(c.object_ttl == absl::ZeroDuration() || c.object_ttl >= absl::Seconds(1),
+                    "object_ttl", "give 1s at least, or 0 for never");
+  for (const absl::Status& wrong : QuotasThatDoNotFit(c.tenants, c.pool_bytes))
+    complaints.Add(wrong);
   complaints.Unless(c.demote_below < c.demote_above, "demote_below",
                     absl::StrCat("must be below demote_above (", c.demote_above, ")"));
   complaints.Unless(c.demote_batch_bytes >= 1, "demote_batch_bytes", "give a size above 0");

@@ -14,6 +14,8 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
+#include "cacheserver/tenant_config.h"
+
 namespace cistern::cacheserver {
 
 enum class LogFormat : uint8_t { kText = 0, kJson = 1 };
@@ -30,9 +32,13 @@ struct NodeConfig {
 
   // Memory
   uint64_t pool_bytes = 1ull << 30;
+  uint64_t device_bytes = 0;  // of an arena above pool_bytes; 0 = none
   bool huge_pages = true;
   bool pre_touch = true;
   uint32_t variants_per_content = 4;
+  std::string eviction_policy = "value";             // of storage::EvictionPolicyNames()
+  absl::Duration object_ttl = absl::ZeroDuration();  // 0 = never
+  TenantSettings tenants;
 
   // Disk
   std::string disk_path;        // "" = no disk tier

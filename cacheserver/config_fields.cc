@@ -1,6 +1,6 @@
 // The list of settings. To add one: a member of NodeConfig, a line here, a line in
 // cistern.example.json, a flag in flags.cc.
-#include <limits>
+#include <algorithm>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -10,6 +10,8 @@
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "cacheserver/config.h"
+#include "cacheserver/size_text.h"
+#include "storage/policy/eviction_policy.h"
 
 namespace cistern::cacheserver {
 namespace {
@@ -57,6 +59,11 @@ absl::Status Parse(absl::string_view text, std::vector<std::string>& value) {
 }
 std::string Show(const std::vector<std::string>& value) { return absl::StrJoin(value, ","); }
 
+absl::Status Parse(absl::string_view text, TenantSettings& value) {
+  return ParseTenants(text, value);
+}
+std::string Show(const TenantSettings& value) { return TenantsText(value); }
+
 absl::Status Parse(absl::string_view text, LogFormat& value) {
   if (text != "text" && text != "json") return absl::InvalidArgumentError("give text or json");
   value = text == "json" ? LogFormat::kJson : LogFormat::kText;
@@ -71,15 +78,6 @@ absl::Status ParseSize(absl::string_view text, uint64_t& value) {
   value = *bytes;
   return absl::OkStatus();
 }
-std::string ShowSize(uint64_t bytes) {
-  static constexpr const char* kUnits[] = {"", "KiB", "MiB", "GiB", "TiB"};
-  size_t unit = 0;
-  while (bytes != 0 && bytes % 1024 == 0 && unit + 1 < std::size(kUnits)) {
-    bytes /= 1024;
-    ++unit;
-  }
-  return absl::StrCat(bytes, kUnits[unit]);
-}
 
 absl::Status ParseLogLevel(absl::string_view text, std::string& value) {
   for (absl::string_view known : {"debug", "info", "warning", "error", "off"}) {
@@ -89,6 +87,14 @@ absl::Status ParseLogLevel(absl::string_view text, std::string& value) {
     }
   }
   return absl::InvalidArgumentError("give debug, info, warning, error or off");
+}
+
+absl::Status ParsePolicy(absl::string_view text, std::string& value) {
+  const std::vector<absl::string_view> names = storage::EvictionPolicyNames();
+  if (std::find(names.begin(), names.end(), text) == names.end())
+    return absl::InvalidArgumentError(absl::StrCat("give one of ", absl::StrJoin(names, ", ")));
+  value = std::string(text);
+  return absl::OkStatus();
 }
 
 #define FIELD(member, help)                                                                  \
@@ -106,7 +112,7 @@ absl::Status ParseLogLevel(absl::string_view text, std::string& value) {
            absl::string_view                                                                      \
                text) { return ParseSize(text, c.member); },                                       \
                                                          [](const NodeConfig&                     \
-                                                                c) { return ShowSize(c.member); } \
+                                                                c) { return SizeText(c.member); } \
   }
 
 }  // namespace
@@ -127,10 +133,29 @@ const std::vector<ConfigField>& ConfigFields() {
           "the unix socket"),
       FIELD(lanes, "threads that serve connections"),
       SIZE_FIELD(pool_bytes, "memory for cached objects"),
+      SIZE_FIELD(device_bytes,
+                 "memory of a device that objects are served from, with pool_bytes as the tier "
+                 "below it (without a GPU: host memory, too); 0: none"),
       FIELD(huge_pages, "ask for huge pages where the kernel has them"),
       FIELD(pre_touch, "touch all memory at the start, so that no worker waits for it later"),
       FIELD(variants_per_content,
             "how many computations of the same text, in different contexts, are kept"),
+      ConfigField{
+          "eviction_policy",
+          "what goes first when memory is full: value (aged frequency x cost to compute it again / "
+          "bytes), lru, s3fifo or marconi",
+          false,
+          [](NodeConfig& c, absl::string_view text) {
+            return ParsePolicy(text, c.eviction_policy);
+          },
+          [](const NodeConfig& c) { return c.eviction_policy; }},
+      FIELD(object_ttl,
+            "an object that nobody has used for so long goes, from disk, too; 0: never"),
+      FIELD(tenants,
+            "what tenants may take of memory, and whose objects go first: "
+            "SALT:quota=4GiB,priority=2 for each (a salt, or 0x and 16 digits as `cistern status` "
+            "shows it), others:... for all that are not named; priority 0 (first to go) to 7, 1 "
+            "when left out"),
       FIELD(disk_path, "directory of the disk tier; empty: memory only"),
       SIZE_FIELD(disk_max_bytes, "bound of the disk tier; 0: until the disk is full"),
       FIELD(direct_io, "read and write the disk past the page cache where the file system can"),

@@ -17,7 +17,7 @@ using storage::Store;
 
 Demoter::Demoter(const DemoterOptions& options, Parts parts)
     : options_(options), parts_(std::move(parts)), thread_([this] {
-        NameThread("cistern-demote");
+        NameThread(options_.thread_name);
         Run();
       }) {}
 
@@ -113,7 +113,7 @@ void Demoter::DeleteDropped(std::vector<storage::RecordKey> drops) {
   drops.insert(drops.end(), undeleted_.begin(), undeleted_.end());
   undeleted_.clear();
   if (drops.empty()) return;
-  if (absl::Status deleted = parts_.disk->Delete(drops); !deleted.ok()) {
+  if (absl::Status deleted = parts_.below->Delete(drops); !deleted.ok()) {
     parts_.log->Error("records could not be deleted; they are tried again",
                       {{"records", drops.size()}, {"error", deleted}});
     undeleted_ = std::move(drops);
@@ -151,7 +151,7 @@ Demoter::BatchResult Demoter::Batch(bool only_above_watermark) {
   }
   if (result.disk_full) TrimIfBounded();
   if (!result.first_error.ok())
-    parts_.log->Error("objects could not be written to disk",
+    parts_.log->Error(absl::StrCat("objects could not be written to ", options_.below),
                       {{"objects", result.taken - result.written},
                        {"of", result.taken},
                        {"error", result.first_error}});
@@ -162,7 +162,7 @@ Demoter::BatchResult Demoter::Batch(bool only_above_watermark) {
 // memory as if there were no disk.
 void Demoter::TrimIfBounded() {
   const uint64_t bound = options_.disk_max_bytes;
-  if (bound == 0) return;
+  if (bound == 0 || parts_.disk == nullptr) return;
   const uint64_t kept = parts_.disk->Stats().payload_bytes;
   if (kept + 2 * options_.batch_bytes < bound && kept < bound / 10 * 9) return;
   const uint64_t gone = TrimDisk(*parts_.store, std::max(bound / 10, options_.batch_bytes));
@@ -185,7 +185,7 @@ std::vector<absl::Status> Demoter::Write(const std::vector<Demotion>& demotions)
   std::map<base::Key, absl::Status> persisted;
   for (const auto& [key, spec] : models) persisted[key] = parts_.models->Persist(spec);
 
-  std::vector<storage::DiskTier::Item> items;
+  std::vector<storage::Tier::Item> items;
   std::vector<size_t> item_of;
   for (size_t i = 0; i < demotions.size(); ++i) {
     const auto model = persisted.find(demotions[i].header.model);
@@ -196,10 +196,10 @@ std::vector<absl::Status> Demoter::Write(const std::vector<Demotion>& demotions)
                      AsConst(RecordSlices(parts_.arena->data(), *shapes[i], demotions[i].blocks))});
   }
   if (items.empty()) return statuses;
-  const std::vector<absl::Status> written = parts_.disk->Write(items);
+  const std::vector<absl::Status> written = parts_.below->Write(items);
   for (size_t j = 0; j < item_of.size(); ++j)
     statuses[item_of[j]] =
-        j < written.size() ? written[j] : absl::InternalError("the disk tier lost a status");
+        j < written.size() ? written[j] : absl::InternalError("the tier below lost a status");
   return statuses;
 }
 

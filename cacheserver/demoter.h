@@ -1,5 +1,5 @@
-// Writes objects from memory to disk: above the watermark, when somebody needs room, when an
-// administrator or a stop asks for all of it. The only writer of the disk tier, so that a record
+// Writes objects from memory to the tier below: above the watermark, when somebody needs room, when
+// an administrator or a stop asks for all of it. The only writer of that tier, so that a record
 // that was dropped is deleted before its name is written again.
 //
 //   Kick ─► (TakeRecordDrops, TakeDemotions ─► delete, write ─► FinishDemotion)* ─► idle
@@ -34,7 +34,9 @@ struct DemoterOptions {
   uint64_t blob_block_bytes = 64 << 10;
   bool eager = false;  // write everything soon, whatever the watermark says
   uint64_t disk_max_bytes =
-      0;  // of the tier: at its bound the cheapest records make room; 0 = none
+      0;                       // of the disk: at its bound the cheapest records make room; 0 = none
+  const char* below = "disk";  // what the tier below is called in the log
+  const char* thread_name = "cistern-demote";
 };
 
 struct FlushReport {
@@ -51,12 +53,13 @@ class Demoter {
   struct Parts {
     LockedStore* store;
     storage::Arena* arena;
-    storage::DiskTier* disk;
+    storage::Tier* below;
     ModelBook* models;
     Counters* counters;
     Log* log;
     const base::Clock* clock;
     absl::AnyInvocable<void()> room_came;
+    storage::DiskTier* disk = nullptr;  // the tier below, if it is one with disk_max_bytes
   };
 
   Demoter(const DemoterOptions& options, Parts parts);

@@ -11,18 +11,18 @@ namespace {
 
 class Loader {
  public:
-  Loader(LockedStore& store, storage::DiskTier& disk, ModelBook& models, uint32_t max_models)
-      : store_(store), disk_(disk), models_(models), max_models_(max_models) {}
+  Loader(LockedStore& store, storage::Tier& below, ModelBook& models, uint32_t max_models)
+      : store_(store), below_(below), models_(models), max_models_(max_models) {}
 
   absl::StatusOr<DiskLoad> Run(absl::Time now) {
-    CISTERN_RETURN_IF_ERROR(disk_.ForEachModel(
+    CISTERN_RETURN_IF_ERROR(below_.ForEachModel(
         [&](const base::ModelSpec& spec) { unused_.emplace(spec.Fingerprint(), spec); }));
     CISTERN_RETURN_IF_ERROR(store_.With([&](storage::Store& store) {
-      return disk_.ForEachRecord(
+      return below_.ForEachRecord(
           [&](const base::ObjectHeader& header) { AddRecord(store, header, now); });
     }));
     load_.deleted = unusable_.size();
-    if (!unusable_.empty()) load_.cleaning = disk_.Delete(unusable_);
+    if (!unusable_.empty()) load_.cleaning = below_.Delete(unusable_);
     for (const auto& [fingerprint, spec] : unused_) AddUnused(spec);
     return std::move(load_);
   }
@@ -49,24 +49,24 @@ class Loader {
       return store.Models().size() < max_models_ && store.RegisterModel(spec).ok();
     });
     if (kept) return models_.MarkPersisted(spec.Fingerprint());
-    load_.cleaning.Update(disk_.DeleteModel(spec.Fingerprint()));
+    load_.cleaning.Update(below_.DeleteModel(spec.Fingerprint()));
     ++load_.forgotten_models;
   }
 
   LockedStore& store_;
-  storage::DiskTier& disk_;
+  storage::Tier& below_;
   ModelBook& models_;
   const uint32_t max_models_;
-  std::map<base::Key, base::ModelSpec> unused_;  // on disk, and no record has named them yet
+  std::map<base::Key, base::ModelSpec> unused_;  // below, and no record has named them yet
   std::vector<storage::RecordKey> unusable_;
   DiskLoad load_;
 };
 
 }  // namespace
 
-absl::StatusOr<DiskLoad> LoadDisk(LockedStore& store, storage::DiskTier& disk, ModelBook& models,
+absl::StatusOr<DiskLoad> LoadDisk(LockedStore& store, storage::Tier& below, ModelBook& models,
                                   uint32_t max_models, absl::Time now) {
-  return Loader(store, disk, models, max_models).Run(now);
+  return Loader(store, below, models, max_models).Run(now);
 }
 
 }  // namespace cistern::cacheserver

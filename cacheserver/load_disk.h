@@ -1,4 +1,5 @@
-// What a node does with what its disk holds when it starts: models, then the records of objects.
+// What a store is told, when a node starts, of what the tier below it holds: models, then the
+// records of objects.
 //
 // A record that cannot be used (its model is not known, this node takes no such objects) is
 // deleted: it would take room of the tier's bound for ever. Models on disk without records are
@@ -14,7 +15,7 @@
 
 #include "cacheserver/locked_store.h"
 #include "cacheserver/model_book.h"
-#include "storage/tier/disk_tier.h"
+#include "storage/tier/tier.h"
 
 namespace cistern::cacheserver {
 
@@ -25,8 +26,8 @@ struct DiskLoad {
   uint64_t forgotten_models = 0;  // deleted
   absl::Status cleaning;          // of those deletions; not fatal: the next start tries again
 };
-// `max_models`: the store's. The disk's error when it cannot be read.
-absl::StatusOr<DiskLoad> LoadDisk(LockedStore& store, storage::DiskTier& disk, ModelBook& models,
+// `max_models`: the store's. The tier's error when it cannot be read.
+absl::StatusOr<DiskLoad> LoadDisk(LockedStore& store, storage::Tier& below, ModelBook& models,
                                   uint32_t max_models, absl::Time now);
 
 }  // namespace cistern::cacheserver

@@ -1,36 +1,16 @@
-// The Store behind its one mutex.
-//
-//   locked.With([&](storage::Store& store) { ... })
-//
-// Whoever is given a Store& holds the lock. Inside: microseconds, no I/O, no replies, no waiting;
-// what must follow goes into an AfterLock.
+// The Store behind its one mutex (storage/locked_store.h), and what follows once it is released:
+// under the lock there are no replies, no waiting and no I/O.
 #pragma once
 
-#include <utility>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
 
-#include "base/mutex.h"
-#include "storage/store.h"
+#include "storage/locked_store.h"
 
 namespace cistern::cacheserver {
 
-class LockedStore {
- public:
-  LockedStore(const storage::StoreOptions& options, storage::Arena* arena)
-      : store_(options, arena) {}
-
-  template <typename F>
-  decltype(auto) With(F&& work) ABSL_LOCKS_EXCLUDED(mutex_) {
-    base::MutexLock lock(&mutex_);
-    return std::forward<F>(work)(store_);
-  }
-
- private:
-  base::Mutex mutex_;
-  storage::Store store_ ABSL_GUARDED_BY(mutex_);
-};
+using storage::LockedStore;
 
 // What to do once the lock is released: declare it before With, add to it inside.
 class AfterLock {

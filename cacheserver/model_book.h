@@ -1,7 +1,7 @@
-// Which models are on disk. A record is written only after its model: a restarted node would not
-// know what the bytes mean.
+// Which models the tier below knows. A record is written only after its model: a restarted node
+// would not know what the bytes mean.
 //
-// Thread   any; Persist blocks on the disk
+// Thread   any; Persist blocks on the tier
 #pragma once
 
 #include "absl/container/flat_hash_set.h"
@@ -10,21 +10,25 @@
 #include "base/key.h"
 #include "base/model_spec.h"
 #include "base/mutex.h"
-#include "storage/tier/disk_tier.h"
+#include "storage/tier/tier.h"
 
 namespace cistern::cacheserver {
 
 class ModelBook {
  public:
-  explicit ModelBook(storage::DiskTier* disk) : disk_(disk) {}  // nullptr: nothing to do
+  // `below` nullptr: nothing to do. `forgetful`: the tier may forget a model that has no objects in
+  // it, so that it is told each time.
+  explicit ModelBook(storage::Tier* below, bool forgetful = false)
+      : below_(below), forgetful_(forgetful) {}
 
-  // Writes the model unless that has been done. The disk's error.
+  // Writes the model unless that has been done. The tier's error.
   absl::Status Persist(const base::ModelSpec& spec);
-  // It was found on disk.
+  // It was found there.
   void MarkPersisted(const base::Key& fingerprint);
 
  private:
-  storage::DiskTier* const disk_;
+  storage::Tier* const below_;
+  const bool forgetful_;
   base::Mutex mutex_;
   absl::flat_hash_set<base::Key> persisted_ ABSL_GUARDED_BY(mutex_);
 };

@@ -58,6 +58,26 @@ void Node::Impl::StopThreads() {
   if (disk_pool != nullptr) disk_pool->Stop();
 }
 
+// From the top down: what the device holds reaches host memory while that is still written to disk.
+void Node::Impl::StopTiers() {
+  if (demoter == nullptr) return;
+  if (serving && config.flush_on_stop && disk != nullptr) {
+    FlushTiers(*demoter, host == nullptr ? nullptr : host->demoter(),
+               clock->Now() + config.flush_timeout, [this](const FlushReport& report) {
+                 log->Info("memory written to disk",
+                           {{"objects", report.objects},
+                            {"bytes", report.bytes},
+                            {"failures", report.failures},
+                            {"not_written_bytes", report.dirty_bytes_left},
+                            {"error", report.first_error}});
+               });
+  } else if (host != nullptr) {
+    host->StopWaiting();
+  }
+  demoter->Stop();  // answers the flush first
+  if (host != nullptr) host->Stop();
+}
+
 absl::StatusOr<std::unique_ptr<Node>> Node::Start(const NodeConfig& config, Log* log,
                                                   const base::Clock* clock, Door door) {
   CISTERN_RETURN_IF_ERROR(ValidateConfig(config));
@@ -73,6 +93,7 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Start(const NodeConfig& config, Log*
                              {"unix_socket", node->unix_socket()},
                              {"ucx_address", node->ucx_address()},
                              {"pool_bytes", config.pool_bytes},
+                             {"device_bytes", config.device_bytes},
                              {"disk_path", config.disk_path}});
   return node;
 }
@@ -85,20 +106,7 @@ void Node::Stop() {
   Impl& impl = *impl_;
   if (impl.service == nullptr) return;  // it never got that far
   impl.StopThreads();
-  if (impl.demoter != nullptr) {
-    if (impl.serving && impl.config.flush_on_stop) {
-      impl.demoter->Flush(impl.clock->Now() + impl.config.flush_timeout,
-                          [log = impl.log](const FlushReport& report) {
-                            log->Info("memory written to disk",
-                                      {{"objects", report.objects},
-                                       {"bytes", report.bytes},
-                                       {"failures", report.failures},
-                                       {"not_written_bytes", report.dirty_bytes_left},
-                                       {"error", report.first_error}});
-                          });
-    }
-    impl.demoter->Stop();  // answers the flush first
-  }
+  impl.StopTiers();
   impl.service->Drain(absl::InfiniteDuration());  // payloads on their way out let go of the memory
   if (impl.serving) impl.log->Info("node stopped", {{"name", impl.config.name}});
 }

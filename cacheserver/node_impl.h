@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/mutex.h"
+#include "cacheserver/load_disk.h"
 #include "cacheserver/node.h"
 #include "cacheserver/service/node_service.h"
 #include "transport/local/in_process.h"
@@ -17,12 +18,16 @@ struct Node::Impl {
   Impl(const NodeConfig& node_config, Log* node_log, const base::Clock* node_clock);
 
   absl::Status OpenStorage();
+  absl::Status RegisterModels();
   absl::Status LoadDisk();
+  void LogDiskLoad(const DiskLoad& load);
+  void StartTiers();
   void StartThreads();
   absl::Status OpenDoor(Door door);
   void Housekeep();
   void StopServer();
   void StopThreads();
+  void StopTiers();
 
   const NodeConfig config;
   Log* const log;
@@ -31,8 +36,10 @@ struct Node::Impl {
   const uint64_t incarnation;
   Counters counters;
   std::unique_ptr<storage::DiskTier> disk;
+  std::unique_ptr<HostLevel> host;  // below a device arena; else there is none
+  storage::Tier* below = nullptr;   // the store: host memory, or the disk, or nothing
   std::unique_ptr<storage::Arena> arena;
-  std::unique_ptr<LockedStore> store;
+  std::unique_ptr<LockedStore> store;  // the one that serves
   Sessions sessions;
   std::unique_ptr<ModelBook> models;
   std::unique_ptr<RoomQueue> room;

@@ -2,13 +2,11 @@
 #include <random>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-
 #include "base/status_macros.h"
-#include "base/units.h"
 #include "cacheserver/load_disk.h"
 #include "cacheserver/load_models.h"
 #include "cacheserver/node_impl.h"
+#include "cacheserver/store_options.h"
 
 namespace cistern::cacheserver {
 namespace {
@@ -21,15 +19,6 @@ uint64_t NewIncarnation() {
   std::random_device random;
   const uint64_t number = (uint64_t{random()} << 32) | random();
   return number == 0 ? 1 : number;
-}
-
-storage::StoreOptions StoreOptionsOf(const NodeConfig& config) {
-  storage::StoreOptions options;
-  options.variants_per_content = config.variants_per_content;
-  options.has_disk = !config.disk_path.empty();
-  options.high_watermark = config.demote_above;
-  options.low_watermark = config.demote_below;
-  return options;
 }
 
 }  // namespace
@@ -49,35 +38,55 @@ absl::Status Node::Impl::OpenStorage() {
                                                             .max_bytes = config.disk_max_bytes,
                                                             .direct_io = config.direct_io}));
   }
-  absl::StatusOr<std::unique_ptr<storage::Arena>> memory =
-      storage::Arena::Create({.bytes = config.pool_bytes,
-                              .incarnation = incarnation,
-                              .huge_pages = config.huge_pages,
-                              .pre_touch = config.pre_touch});
-  if (!memory.ok())
-    return absl::Status(memory.status().code(),
-                        absl::StrCat("pool_bytes = ", base::FormatBytes(config.pool_bytes), ": ",
-                                     memory.status().message()));
-  arena = *std::move(memory);
-  store = std::make_unique<LockedStore>(StoreOptionsOf(config), arena.get());
-  models = std::make_unique<ModelBook>(disk.get());
+  const storage::StoreOptions options = StoreOptionsOf(config);
+  below = disk.get();
+  CISTERN_ASSIGN_OR_RETURN(arena, MakeArena(config, "pool_bytes", config.pool_bytes, incarnation));
+  if (config.device_bytes > 0) {
+    host = std::make_unique<HostLevel>(
+        HostLevel::Parts{&config, disk.get(), &counters, log, clock, options.blob_block_bytes},
+        std::move(arena));
+    below = &host->tier();
+    CISTERN_ASSIGN_OR_RETURN(arena,
+                             MakeArena(config, "device_bytes", config.device_bytes, incarnation));
+  }
+  store = std::make_unique<LockedStore>(options, arena.get());
+  models = std::make_unique<ModelBook>(below, /*forgetful=*/host != nullptr);
   return absl::OkStatus();
 }
 
-absl::Status Node::Impl::LoadDisk() {
+absl::Status Node::Impl::RegisterModels() {
   CISTERN_ASSIGN_OR_RETURN(const std::vector<base::ModelSpec> configured,
                            LoadModels(config.models));
-  CISTERN_RETURN_IF_ERROR(store->With([&](storage::Store& locked) -> absl::Status {
-    for (const base::ModelSpec& spec : configured) {
-      CISTERN_RETURN_IF_ERROR(CheckModelFits(spec, arena->slab_bytes_total()));
-      CISTERN_RETURN_IF_ERROR(locked.RegisterModel(spec));
-    }
-    return absl::OkStatus();
-  }));
-  if (disk == nullptr) return absl::OkStatus();
-  CISTERN_ASSIGN_OR_RETURN(
-      const DiskLoad load,
-      cacheserver::LoadDisk(*store, *disk, *models, StoreOptionsOf(config).max_models, started));
+  for (const base::ModelSpec& spec : configured) {
+    CISTERN_RETURN_IF_ERROR(CheckModelFits(spec, arena->slab_bytes_total()));
+    const auto add = [&](storage::Store& locked) { return locked.RegisterModel(spec); };
+    CISTERN_RETURN_IF_ERROR(store->With(add));
+    if (host != nullptr) CISTERN_RETURN_IF_ERROR(host->store().With(add));
+  }
+  return absl::OkStatus();
+}
+
+// From the bottom up: each store learns what the tier below it holds.
+absl::Status Node::Impl::LoadDisk() {
+  CISTERN_RETURN_IF_ERROR(RegisterModels());
+  const uint32_t max_models = StoreOptionsOf(config).max_models;
+  if (disk != nullptr) {
+    CISTERN_ASSIGN_OR_RETURN(
+        const DiskLoad load,
+        cacheserver::LoadDisk(host == nullptr ? *store : host->store(), *disk,
+                              host == nullptr ? *models : host->models(), max_models, started));
+    LogDiskLoad(load);
+  }
+  if (host == nullptr) return absl::OkStatus();
+  CISTERN_ASSIGN_OR_RETURN(const DiskLoad load, cacheserver::LoadDisk(*store, host->tier(), *models,
+                                                                      max_models, started));
+  if (load.left_alone > 0)
+    log->Warning("objects on disk are larger than the device's memory, and serve nobody",
+                 {{"objects", load.left_alone}, {"device_bytes", config.device_bytes}});
+  return absl::OkStatus();
+}
+
+void Node::Impl::LogDiskLoad(const DiskLoad& load) {
   if (!load.cleaning.ok())
     log->Warning("records and models that nobody can use could not be deleted",
                  {{"path", config.disk_path}, {"error", load.cleaning}});
@@ -96,7 +105,30 @@ absl::Status Node::Impl::LoadDisk() {
                                  {"deleted", load.deleted},
                                  {"forgotten_models", load.forgotten_models},
                                  {"bytes", found.payload_bytes}});
-  return absl::OkStatus();
+}
+
+// What writes to the tiers below, and reads from them.
+void Node::Impl::StartTiers() {
+  if (below == nullptr) return;
+  const uint64_t blob_block_bytes = StoreOptionsOf(config).blob_block_bytes;
+  const auto room_came = [this] { room->RoomCame(); };
+  disk_pool = std::make_unique<WorkPool>("cistern-disk", config.disk_threads, kMaxDiskTasks);
+  DemoterOptions options{.batch_bytes = config.demote_batch_bytes,
+                         .blob_block_bytes = blob_block_bytes,
+                         .eager = config.demote_eagerly};
+  if (host == nullptr) {
+    options.disk_max_bytes = config.disk_max_bytes;
+  } else {
+    options.below = "host memory";
+    options.thread_name = "cistern-to-host";
+    host->Start();
+  }
+  demoter = std::make_unique<Demoter>(
+      options, Demoter::Parts{store.get(), arena.get(), below, models.get(), &counters, log, clock,
+                              room_came, disk.get()});
+  stager = std::make_unique<Stager>(Stager::Parts{store.get(), arena.get(), below, disk_pool.get(),
+                                                  &counters, log, blob_block_bytes, room_came,
+                                                  host == nullptr ? nullptr : copy_pool.get()});
 }
 
 void Node::Impl::StartThreads() {
@@ -113,25 +145,14 @@ void Node::Impl::StartThreads() {
   parts.room = room.get();
   parts.copy_pool = copy_pool.get();
   parts.blob_block_bytes = StoreOptionsOf(config).blob_block_bytes;
-  if (disk != nullptr) {
-    disk_pool = std::make_unique<WorkPool>("cistern-disk", config.disk_threads, kMaxDiskTasks);
-    const auto room_came = [this] { room->RoomCame(); };
-    demoter =
-        std::make_unique<Demoter>(DemoterOptions{.batch_bytes = config.demote_batch_bytes,
-                                                 .blob_block_bytes = parts.blob_block_bytes,
-                                                 .eager = config.demote_eagerly,
-                                                 .disk_max_bytes = config.disk_max_bytes},
-                                  Demoter::Parts{store.get(), arena.get(), disk.get(), models.get(),
-                                                 &counters, log, clock, room_came});
-    stager = std::make_unique<Stager>(Stager::Parts{store.get(), arena.get(), disk.get(),
-                                                    disk_pool.get(), &counters, log,
-                                                    parts.blob_block_bytes, room_came});
-    parts.disk = disk.get();
-    parts.models = models.get();
-    parts.disk_pool = disk_pool.get();
-    parts.demoter = demoter.get();
-    parts.stager = stager.get();
-  }
+  StartTiers();
+  parts.below = below;
+  parts.models = below == nullptr ? nullptr : models.get();
+  parts.disk_pool = disk_pool.get();
+  parts.demoter = demoter.get();
+  parts.stager = stager.get();
+  parts.disk = disk.get();
+  parts.host = host.get();
   parts.server_stats = [this] {
     base::MutexLock lock(&server_mutex);
     return server == nullptr ? transport::ServerStats{} : server->stats();

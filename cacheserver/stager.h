@@ -1,9 +1,11 @@
-// Brings objects from disk into memory. Several who want the same object wait for one read.
+// Brings objects from the tier below into memory. Several who want the same object wait for one
+// read.
 //
-//   With the lock: Stage(store, id, waiter) ─► a disk thread reads ─► waiter(store, outcome),
+//   With the lock: Stage(store, id, waiter) ─► a thread of a pool reads ─► waiter(store, outcome),
 //   locked
 //
-// Thread   Stage: under the store's lock. Reads and waiters run on the disk threads
+// Thread   Stage: under the store's lock. Reads and waiters run on the disk threads; what a tier of
+//          memory has at hand is copied on the copy threads instead, and waits for no disk
 #pragma once
 
 #include <cstdint>
@@ -19,7 +21,7 @@
 #include "cacheserver/log.h"
 #include "cacheserver/work_pool.h"
 #include "storage/arena.h"
-#include "storage/tier/disk_tier.h"
+#include "storage/tier/tier.h"
 
 namespace cistern::cacheserver {
 
@@ -29,12 +31,13 @@ class Stager {
   struct Parts {
     LockedStore* store;
     storage::Arena* arena;
-    storage::DiskTier* disk;
+    storage::Tier* below;
     WorkPool* disk_pool;
     Counters* counters;
     Log* log;
     uint64_t blob_block_bytes;
     absl::AnyInvocable<void()> room_came;
+    WorkPool* copy_pool = nullptr;  // for a tier below that is memory; else nullptr
   };
 
   // Runs once, under the lock, if Stage answered kStarted: OK, the object is in memory; anything
@@ -49,7 +52,11 @@ class Stager {
   Outcome Stage(storage::Store& store, storage::ObjectId id, absl::Time now, Waiter waiter);
 
  private:
+  // On the pool where it waits for nothing that it does not need. False: too many wait.
+  bool Post(storage::ObjectId id, storage::Staging staging);
+  bool PostRead(storage::ObjectId id, storage::Staging staging);
   void Read(storage::ObjectId id, const storage::Staging& staging);
+  void Finish(storage::ObjectId id, const absl::Status& read);
   // Under the lock.
   void Finish(storage::Store& store, storage::ObjectId id, const absl::Status& read,
               AfterLock& after);

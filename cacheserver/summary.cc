@@ -1,6 +1,16 @@
 #include "cacheserver/summary.h"
 
 namespace cistern::cacheserver {
+namespace {
+
+// Of all tenants.
+uint64_t OverQuota(const storage::StoreStats& stats) {
+  uint64_t refused = 0;
+  for (const storage::TenantStats& tenant : stats.tenants) refused += tenant.over_quota;
+  return refused;
+}
+
+}  // namespace
 
 void Summary::Update(const storage::StoreStats& stats, absl::Time now) {
   if (now - last_ < every_) return;
@@ -12,7 +22,9 @@ void Summary::Update(const storage::StoreStats& stats, absl::Time now) {
   const uint64_t demoted = changed(&storage::StoreStats::demoted_objects);
   const uint64_t staged = changed(&storage::StoreStats::staged_objects);
   const uint64_t no_room = changed(&storage::StoreStats::no_room);
-  if (evicted + dropped + demoted + staged + no_room > 0) {
+  const uint64_t expired = changed(&storage::StoreStats::expired_objects);
+  const uint64_t over_quota = OverQuota(stats) - OverQuota(before_);
+  if (evicted + dropped + demoted + staged + no_room + expired + over_quota > 0) {
     log_->Info("objects moved", {{"evicted", evicted},
                                  {"evicted_bytes", changed(&storage::StoreStats::evicted_bytes)},
                                  {"dropped", dropped},
@@ -21,6 +33,8 @@ void Summary::Update(const storage::StoreStats& stats, absl::Time now) {
                                  {"staged", staged},
                                  {"staged_bytes", changed(&storage::StoreStats::staged_bytes)},
                                  {"no_room", no_room},
+                                 {"expired", expired},
+                                 {"over_quota", over_quota},
                                  {"memory_used_bytes", stats.used_bytes}});
   }
   last_ = now;

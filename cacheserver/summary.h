@@ -1,4 +1,5 @@
-// One log line, now and then, of what was evicted, demoted, staged and refused since the last one.
+// One log line, now and then, of what was evicted, expired, demoted, staged and refused since
+// the last one.
 //
 // Thread   one
 #pragma once

@@ -174,16 +174,19 @@ Arena::~Arena() {
 
 uint32_t Arena::generation(uint32_t handle) const { return base::ReadGeneration(data_, handle); }
 
+uint32_t Arena::BumpGeneration(uint32_t handle) {
+  auto* table = reinterpret_cast<uint32_t*>(data_ + header().table_offset);
+  const uint32_t next =
+      __atomic_load_n(&table[handle], __ATOMIC_RELAXED) + 1;  // nobody else writes
+  __atomic_store_n(&table[handle], next, __ATOMIC_RELEASE);
+  return next;
+}
+
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored \
     "-Wtsan"  // the fence is for readers in other processes, which TSan does not see
 #endif
 
-uint32_t Arena::BumpGeneration(uint32_t handle) {
-  auto* table = reinterpret_cast<uint32_t*>(data_ + header().table_offset);
-  const uint32_t next = __atomic_add_fetch(&table[handle], 1, __ATOMIC_RELEASE);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  return next;
-}
+void Arena::PublishGenerations() { std::atomic_thread_fence(std::memory_order_seq_cst); }
 
 }  // namespace cistern::storage

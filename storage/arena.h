@@ -6,7 +6,7 @@
 // descriptor can map it only read-only. Huge pages are asked for where the kernel allows; pages are
 // touched at the start, so that no fetch pays for it.
 //
-// Thread   Create and destruction: one. BumpGeneration: the store's. Everything else: any
+// Thread   Create and destruction: one. BumpGeneration, PublishGenerations: the store's. Else: any
 #pragma once
 
 #include <cstddef>
@@ -49,9 +49,15 @@ class Arena {
   uint64_t slab_bytes_total() const { return mapped_bytes_ - slabs_offset(); }
   uint32_t num_handles() const { return header().num_handles; }
 
-  // Raises a handle's generation, before anything that the caller writes afterwards can be seen: a
-  // reader that copied the new bytes sees the new number.
+  // Raises a handle's generation.
   uint32_t BumpGeneration(uint32_t handle);
+  // What was raised can be seen before anything that the caller writes afterwards, non-temporal
+  // stores too: a reader that copied the new bytes sees the new number.
+  static void PublishGenerations();
+  // BumpGeneration is about to be called: asks for its memory.
+  void PrefetchGeneration(uint32_t handle) const {
+    __builtin_prefetch(data_ + header().table_offset + handle * sizeof(uint32_t), 1);
+  }
   uint32_t generation(uint32_t handle) const;
 
  private:

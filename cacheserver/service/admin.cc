@@ -54,12 +54,13 @@ absl::StatusOr<std::string> Run(const Parts& parts, const AdminRequest& request,
 }
 
 void Flush(const Parts& parts, const CallPtr& call) {
-  if (parts.demoter == nullptr)
+  if (parts.disk == nullptr)
     return call->Fail(absl::FailedPreconditionError(
         "there is no disk tier to write to: start the node with --disk_path"));
-  parts.demoter->Flush(call->answer_by(), [call](const FlushReport& report) {
-    call->Answer(transport::AdminReply{FlushJson(report)});
-  });
+  FlushTiers(*parts.demoter, parts.host == nullptr ? nullptr : parts.host->demoter(),
+             call->answer_by(), [call](const FlushReport& report) {
+               call->Answer(transport::AdminReply{FlushJson(report)});
+             });
 }
 
 }  // namespace

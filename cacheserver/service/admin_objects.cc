@@ -2,9 +2,9 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 
 #include "base/status_macros.h"
+#include "base/tenant.h"
 #include "cacheserver/service/admin_verbs.h"
 #include "nlohmann/json.hpp"
 
@@ -18,8 +18,15 @@ using Json = nlohmann::ordered_json;
 
 constexpr size_t kInspectedTokens = 4096;
 
+const char* WhereText(const Parts& parts, const ListedObject& object) {
+  if (object.where == storage::Where::kMemory) return "memory";
+  const bool in_host = parts.host != nullptr &&
+                       parts.host->tier().InMemory({object.header.content, object.header.context});
+  return in_host ? "host" : "disk";
+}
+
 // Under the lock: it asks for the model's name and row size.
-Json ObjectJson(Store& store, const ListedObject& object) {
+Json ObjectJson(const Parts& parts, Store& store, const ListedObject& object) {
   const base::ObjectHeader& header = object.header;
   const base::ModelSpec* spec = store.FindModel(header.model);
   return {{"id", object.id},
@@ -28,18 +35,18 @@ Json ObjectJson(Store& store, const ListedObject& object) {
           {"context", header.context.ToHex()},
           {"model", header.model.ToHex()},
           {"model_name", spec == nullptr ? "" : spec->name},
-          {"tenant", absl::StrFormat("%016x", header.tenant)},
+          {"tenant", base::TenantText(header.tenant)},
           {"tokens", header.num_tokens()},
           {"bytes", header.PayloadBytes(spec == nullptr ? 0 : spec->token_bytes())},
-          {"where", object.where == storage::Where::kMemory ? "memory" : "disk"},
+          {"where", WhereText(parts, object)},
           {"pinned", object.pinned},
           {"leases", object.leases},
           {"value", object.value}};
 }
 
-Json InspectedJson(Store& store, const ListedObject& object) {
+Json InspectedJson(const Parts& parts, Store& store, const ListedObject& object) {
   const base::ObjectHeader& header = object.header;
-  Json json = ObjectJson(store, object);
+  Json json = ObjectJson(parts, store, object);
   json["parent_context"] = header.parent_context.ToHex();
   json["base_position"] = header.base_position;
   json["encoding"] = std::string(base::ToString(header.encoding));
@@ -121,7 +128,7 @@ absl::StatusOr<std::string> ListJson(const Parts& parts, const AdminRequest& ask
     Json list = Json::array();
     for (const ListedObject& object :
          ListObjects(store, selectors, request.cursor, Rows(request), &next))
-      list.push_back(ObjectJson(store, object));
+      list.push_back(ObjectJson(parts, store, object));
     return Text({{"objects", std::move(list)}, {"next", next}});
   });
 }
@@ -134,7 +141,7 @@ absl::StatusOr<std::string> InspectJson(const Parts& parts, const AdminRequest& 
     Json list = Json::array();
     for (const ListedObject& object :
          ListObjects(store, {Selector{.key = request.key}}, 0, Rows(request), &next))
-      list.push_back(InspectedJson(store, object));
+      list.push_back(InspectedJson(parts, store, object));
     if (list.empty())
       return absl::NotFoundError(
           absl::StrCat("this node has no object with the key ", request.key.ToHex()));
@@ -163,7 +170,12 @@ absl::StatusOr<std::string> PinJson(const Parts& parts, const AdminRequest& requ
   return parts.store->With([&](Store& store) -> absl::StatusOr<std::string> {
     CISTERN_ASSIGN_OR_RETURN(const std::vector<Selector> selectors, SelectorsOf(store, request));
     uint64_t count = 0;
-    for (const Selector& selector : selectors) count += store.SetPinned(selector, pin);
+    for (const Selector& selector : selectors) {
+      count += store.SetPinned(selector, pin);
+      // Below, too: a disk at its bound drops nothing that is pinned.
+      if (parts.host != nullptr)
+        parts.host->store().With([&](Store& host) { host.SetPinned(selector, pin); });
+    }
     if (count == 0) return absl::NotFoundError("this node has no such object");
     return Text({{pin ? "pinned" : "unpinned", count}});
   });

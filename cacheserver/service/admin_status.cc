@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
+#include "base/tenant.h"
 #include "cacheserver/service/admin_verbs.h"
 #include "cacheserver/version.h"
 #include "nlohmann/json.hpp"
@@ -41,12 +42,87 @@ Json MemoryJson(const storage::StoreStats& stats) {
           {"pools", std::move(pools)}};
 }
 
+Json EvictionJson(const NodeConfig& config, const storage::StoreStats& stats) {
+  const auto bytes = [&](double share) {
+    return static_cast<uint64_t>(share * static_cast<double>(stats.arena_bytes));
+  };
+  return {{"policy", config.eviction_policy},
+          {"demote_above", config.demote_above},
+          {"demote_above_bytes", bytes(config.demote_above)},
+          {"demote_below", config.demote_below},
+          {"demote_below_bytes", bytes(config.demote_below)},
+          {"draining", stats.draining},
+          {"pinned_objects", stats.pinned_objects},
+          {"pinned_bytes", stats.pinned_bytes},
+          {"object_ttl_ms", absl::ToInt64Milliseconds(config.object_ttl)},
+          {"expired_objects", stats.expired_objects}};
+}
+
+// Those with a rule of their own, then all others together.
+Json TenantsJson(const storage::StoreStats& stats) {
+  Json tenants = Json::array();
+  for (size_t i = 0; i < stats.tenants.size(); ++i) {
+    const storage::TenantStats& tenant = stats.tenants[i];
+    const bool others = i + 1 == stats.tenants.size();
+    tenants.push_back({{"tenant", others ? "others" : base::TenantText(tenant.rule.tenant)},
+                       {"priority", tenant.rule.priority},
+                       {"quota_bytes", tenant.rule.quota_bytes},
+                       {"used_bytes", tenant.used_bytes},
+                       {"objects", tenant.objects_memory},
+                       {"evicted_objects", tenant.evicted_objects},
+                       {"over_quota", tenant.over_quota}});
+  }
+  return tenants;
+}
+
+storage::StoreStats HostStats(const Parts& parts) {
+  return parts.host->store().With([](storage::Store& store) { return store.Stats(); });
+}
+
+Json MemoryTierJson(const char* name, const storage::StoreStats& stats) {
+  return {{"name", name},
+          {"bytes", stats.arena_bytes},
+          {"used_bytes", stats.used_bytes},
+          {"objects", stats.objects_memory},
+          {"dirty_bytes", stats.dirty_bytes},
+          {"demoted_objects", stats.demoted_objects},
+          {"staged_objects", stats.staged_objects},
+          {"evicted_objects", stats.evicted_objects}};
+}
+
+// From the top down: where objects are served, and what lies below.
+Json TiersJson(const Parts& parts, const storage::StoreStats& stats) {
+  Json tiers = Json::array();
+  tiers.push_back(MemoryTierJson(parts.host == nullptr ? "host" : "device", stats));
+  if (parts.host != nullptr) {
+    Json host = MemoryTierJson("host", HostStats(parts));
+    const storage::MemoryTierStats copies = parts.host->tier().Stats();
+    host["copied_in_objects"] = copies.copied_in;
+    host["copied_in_bytes"] = copies.copied_in_bytes;
+    host["copied_out_objects"] = copies.copied_out;
+    host["read_through_objects"] = copies.read_through;
+    host["waited_for_room"] = copies.waits;
+    host["refused_for_room"] = copies.refused;
+    tiers.push_back(std::move(host));
+  }
+  if (parts.disk != nullptr) {
+    const storage::DiskStats disk = parts.disk->Stats();
+    tiers.push_back({{"name", "disk"},
+                     {"bytes", parts.config->disk_max_bytes},
+                     {"used_bytes", disk.payload_bytes},
+                     {"objects", disk.records}});
+  }
+  return tiers;
+}
+
 Json DiskJson(const Parts& parts, const storage::StoreStats& stats) {
   if (parts.disk == nullptr) return nullptr;
   const storage::DiskStats disk = parts.disk->Stats();
+  const uint64_t objects =
+      parts.host == nullptr ? stats.objects_disk : HostStats(parts).objects_disk;
   return {{"path", parts.config->disk_path},
           {"max_bytes", parts.config->disk_max_bytes},
-          {"objects", stats.objects_disk},
+          {"objects", objects},
           {"records", disk.records},
           {"payload_bytes", disk.payload_bytes},
           {"writes", disk.writes},
@@ -132,6 +208,9 @@ std::string StatusJson(const Parts& parts) {
   const transport::ServerStats server = parts.server_stats();
   const Json json = {{"node", NodeJson(parts)},
                      {"memory", MemoryJson(stats)},
+                     {"eviction", EvictionJson(*parts.config, stats)},
+                     {"tenants", TenantsJson(stats)},
+                     {"tiers", TiersJson(parts, stats)},
                      {"disk", DiskJson(parts, stats)},
                      {"sessions", SessionsJson(parts, sessions, server)},
                      {"leases", stats.leases},

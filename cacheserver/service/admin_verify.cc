@@ -2,15 +2,14 @@
 // compared; what must hold of every object is checked. The store's lock is taken for a few objects
 // at a time.
 #include <algorithm>
-#include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/status_macros.h"
-#include "cacheserver/layout.h"
 #include "cacheserver/service/admin_verbs.h"
 #include "nlohmann/json.hpp"
+#include "storage/tier/compare_record.h"
 
 namespace cistern::cacheserver {
 namespace {
@@ -20,7 +19,6 @@ using Json = nlohmann::ordered_json;
 
 constexpr transport::SessionId kVerifySession = ~0ull;  // no server gives it out
 constexpr uint32_t kRowsPerLook = 64;                   // while the store's lock is held
-constexpr uint64_t kMaxComparedBytes = 64ull << 20;     // of one object: they are read at once
 
 struct Report {
   uint64_t checked = 0;
@@ -43,54 +41,27 @@ storage::ObjectView Now(const Parts& parts, const ListedObject& object) {
   return parts.store->With([&](Store& store) { return store.Describe(object.id); });
 }
 
-// Memory against its record. DataLoss: the record is damaged. Internal: it is sound and memory
-// holds other bytes. Aborted: it left memory just now.
-absl::Status Compare(const Parts& parts, const ListedObject& object) {
-  storage::Lease lease;
-  ObjectShape shape;
-  CISTERN_RETURN_IF_ERROR(parts.store->With([&](Store& store) -> absl::Status {
-    CISTERN_ASSIGN_OR_RETURN(shape, ShapeOf(store, object.header, parts.blob_block_bytes));
-    absl::StatusOr<storage::Lease> held = store.Acquire(kVerifySession, object.id, parts.Now());
-    if (!held.ok()) return absl::AbortedError(held.status().message());
-    lease = *std::move(held);
-    return absl::OkStatus();
-  }));
-  const auto in_memory = RecordSlices(parts.arena->data(), shape, lease.blocks);
-  std::vector<std::byte> record(transport::TotalBytes(in_memory));
-  absl::Status status = parts.disk->Read({object.header.content, object.header.context}, {record});
-  bool equal = true;
-  size_t at = 0;
-  for (const transport::MutableSlice& slice : in_memory) {
-    equal = equal && std::memcmp(record.data() + at, slice.data(), slice.size()) == 0;
-    at += slice.size();
-  }
-  // The record has checksums, memory has none.
-  if (status.ok() && !equal)
-    status = parts.disk->Verify({object.header.content, object.header.context});
-  if (status.ok() && !equal) status = absl::InternalError("memory holds other bytes than the disk");
-  parts.store->With([&](Store& store) { store.Release(kVerifySession, lease.id).IgnoreError(); });
-  return status;
-}
-
 // A record belongs to this object as long as the object is there and has one: an object that takes
 // its place has another id, and the record only once it has been written anew.
 absl::Status CheckOne(const Parts& parts, const ListedObject& object, Report& report) {
   ++report.checked;
   const storage::ObjectView now = Now(parts, object);
   if (now.where == storage::Where::kMiss) return absl::OkStatus();
-  if (parts.disk == nullptr || !now.on_disk) {
+  if (parts.below == nullptr || !now.on_disk) {
     ++report.memory_only;
     return absl::OkStatus();
   }
   const bool small = object.header.kind == base::ObjectKind::kSegment ||
-                     object.header.blob_bytes <= kMaxComparedBytes;
+                     object.header.blob_bytes <= storage::kMaxComparedBytes;
   absl::Status status = absl::AbortedError("");
   if (now.where == storage::Where::kMemory && small) {
-    status = Compare(parts, object);
+    status = storage::CompareWithRecord(*parts.store, *parts.arena, *parts.below, object.id,
+                                        kVerifySession, parts.blob_block_bytes, parts.Now());
     if (status.ok()) ++report.compared;
   }
-  if (absl::IsAborted(status))
-    status = parts.disk->Verify({object.header.content, object.header.context});
+  // Also when memory agrees with a tier that has no checksums: there is one more below.
+  if (absl::IsAborted(status) || (status.ok() && parts.host != nullptr))
+    status = parts.below->Verify({object.header.content, object.header.context});
   if (!status.ok() && !Now(parts, object).on_disk) return absl::OkStatus();  // no longer its record
   ++report.records_read;
   return status;
@@ -125,22 +96,27 @@ class Verifier {
     return absl::OkStatus();
   }
 
-  // Of every object; "ok", or what is broken.
+  // Of every object in every memory; "ok", or what is broken.
   std::string Invariants() const {
-    storage::ObjectId next = 0;
-    do {
-      if (MustStop()) return "not all checked: the time was up";
-      const absl::Status status = parts_.store->With(
-          [&](Store& store) { return store.CheckObjects(next, kRowsPerLook, &next); });
-      if (!status.ok()) return status.ToString();
-    } while (next != 0);
-    return "ok";
+    const std::string served = InvariantsOf(*parts_.store);
+    return served != "ok" || parts_.host == nullptr ? served : InvariantsOf(parts_.host->store());
   }
 
   Report& report() { return report_; }
   uint64_t next() const { return next_; }
 
  private:
+  std::string InvariantsOf(LockedStore& locked) const {
+    storage::ObjectId next = 0;
+    do {
+      if (MustStop()) return "not all checked: the time was up";
+      const absl::Status status =
+          locked.With([&](Store& store) { return store.CheckObjects(next, kRowsPerLook, &next); });
+      if (!status.ok()) return status.ToString();
+    } while (next != 0);
+    return "ok";
+  }
+
   // A call checks one object at least, so that a caller gets to the end.
   bool MustStop() const {
     return parts_.stopping() || (report_.checked > 0 && parts_.Now() >= give_up_);

@@ -19,6 +19,20 @@ constexpr std::array<Handler, kCallKinds> kHandlers = {
     RefuseHello,   HandleRegisterModel, HandleFind,   HandleLease, HandleRelease, HandleRead,
     HandleReserve, HandleWrite,         HandleCommit, HandleAbort, HandleLink,    HandleAdmin};
 
+constexpr uint64_t kExpireAtOnce = 256;  // objects, under the store's lock
+constexpr uint64_t kExpireRounds = 4;    // each time that old things are looked for
+
+// What nobody has used for object_ttl. What is left over goes the next time.
+void ExpireObjects(const Parts& parts) {
+  if (parts.config->object_ttl == absl::ZeroDuration()) return;
+  const absl::Time now = parts.Now();
+  for (uint64_t round = 0; round < kExpireRounds; ++round) {
+    const uint64_t expired = parts.store->With(
+        [&](storage::Store& store) { return store.ExpireObjects(now, kExpireAtOnce); });
+    if (expired < kExpireAtOnce) return;
+  }
+}
+
 Parts WithGate(const Parts& parts, const CallGate* gate) {
   Parts with = parts;
   with.stopping = [gate] { return gate->closed(); };
@@ -72,7 +86,9 @@ void NodeService::Housekeep() {
         "leases or reservations were held too long and taken back",
         {{"count", expired}, {"max_age", absl::FormatDuration(parts_.config->lease_max_age)}});
   }
-  parts_.KickDemoter();
+  ExpireObjects(parts_);
+  parts_.KickDemoter();  // it deletes the records of what expired
+  if (parts_.host != nullptr) parts_.host->Kick();
   parts_.room->RoomCame();
 }
 

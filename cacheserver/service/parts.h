@@ -11,6 +11,7 @@
 #include "cacheserver/config.h"
 #include "cacheserver/counters.h"
 #include "cacheserver/demoter.h"
+#include "cacheserver/host_level.h"
 #include "cacheserver/locked_store.h"
 #include "cacheserver/log.h"
 #include "cacheserver/model_book.h"
@@ -43,12 +44,15 @@ struct Parts {
   RoomQueue* room = nullptr;
   WorkPool* copy_pool = nullptr;
 
-  // nullptr without a disk tier
-  storage::DiskTier* disk = nullptr;
+  // nullptr without a tier below the store
+  storage::Tier* below = nullptr;
   ModelBook* models = nullptr;
   WorkPool* disk_pool = nullptr;
   Demoter* demoter = nullptr;
   Stager* stager = nullptr;
+
+  storage::DiskTier* disk = nullptr;  // the last tier; nullptr: there is no disk
+  HostLevel* host = nullptr;          // below a device arena; nullptr: the store is host memory
 
   uint64_t blob_block_bytes = 64 << 10;
   std::function<NodeFacts()> facts;

@@ -135,6 +135,13 @@ uint32_t AsymmetricPools::Allocate(PoolId pool_id, uint32_t count, std::vector<H
 }
 
 void AsymmetricPools::Free(Handle handle) {
+  table_.PrefetchRetire(handle);
+  FreeOne(handle);
+  PageTable::PublishRetired();
+}
+
+void AsymmetricPools::FreeOne(Handle handle) {
+  if (!table_.IsLive(handle)) return;
   SetPriority(handle, 0);
   SetMovable(handle, false);
   const SlabId id = table_.at(handle).slab;
@@ -150,6 +157,16 @@ void AsymmetricPools::Free(Handle handle) {
   free_block_bytes_ += pool.counts.stride_bytes;
   if (was_full && !slab.closing) LinkOpen(id);
   if (slab.used == 0) ReturnSlab(id);
+}
+
+void AsymmetricPools::FreeAll(absl::Span<const Handle> handles) {
+  constexpr size_t kAhead = 8;
+  for (size_t i = 0; i < std::min(kAhead, handles.size()); ++i) table_.PrefetchRetire(handles[i]);
+  for (size_t i = 0; i < handles.size(); ++i) {
+    if (i + kAhead < handles.size()) table_.PrefetchRetire(handles[i + kAhead]);
+    FreeOne(handles[i]);
+  }
+  PageTable::PublishRetired();
 }
 
 void AsymmetricPools::SetPriority(Handle handle, uint64_t priority) {

@@ -27,6 +27,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 
 #include "storage/arena.h"
 #include "storage/pool/extent_map.h"
@@ -73,7 +74,10 @@ class AsymmetricPools {
   // Takes up to `count` blocks from the pool's slabs and the free extents, appends them to
   // `handles` and returns how many. Nothing is evicted.
   uint32_t Allocate(PoolId pool, uint32_t count, std::vector<Handle>* handles);
+  // A handle that names no block is left alone.
   void Free(Handle handle);
+  // All of them; faster than one by one, as their places in memory are fetched side by side.
+  void FreeAll(absl::Span<const Handle> handles);
 
   void SetOwner(Handle handle, uint64_t owner) { table_.at(handle).owner = owner; }
   // `priority` (below 2^48) if the block's owner may be evicted, 0 if it must stay.
@@ -126,6 +130,7 @@ class AsymmetricPools {
   std::optional<Stretch> CheapestStretch(PoolId pool) const;
   void EmptySlab(SlabId id, absl::FunctionRef<void(Handle from, Handle to)> move);
 
+  void FreeOne(Handle handle);
   bool CutSlab(PoolId pool);
   void ReturnSlab(SlabId id);
   void LinkOpen(SlabId id);

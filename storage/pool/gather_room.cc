@@ -105,9 +105,8 @@ std::optional<AsymmetricPools::Stretch> AsymmetricPools::CheapestStretch(PoolId 
 void AsymmetricPools::EmptySlab(SlabId id, absl::FunctionRef<void(Handle, Handle)> move) {
   const PoolId pool = slabs_[id].pool;
   std::vector<Handle> blocks;
-  for (const uint32_t slot : slabs_[id].slots) {
-    if ((slot & Slab::kFreeBlock) == 0) blocks.push_back(slot);
-  }
+  blocks.reserve(slabs_[id].used);
+  slabs_[id].ForEachUsed([&](Handle handle) { blocks.push_back(handle); });
   std::vector<Handle> to;
   for (const Handle from : blocks) {
     to.clear();

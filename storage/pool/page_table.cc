@@ -7,7 +7,9 @@
 namespace cistern::storage {
 
 PageTable::PageTable(Arena* arena)
-    : arena_(arena), entries_(1), max_handles_(arena->num_handles()), available_(max_handles_ - 1) {
+    : arena_(arena), max_handles_(arena->num_handles()), available_(max_handles_ - 1) {
+  entries_.reserve(max_handles_);
+  entries_.emplace_back();
   entries_[0].slab = kRetired;
 }
 

@@ -19,6 +19,7 @@
 
 #include "base/arena_layout.h"
 #include "storage/arena.h"
+#include "storage/pool/huge_page_allocator.h"
 
 namespace cistern::storage {
 
@@ -45,6 +46,15 @@ class PageTable {
   // kNoHandle when none is left.
   Handle Mint(uint64_t offset, uint32_t slab, uint32_t index);
   void Retire(Handle handle);
+  // Call it after the last Retire and before the bytes are written again: a reader that sees those
+  // sees the generation, too.
+  static void PublishRetired() { Arena::PublishGenerations(); }
+  // Retire is about to be called: asks for its memory.
+  void PrefetchRetire(Handle handle) const {
+    if (handle >= entries_.size()) return;
+    arena_->PrefetchGeneration(handle);
+    __builtin_prefetch(&entries_[handle], 1);
+  }
 
   bool IsLive(Handle handle) const;
   PageEntry& at(Handle handle) { return entries_[handle]; }
@@ -62,8 +72,9 @@ class PageTable {
   static constexpr uint32_t kRetired = UINT32_MAX;  // in PageEntry::slab
 
   Arena* arena_;
-  std::vector<PageEntry> entries_;  // grows as handles are first minted; [0] is unused
-  uint32_t max_handles_;            // entries_ never grows beyond it
+  // Grows as handles are first minted, in place; [0] is unused.
+  std::vector<PageEntry, HugePageAllocator<PageEntry>> entries_;
+  uint32_t max_handles_;  // entries_ never grows beyond it
   uint32_t available_;
   uint32_t live_ = 0;
   Handle free_head_ = kNoHandle;  // queue of retired handles, linked through PageEntry::index

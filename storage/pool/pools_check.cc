@@ -25,7 +25,7 @@ absl::Status AsymmetricPools::CheckSlab(SlabId id) const {
   uint32_t movable = 0;
   uint64_t sum = 0;
   for (uint32_t i = 0; i < slab.capacity; ++i) {
-    if ((slab.slots[i] & Slab::kFreeBlock) != 0) continue;
+    if (slab.free.IsFree(i)) continue;
     ++used;
     const Handle handle = slab.slots[i];
     if (!table_.IsLive(handle)) return broken("it names a handle that is not live");
@@ -48,14 +48,12 @@ absl::Status AsymmetricPools::CheckSlab(SlabId id) const {
   if (slab.closing) return broken("it was left half emptied");
   if (evictable != slab.evictable || sum != slab.priority_sum)
     return broken("its value is summed wrongly");
-  uint32_t free_blocks = 0;
-  for (uint32_t i = slab.free_head; i != Slab::kEnd && free_blocks <= slab.capacity;
-       ++free_blocks) {
-    if ((slab.slots[i] & Slab::kFreeBlock) == 0) return broken("a block in use is chained as free");
-    i = slab.slots[i] & ~Slab::kFreeBlock;
+  FreeBlocks free = slab.free;  // by its own account there are as many as there should be
+  for (uint32_t i = slab.used; i < slab.capacity; ++i) {
+    if (!free.any()) return broken("a free block cannot be found");
+    free.Take();
   }
-  if (free_blocks != slab.capacity - slab.used)
-    return broken("its free blocks are not all chained");
+  if (free.any()) return broken("a block is free that is none");
   return absl::OkStatus();
 }
 

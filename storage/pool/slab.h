@@ -1,13 +1,13 @@
 // A piece of the arena that holds blocks of one pool: as many whole blocks as it was cut for.
 //
-// Taking and giving a block is O(1): free blocks are chained through the array that names the
-// blocks in use.
+// Taking and giving a block is O(1).
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "storage/pool/extent_map.h"
+#include "storage/pool/free_blocks.h"
 #include "storage/pool/page_table.h"
 
 namespace cistern::storage {
@@ -15,44 +15,44 @@ namespace cistern::storage {
 using PoolId = uint32_t;
 
 struct Slab {
-  static constexpr uint32_t kFreeBlock =
-      1u << 31;  // in slots: the rest is the next free block's index
-  static constexpr uint32_t kEnd = kFreeBlock - 1;
-  static constexpr uint32_t kMaxBlocks = 1u << 16;
+  static constexpr uint32_t kMaxBlocks = FreeBlocks::kMaxBlocks;
 
   PoolId pool = 0;
   uint64_t offset = 0;
   uint64_t bytes = 0;     // the extent's
   uint32_t capacity = 0;  // blocks; 0: this slab id is not in use
   uint32_t used = 0;
-  uint32_t movable = 0;       // blocks in use whose bytes may be copied elsewhere now
-  uint32_t evictable = 0;     // blocks in use whose objects may go now
-  uint64_t priority_sum = 0;  // over the evictable blocks
-  bool closing = false;       // it is being emptied: its free blocks are not handed out
-  uint32_t free_head = kEnd;
+  uint32_t movable = 0;           // blocks in use whose bytes may be copied elsewhere now
+  uint32_t evictable = 0;         // blocks in use whose objects may go now
+  uint64_t priority_sum = 0;      // over the evictable blocks
+  bool closing = false;           // it is being emptied: its free blocks are not handed out
   SlabId previous = kFreeExtent;  // in the pool's list of slabs with free blocks
   SlabId next = kFreeExtent;
-  std::vector<uint32_t> slots;  // [capacity]: handle, or kFreeBlock | next free index
+  FreeBlocks free;
+  std::vector<Handle> slots;  // [capacity]: what names the block, where it is not free
 
   bool full() const { return used == capacity; }
   bool clearable() const { return used == evictable; }  // nothing in it must stay
 
   void Open(PoolId owner, uint64_t at, uint64_t extent_bytes, uint32_t blocks) {
-    *this = Slab{
-        .pool = owner, .offset = at, .bytes = extent_bytes, .capacity = blocks, .free_head = 0};
+    *this = Slab{.pool = owner, .offset = at, .bytes = extent_bytes, .capacity = blocks};
+    free.Reset(blocks);
     slots.resize(blocks);
-    for (uint32_t i = 0; i < blocks; ++i) slots[i] = kFreeBlock | (i + 1 < blocks ? i + 1 : kEnd);
   }
   uint32_t TakeIndex() {
-    const uint32_t index = free_head;
-    free_head = slots[index] & ~kFreeBlock;
     ++used;
-    return index;
+    return free.Take();
   }
   void GiveIndex(uint32_t index) {
-    slots[index] = kFreeBlock | free_head;
-    free_head = index;
+    free.Give(index);
     --used;
+  }
+  // The blocks in use, in address order.
+  template <typename Visit>
+  void ForEachUsed(const Visit& visit) const {
+    for (uint32_t i = 0; i < capacity; ++i) {
+      if (!free.IsFree(i)) visit(slots[i]);
+    }
   }
 };
 

@@ -74,9 +74,8 @@ std::optional<Window> AsymmetricPools::CheapestWindow(PoolId pool, uint64_t infl
   Window window{.owners = {}, .loss_per_byte = best};
   for (auto it = best_begin; it != best_end; ++it) {
     if (it->second.slab == kFreeExtent) continue;
-    for (const uint32_t slot : slabs_[it->second.slab].slots) {
-      if ((slot & Slab::kFreeBlock) == 0) window.owners.push_back(table_.at(slot).owner);
-    }
+    slabs_[it->second.slab].ForEachUsed(
+        [&](Handle handle) { window.owners.push_back(table_.at(handle).owner); });
   }
   std::sort(window.owners.begin(), window.owners.end());
   window.owners.erase(std::unique(window.owners.begin(), window.owners.end()), window.owners.end());

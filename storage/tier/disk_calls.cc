@@ -1,9 +1,23 @@
 #include "storage/tier/disk_calls.h"
 
+#include <cerrno>
+
 #include <fcntl.h>
 #include <unistd.h>
 
 namespace cistern::storage {
+
+int DiskCalls::Open(const char* path, int flags) { return open(path, flags, 0644); }
+
+int DiskCalls::SyncDirectory(const char* path) {
+  const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return -1;
+  const int result = fsync(fd);
+  const int error = errno;
+  close(fd);
+  errno = error;
+  return result;
+}
 
 ssize_t DiskCalls::Write(int fd, const iovec* parts, int count, uint64_t offset) {
   return pwritev(fd, parts, count, static_cast<off_t>(offset));

@@ -19,6 +19,8 @@ class DiskCalls {
   DiskCalls(const DiskCalls&) = delete;
   DiskCalls& operator=(const DiskCalls&) = delete;
 
+  virtual int Open(const char* path, int flags);
+  virtual int SyncDirectory(const char* path);
   virtual ssize_t Write(int fd, const iovec* parts, int count, uint64_t offset);
   virtual ssize_t Read(int fd, const iovec* parts, int count, uint64_t offset);
   virtual int Sync(int fd);

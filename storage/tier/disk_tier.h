@@ -15,17 +15,11 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
-#include <vector>
 
-#include "absl/functional/function_ref.h"
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-#include "base/model_spec.h"
-#include "base/object.h"
-#include "storage/store.h"
+#include "storage/tier/tier.h"
 
 namespace cistern::storage {
 
@@ -53,7 +47,7 @@ struct DiskStats {
   uint64_t reclaim_failures = 0;
 };
 
-class DiskTier {
+class DiskTier : public Tier {
  public:
   // Opens or makes the directory, and reads all headers. Where a file of headers is damaged, those
   // that are whole are kept, the others counted. FailedPrecondition: another process has
@@ -61,29 +55,10 @@ class DiskTier {
   // a file. InvalidArgument, PermissionDenied:
   // it cannot be our directory. DataLoss: damaged beyond opening. Each text says what to do.
   static absl::StatusOr<std::unique_ptr<DiskTier>> Open(const DiskOptions& options);
-  virtual ~DiskTier() = default;
 
-  virtual absl::Status PutModel(const base::ModelSpec& spec) = 0;
-  // A model that is not there is no error.
-  virtual absl::Status DeleteModel(const base::Key& fingerprint) = 0;
-  virtual absl::Status ForEachModel(absl::FunctionRef<void(const base::ModelSpec&)> each) = 0;
-  // Every object's header. Unreadable headers are dropped, deleted and counted.
-  virtual absl::Status ForEachRecord(absl::FunctionRef<void(base::ObjectHeader)> each) = 0;
+  // Of a Tier's calls. Write: all items become durable together. ForEachRecord: unreadable headers
+  // are dropped, deleted and counted. Verify: whatever verify_checksums says.
 
-  struct Item {
-    base::ObjectHeader header;
-    std::vector<std::span<const std::byte>> payload;  // in page order
-  };
-  // Writes all of `items` and makes them durable together. One status each. A record of the same
-  // key is replaced.
-  virtual std::vector<absl::Status> Write(const std::vector<Item>& items) = 0;
-  // Into `payload`, whose total size must be the record's. After an error its bytes are undefined.
-  virtual absl::Status Read(const RecordKey& key,
-                            const std::vector<std::span<std::byte>>& payload) = 0;
-  // Keys that are not there are no error.
-  virtual absl::Status Delete(const std::vector<RecordKey>& keys) = 0;
-  // Reads and checks one record without keeping it, whatever verify_checksums says.
-  virtual absl::Status Verify(const RecordKey& key) = 0;
   // Gives the room of deleted records back now; without this call it happens in the background.
   virtual absl::Status Reclaim() { return absl::OkStatus(); }
   virtual DiskStats Stats() const = 0;

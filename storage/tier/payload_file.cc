@@ -55,7 +55,7 @@ absl::StatusOr<std::shared_ptr<PayloadFile>> PayloadFile::OpenWith(const std::st
   Options with = options;
   if (with.calls == nullptr) with.calls = DiskCalls::System();
   const int direct = with.alignment > 1 ? O_DIRECT : 0;
-  const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC | direct | flags, 0644);
+  const int fd = with.calls->Open(path.c_str(), O_RDWR | O_CLOEXEC | direct | flags);
   if (fd < 0) return FromErrno(errno, "opening a file of payload", path);
   return std::shared_ptr<PayloadFile>(new PayloadFile(path, fd, with));
 }

@@ -36,6 +36,7 @@ uint32_t NumberOf(const std::string& name) {
 
 absl::StatusOr<std::unique_ptr<PayloadLog>> PayloadLog::Open(const PayloadLogOptions& options) {
   PayloadLogOptions with = options;
+  if (with.calls == nullptr) with.calls = DiskCalls::System();
   const uint64_t capacity = SpaceOf(options.path).capacity_bytes;
   if (capacity != 0) with.step_bytes = std::min(with.step_bytes, capacity / kStepsOfDisk);
   with.step_bytes = std::max(RoundUpToPage(with.step_bytes), kPageBytes);
@@ -134,9 +135,10 @@ absl::Status PayloadLog::StartFile() {
     files_[number].open = current_file_;
     ++num_open_;
   }
-  const absl::Status synced = SyncDirectory(options_.path);
-  if (!synced.ok()) CloseCurrent();
-  return synced;
+  if (options_.calls->SyncDirectory(options_.path.c_str()) == 0) return absl::OkStatus();
+  const int error = errno;
+  CloseCurrent();
+  return FromErrno(error, "syncing a directory of payload", options_.path);
 }
 
 void PayloadLog::CloseCurrent() {

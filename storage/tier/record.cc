@@ -91,7 +91,8 @@ absl::Status CheckFrame(std::span<const std::byte> bytes) {
 absl::Status CheckSizes(const DiskRecord& record, uint64_t num_tokens, uint64_t num_pieces,
                         size_t bytes) {
   if (record.id == 0) return Damaged("the write number is zero");
-  if (record.piece_bytes < kMinPieceBytes || record.piece_bytes > kMaxPieceBytes) {
+  if (record.piece_bytes < kMinPieceBytes || record.piece_bytes > kMaxPieceBytes ||
+      record.piece_bytes % kExtentAlignment != 0) {
     return Damaged(absl::StrCat("pieces of ", record.piece_bytes, " bytes"));
   }
   const Extent& extent = record.extent;

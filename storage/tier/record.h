@@ -26,7 +26,7 @@ namespace cistern::storage {
 inline constexpr uint32_t kRecordMagic = 0x43455243;  // "CREC"
 inline constexpr uint16_t kRecordVersion = 2;
 inline constexpr uint32_t kPieceBytes = 2 << 20;     // what this writer cuts payload into
-inline constexpr uint32_t kMinPieceBytes = 4 << 10;  // what a reader accepts
+inline constexpr uint32_t kMinPieceBytes = 4 << 10;  // what a reader accepts: multiples of it
 inline constexpr uint32_t kMaxPieceBytes = 64 << 20;
 inline constexpr uint64_t kMaxRecordPayload = 4ull << 30;  // of one object
 inline constexpr uint64_t kExtentAlignment = 4 << 10;

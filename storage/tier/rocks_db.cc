@@ -179,12 +179,68 @@ absl::StatusOr<bool> RocksDb::IsEmpty() {
 
 absl::Status RocksDb::Write(rocksdb::WriteBatch* batch, absl::string_view doing) {
   base::MutexLock lock(&write_mutex_);
-  if (write_failed_) (void)db_->Resume();  // what is still wrong shows below
+  CISTERN_RETURN_IF_ERROR(HealLocked());
   rocksdb::WriteOptions sync;
   sync.sync = true;
   const rocksdb::Status written = db_->Write(sync, batch);
   write_failed_ = !written.ok();
   return FromRocks(written, doing);
+}
+
+absl::Status RocksDb::Heal() {
+  base::MutexLock lock(&write_mutex_);
+  return HealLocked();
+}
+
+uint64_t RocksDb::Property(rocksdb::ColumnFamilyHandle* family, const std::string& name) const {
+  uint64_t value = 0;
+  return db_->GetIntProperty(family, name, &value) ? value : 0;
+}
+
+// In the background, since RocksDB tries a flush that fails no second time by itself, and lets who
+// waits for it wait for ever. Each adds a memtable if there is something to put into it; with too
+// many of them writes would stop.
+absl::Status RocksDb::StartFlush(rocksdb::ColumnFamilyHandle* family) {
+  if (Property(family, rocksdb::DB::Properties::kNumImmutableMemTable) >= kMaxMemtables / 2 &&
+      Property(family, rocksdb::DB::Properties::kNumEntriesActiveMemTable) != 0)
+    return absl::UnavailableError(
+        "disk tier: the database cannot flush its headers after errors of the disk; check the "
+        "disk, and start the server again");
+  rocksdb::FlushOptions flush;
+  flush.wait = false;
+  flush.allow_write_stall = true;
+  return FromRocks(db_->Flush(flush, family), "flushing headers");
+}
+
+bool RocksDb::FailedAreGone() {
+  base::MutexLock lock(&write_mutex_);
+  if (write_failed_) return false;
+  if (!log_in_doubt_) return true;
+  bool flushed = true;
+  for (rocksdb::ColumnFamilyHandle* family : handles_) {
+    if (Property(family, rocksdb::DB::Properties::kNumImmutableMemTable) == 0) continue;
+    flushed = false;
+    (void)StartFlush(family);  // again, if the first one has failed
+  }
+  log_in_doubt_ = !flushed;
+  return flushed;
+}
+
+// A flush begins a new log at once, and when it has ended the old one is worth nothing; if there is
+// anything to flush: so there must be, in both families, and it must not pass through the log.
+absl::Status RocksDb::HealLocked() {
+  if (!write_failed_) return absl::OkStatus();
+  (void)db_->Resume();  // what is still wrong shows below
+  rocksdb::WriteOptions no_log;
+  no_log.disableWAL = true;
+  rocksdb::WriteBatch batch;
+  batch.Put(meta(), kFormatKey, absl::StrCat(kDiskFormat));
+  batch.Delete(headers(), rocksdb::Slice());  // no header has this key
+  CISTERN_RETURN_IF_ERROR(FromRocks(db_->Write(no_log, &batch), "leaving a damaged log"));
+  for (rocksdb::ColumnFamilyHandle* family : handles_) CISTERN_RETURN_IF_ERROR(StartFlush(family));
+  log_in_doubt_ = true;
+  write_failed_ = false;
+  return absl::OkStatus();
 }
 
 absl::Status RocksDb::ClearHeaders() {

@@ -60,9 +60,13 @@ class RocksDb {
   rocksdb::ColumnFamilyHandle* meta() const { return handles_[0]; }
   rocksdb::ColumnFamilyHandle* headers() const { return handles_[1]; }
 
-  // Durable once OK. What failed is not there, unless it came into the log all the same and the
-  // next start finds it.
+  // Durable once OK. What failed is not there, but may lie in the log, whole or torn. Every Write
+  // heals before it begins: behind a torn entry nothing of the same log would be found again.
   absl::Status Write(rocksdb::WriteBatch* batch, absl::string_view doing);
+  // Leaves behind a log in which a Write has failed.
+  absl::Status Heal();
+  // Whether no start will find what has failed: all logs in which it may lie are worth nothing.
+  bool FailedAreGone();
 
   // Puts an empty column family in place of the headers.
   absl::Status ClearHeaders();
@@ -83,9 +87,13 @@ class RocksDb {
   absl::Status CheckCurrent() const;
   absl::Status CheckFormat();
   absl::StatusOr<bool> IsEmpty();
+  uint64_t Property(rocksdb::ColumnFamilyHandle* family, const std::string& name) const;
+  absl::Status StartFlush(rocksdb::ColumnFamilyHandle* family);
+  absl::Status HealLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mutex_);
 
   base::Mutex write_mutex_;
-  bool write_failed_ ABSL_GUARDED_BY(write_mutex_) = false;  // RocksDB may have stopped writing
+  bool write_failed_ ABSL_GUARDED_BY(write_mutex_) = false;  // the log may have a torn end
+  bool log_in_doubt_ ABSL_GUARDED_BY(write_mutex_) = false;  // so may one that is still needed
   std::string path_;
   int lock_fd_ = -1;
   uint32_t alignment_ = 1;

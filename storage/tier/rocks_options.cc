@@ -50,6 +50,7 @@ rocksdb::ColumnFamilyOptions HeadersOptions() {
   options.compression = rocksdb::kNoCompression;  // keys and checksums; token ids would save a few
                                                   // bytes in a megabyte
   options.write_buffer_size = 8 << 20;
+  options.max_write_buffer_number = kMaxMemtables;
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(8 << 20);
   table.checksum = rocksdb::kXXH3;

@@ -71,16 +71,24 @@ absl::Status RocksTier::ScanHeaders(absl::FunctionRef<void(const RecordKey&, Dis
     }
   }
   CISTERN_RETURN_IF_ERROR(FromRocks(it->status(), "reading headers"));
-  for (const std::string& key : unreadable) {
-    base::MutexLock lock(&commit_mutex_);
-    rocksdb::WriteBatch batch;
-    batch.Delete(rocks_->headers(), key);
-    CISTERN_RETURN_IF_ERROR(rocks_->Write(&batch, "dropping an unreadable header"));
-    const auto record_key = DecodeRecordKey(key);
-    const auto gone = record_key.ok() ? live_.Erase(*record_key) : std::nullopt;
-    if (gone) log_->Free(gone->extent);
-    counters_.dropped_headers.fetch_add(1, std::memory_order_relaxed);
+  for (const std::string& key : unreadable) CISTERN_RETURN_IF_ERROR(DropUnreadable(key));
+  return absl::OkStatus();
+}
+
+// Unless somebody has written it anew, or deleted it, since it was seen.
+absl::Status RocksTier::DropUnreadable(const std::string& key) {
+  const absl::StatusOr<RecordKey> record_key = DecodeRecordKey(key);
+  base::MutexLock lock(&commit_mutex_);
+  if (record_key.ok()) {
+    const absl::Status now = ReadHeader(*record_key).status();
+    if (!absl::IsDataLoss(now)) return absl::IsNotFound(now) ? absl::OkStatus() : now;
   }
+  rocksdb::WriteBatch batch;
+  batch.Delete(rocks_->headers(), key);
+  CISTERN_RETURN_IF_ERROR(rocks_->Write(&batch, "dropping an unreadable header"));
+  const auto gone = record_key.ok() ? live_.Erase(*record_key) : std::nullopt;
+  if (gone) log_->Free(gone->extent);
+  counters_.dropped_headers.fetch_add(1, std::memory_order_relaxed);
   return absl::OkStatus();
 }
 
@@ -179,6 +187,7 @@ absl::Status RocksTier::Delete(const std::vector<RecordKey>& keys) {
   {
     base::MutexLock lock(&commit_mutex_);
     CISTERN_RETURN_IF_ERROR(rocks_->Write(&batch, "deleting records"));
+    FreeInDoubt();
     for (const RecordKey& key : keys) {
       const auto gone = live_.Erase(key);
       if (!gone) continue;
@@ -190,7 +199,13 @@ absl::Status RocksTier::Delete(const std::vector<RecordKey>& keys) {
   return absl::OkStatus();
 }
 
-absl::Status RocksTier::Reclaim() { return reclaimer_->Run(); }
+absl::Status RocksTier::Reclaim() {
+  {
+    base::MutexLock lock(&commit_mutex_);
+    FreeInDoubt();
+  }
+  return reclaimer_->Run();
+}
 
 DiskStats RocksTier::Stats() const {
   DiskStats stats;

@@ -89,11 +89,14 @@ class RocksTier final : public DiskTier {
   // Gives every readable header; drops the others.
   absl::Status ScanHeaders(absl::FunctionRef<void(const RecordKey&, DiskRecord)> each);
 
+  absl::Status DropUnreadable(const std::string& key);
+
   // ---- rocks_tier_load.cc; before the tier is used
   absl::Status LoadIndex();
   absl::Status DropUnusable(std::vector<Found>* found);
   bool IsWhole(const Extent& extent) const;
-  bool IsDamaged(const Found& found);  // by its checksums
+  // By its checksums. An error of the disk is no answer: the payload may be sound.
+  absl::StatusOr<bool> IsDamaged(const Found& found);
 
   // ---- rocks_tier_write.cc; one thread at a time, the leader
   void CommitGroup(const std::vector<Request*>& group);
@@ -103,6 +106,10 @@ class RocksTier final : public DiskTier {
   absl::Status WritePieces(const PayloadFile& file, std::vector<Pending>* pending, bool hash);
   absl::Status WriteHeaders(const std::vector<Pending>& pending);
   void GiveBackFailed(const std::vector<Pending>& pending);
+  void SettleFailed(const std::vector<Pending>& pending, const absl::Status& why);
+  absl::Status CheckDoubt();
+  // Once that is safe. Whether it was, and there was any.
+  bool FreeInDoubt() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   uint64_t RoomForPayload() const;
 
   absl::StatusOr<DiskRecord> ReadHeader(const RecordKey& key) const;
@@ -125,6 +132,8 @@ class RocksTier final : public DiskTier {
   AlignedBuffer buffer_;
 
   base::Mutex commit_mutex_;  // headers and index change together
+  // Payload of headers that failed and may lie in the database's log; freed once they cannot.
+  std::vector<Extent> in_doubt_ ABSL_GUARDED_BY(commit_mutex_);
   std::unique_ptr<RocksDb> rocks_;
   std::unique_ptr<PayloadLog> log_;
   std::unique_ptr<Reclaimer> reclaimer_;  // goes before the log

@@ -48,16 +48,22 @@ absl::Status RocksTier::DropUnusable(std::vector<Found>* found) {
   kept.reserve(found->size());
   for (Found& record : *found) {
     const Extent& extent = record.entry.extent;
-    if (!log_->Contains(extent) || (!IsWhole(extent) && IsDamaged(record))) {
+    bool lost = !log_->Contains(extent);
+    if (!lost && !IsWhole(extent)) {
+      CISTERN_ASSIGN_OR_RETURN(lost, IsDamaged(record));
+    }
+    if (lost) {
       dropped.push_back(record.key);
       continue;
     }
     if (!kept.empty() && kept.back().entry.extent.file == extent.file &&
         kept.back().entry.extent.end() > extent.offset) {
       Found& earlier = kept.back();
-      const bool damaged = IsDamaged(record);
-      const bool keeps_earlier =
-          damaged || (!IsDamaged(earlier) && earlier.entry.id > record.entry.id);
+      CISTERN_ASSIGN_OR_RETURN(bool keeps_earlier, IsDamaged(record));
+      if (!keeps_earlier && earlier.entry.id > record.entry.id) {
+        CISTERN_ASSIGN_OR_RETURN(const bool earlier_damaged, IsDamaged(earlier));
+        keeps_earlier = !earlier_damaged;
+      }
       dropped.push_back(keeps_earlier ? record.key : earlier.key);
       if (!keeps_earlier) earlier = record;
       continue;
@@ -77,13 +83,18 @@ bool RocksTier::IsWhole(const Extent& extent) const {
   return file.ok() && (*file)->IsWhole(extent.offset, extent.payload_bytes);
 }
 
-bool RocksTier::IsDamaged(const Found& found) {
+absl::StatusOr<bool> RocksTier::IsDamaged(const Found& found) {
   const absl::StatusOr<DiskRecord> record = ReadHeader(found.key);
-  if (!record.ok()) return true;
+  if (absl::IsDataLoss(record.status()) || absl::IsNotFound(record.status())) return true;
+  CISTERN_RETURN_IF_ERROR(record.status());
   const auto file = log_->FileOf(record->extent);
-  if (!file.ok()) return true;
+  if (absl::IsNotFound(file.status())) return true;
+  CISTERN_RETURN_IF_ERROR(file.status());
   BufferPool::Loan buffer(&buffers_);
-  return absl::IsDataLoss(ReadPieces(**file, *record, /*verify=*/true, nullptr, &*buffer));
+  const absl::Status read = ReadPieces(**file, *record, /*verify=*/true, nullptr, &*buffer);
+  if (absl::IsDataLoss(read)) return true;
+  CISTERN_RETURN_IF_ERROR(read);
+  return false;
 }
 
 }  // namespace cistern::storage

@@ -144,6 +144,7 @@ uint64_t RocksTier::RoomForPayload() const {
 absl::Status RocksTier::CommitPending(std::vector<Pending>* pending) {
   uint64_t bytes = 0;
   for (const Pending& write : *pending) bytes += Extent::RoomFor(write.record.extent.payload_bytes);
+  CISTERN_RETURN_IF_ERROR(CheckDoubt());
   CISTERN_ASSIGN_OR_RETURN(const auto file, log_->Begin(bytes));
   for (Pending& write : *pending)
     write.record.extent = log_->Take(write.record.extent.payload_bytes);
@@ -154,11 +155,48 @@ absl::Status RocksTier::CommitPending(std::vector<Pending>* pending) {
     return status;
   }
   status = WriteHeaders(*pending);
-  // Without room for them the headers are not in RocksDB's log. After any other error they may be,
-  // for the next start to find: then their payload is there, and otherwise it is garbage at that
-  // start.
-  if (absl::IsResourceExhausted(status)) GiveBackFailed(*pending);
+  if (!status.ok()) SettleFailed(*pending, status);
   return status;
+}
+
+// Headers that failed may lie in the database's log all the same, and be found by the next start.
+// Then their payload must be there if they replace a record; if they do not, and room is short,
+// the start may as well drop them.
+void RocksTier::SettleFailed(const std::vector<Pending>& pending, const absl::Status& why) {
+  const bool gone = rocks_->Heal().ok() && rocks_->FailedAreGone();
+  std::vector<Pending> worthless;
+  {
+    base::MutexLock lock(&commit_mutex_);
+    for (const Pending& write : pending) {
+      const bool replaces = live_.Find(KeyOf(write.record.header)).has_value();
+      if (gone || (absl::IsResourceExhausted(why) && !replaces)) {
+        worthless.push_back(write);
+      } else {
+        in_doubt_.push_back(write.record.extent);
+      }
+    }
+  }
+  GiveBackFailed(worthless);
+}
+
+bool RocksTier::FreeInDoubt() {
+  if (in_doubt_.empty() || !rocks_->FailedAreGone()) return false;
+  for (const Extent& extent : in_doubt_) log_->Free(extent);
+  in_doubt_.clear();
+  return true;
+}
+
+// Payload in doubt must not pile up.
+absl::Status RocksTier::CheckDoubt() {
+  CISTERN_RETURN_IF_ERROR(rocks_->Heal());
+  base::MutexLock lock(&commit_mutex_);
+  if (FreeInDoubt()) reclaimer_->Wake();
+  uint64_t bytes = 0;
+  for (const Extent& extent : in_doubt_) bytes += extent.payload_bytes;
+  if (bytes <= kMaxGroupBytes) return absl::OkStatus();
+  return absl::UnavailableError(
+      "disk tier: the database cannot flush its headers after an error of the disk; check the "
+      "disk");
 }
 
 absl::Status RocksTier::WritePayload(const PayloadFile& file, std::vector<Pending>* pending) {

@@ -15,7 +15,7 @@ inline constexpr uint64_t kKillKeys = 24;  // a multiple of 6
 inline TestObject KillObject(uint64_t key, uint64_t version) {
   TestObject object = Segment(key + 1, 1);
   object.bytes =
-      PatternBytes(key * 7919 + version, 1 + (key * 524287 + version * 10007) % (5 << 20));
+      PatternBytes(key * 7919 + version, 1 + (key * 524287 + version * 10007) % (3 << 20));
   object.header.base_position = static_cast<uint32_t>(version);
   return object;
 }

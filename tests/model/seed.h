@@ -1,5 +1,6 @@
 // The seed of a randomised test: `--seed=N` on the command line, CISTERN_SEED in the environment,
-// or the test's own.
+// or the test's own; and how long it goes on: CISTERN_STEPS in the environment (10000000 is the
+// long form), or the test's own number.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +19,12 @@ inline std::optional<uint64_t> GivenSeed() {
   const char* value = std::getenv("CISTERN_SEED");  // NOLINT(concurrency-mt-unsafe)
   if (value == nullptr) return std::nullopt;
   return std::strtoull(value, nullptr, 10);
+}
+
+// Random operations in all, over the worlds of one test.
+inline uint64_t StepsOr(uint64_t own) {
+  const char* value = std::getenv("CISTERN_STEPS");  // NOLINT(concurrency-mt-unsafe)
+  return value == nullptr ? own : std::strtoull(value, nullptr, 10);
 }
 
 }  // namespace cistern::model_test

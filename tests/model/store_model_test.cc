@@ -1,5 +1,5 @@
 // Random calls against the store and against a plain map; the seed is printed when they disagree,
-// and can be given.
+// and can be given, as can the number of calls (seed.h).
 #include <gtest/gtest.h>
 
 #include "tests/model/seed.h"
@@ -14,12 +14,13 @@ constexpr uint64_t kSteps = 2000;
 void RunWorlds(WorldOptions options) {
   const uint64_t first = GivenSeed().value_or(options.seed);
   const uint64_t count = GivenSeed().has_value() ? 1 : kWorlds;
+  const uint64_t steps = StepsOr(count * kSteps) / count;
   storage::StoreStats sum;
   uint64_t over_quota = 0;
   for (uint64_t seed = first; seed < first + count; ++seed) {
     options.seed = seed;
     World world(options);
-    for (uint64_t i = 0; i < kSteps && world.trouble().empty(); ++i) world.Step();
+    for (uint64_t i = 0; i < steps && world.trouble().empty(); ++i) world.Step();
     const storage::StoreStats stats = world.store().Stats();
     if (world.trouble().empty()) world.Settle();
     ASSERT_EQ(world.trouble(), "") << "repeat with --seed=" << seed;

@@ -7,6 +7,7 @@
 
 #include "base/key.h"
 #include "base/status_macros.h"
+#include "base/tenant.h"
 #include "tools/cistern/help.h"
 #include "tools/cistern/node_admin.h"
 #include "tools/cistern/pages.h"
@@ -47,7 +48,9 @@ absl::StatusOr<AdminRequest> SelectionOf(const CommandLine& line) {
     request.model_name = line.model;
   }
   if (line.has_tenant) {
-    request.tenant = base::TenantOf(line.tenant);
+    absl::StatusOr<uint64_t> tenant = base::ParseTenant(line.tenant);
+    if (!tenant.ok()) return Usage(line.words[0], tenant.status().message());
+    request.tenant = *tenant;
     request.has_tenant = true;
   }
   request.all = line.all;

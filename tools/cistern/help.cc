@@ -14,13 +14,17 @@ struct Text {
 
 constexpr Text kCommands[] = {
     {"status", "", "what the node is, holds, and does",
-     "Memory and disk in use, lookups and how many hit, calls and errors, and who is connected\n"
-     "with how many leases and reservations.\n"},
+     "Memory and disk in use, what decides who goes when memory is full, lookups and how many "
+     "hit,\n"
+     "calls and errors, who is connected with how many leases and reservations, and, where "
+     "tenants\n"
+     "have quotas or priorities, what each of them has.\n"},
     {"models", "", "the models it knows",
      "A model's fingerprint seeds all its keys: other weights, layout or rotary settings, other\n"
      "keys. Workers register models; a node remembers them on disk.\n"},
     {"ls", "[--model M] [--tenant SALT] [--key KEY] [--limit N] [--from ID]", "the objects it has",
-     "Oldest first, 1000 at most unless --limit says otherwise. M is a name or a fingerprint.\n"
+     "Oldest first, 1000 at most unless --limit says otherwise. M is a name or a fingerprint;\n"
+     "for SALT a tenant's number (0x...), as status and inspect show it, will do, too.\n"
      "What a listing left out begins at the ID that it names (\"next\" in JSON).\n"},
     {"inspect", "KEY", "all about the objects with a content or context key",
      "A content key may have several objects: the same text in several contexts.\n"},

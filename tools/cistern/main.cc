@@ -15,7 +15,8 @@ ABSL_FLAG(absl::Duration, deadline, absl::Seconds(10), "how long to wait for an 
 ABSL_FLAG(bool, json, false, "print the answer as one JSON object");
 ABSL_FLAG(std::string, key, "", "objects with this content or context key");
 ABSL_FLAG(std::string, model, "", "objects of this model: its name or fingerprint");
-ABSL_FLAG(std::string, tenant, "*", "objects of the tenant with this salt; *: of all tenants");
+ABSL_FLAG(std::string, tenant, "*",
+          "objects of the tenant with this salt or number (0x..., as status shows it); *: of all");
 ABSL_FLAG(bool, all, false, "all objects");
 ABSL_FLAG(uint32_t, limit, 0, "how many objects to list");
 ABSL_FLAG(uint64_t, from, 0, "ls: go on where a listing ended; it says where");

@@ -80,6 +80,45 @@ void RenderTiers(const Json& json, std::string* out) {
                      " reads, ", Count(disk.at("checksum_failures")), " checksums"));
 }
 
+// An older node does not say it.
+void RenderEviction(const Json& json, std::string* out) {
+  const auto it = json.find("eviction");
+  if (it == json.end()) return;
+  const Json& eviction = *it;
+  const auto ttl_ms = eviction.at("object_ttl_ms").get<int64_t>();
+  Line(
+      out, "eviction",
+      absl::StrCat("by ", String(eviction.at("policy")), "; ", Count(eviction.at("pinned_objects")),
+                   " objects pinned (", Bytes(eviction.at("pinned_bytes")), "); ",
+                   ttl_ms == 0 ? "no time to live"
+                               : absl::StrCat("time to live ", FormatAge(ttl_ms / 1000), ", ",
+                                              Count(eviction.at("expired_objects")), " expired")));
+  const auto mark = [&](const char* share, const char* bytes) {
+    return absl::StrFormat("%.1f %% (%s)", 100 * eviction.at(share).get<double>(),
+                           Bytes(eviction.at(bytes)));
+  };
+  Line(out, "watermarks",
+       absl::StrCat(mark("demote_above", "demote_above_bytes"), " down to ",
+                    mark("demote_below", "demote_below_bytes"),
+                    eviction.at("draining").get<bool>() ? "; draining now" : ""));
+}
+
+// Only where a rule says something: a tenant that is named, or a quota of all others.
+void RenderTenants(const Json& json, std::string* out) {
+  const auto tenants = json.find("tenants");
+  if (tenants == json.end() || tenants->empty()) return;
+  if (tenants->size() == 1 && tenants->at(0).at("quota_bytes").get<uint64_t>() == 0) return;
+  Table table(
+      {"TENANT", "PRIORITY>", "QUOTA>", "USED>", "OBJECTS>", "EVICTED>", "REFUSED OVER QUOTA>"});
+  for (const Json& t : *tenants) {
+    const bool bounded = t.at("quota_bytes").get<uint64_t>() > 0;
+    table.Row({String(t.at("tenant")), Count(t.at("priority")),
+               bounded ? Bytes(t.at("quota_bytes")) : "-", Bytes(t.at("used_bytes")),
+               Count(t.at("objects")), Count(t.at("evicted_objects")), Count(t.at("over_quota"))});
+  }
+  absl::StrAppend(out, "\n", table.Text());
+}
+
 void RenderTraffic(const Json& json, std::string* out) {
   const Json& lookups = json.at("lookups");
   const auto finds = lookups.at("finds").get<uint64_t>();
@@ -138,8 +177,10 @@ absl::StatusOr<std::string> RenderStatus(absl::string_view text) {
     std::string out;
     RenderNode(json, &out);
     RenderTiers(json, &out);
+    RenderEviction(json, &out);
     RenderTraffic(json, &out);
     RenderSessions(json, &out);
+    RenderTenants(json, &out);
     return out;
   });
 }

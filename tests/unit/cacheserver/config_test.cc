@@ -56,6 +56,11 @@ TEST(ConfigTest, WhatIsWrittenIsReadAgain) {
   config.lease_max_age = absl::Milliseconds(1500);
   config.models = {"a", "b"};
   config.allow_mapping = false;
+  config.eviction_policy = "marconi";
+  config.object_ttl = absl::Hours(36);
+  ASSERT_TRUE(
+      SetConfigField(config, "tenants", "a:quota=1GiB,priority=7,:priority=0,others:quota=100")
+          .ok());
   NodeConfig again;
   ASSERT_TRUE(Apply(again, ConfigToText(config)).ok());
   for (const ConfigField& field : ConfigFields())
@@ -87,23 +92,24 @@ TEST_P(WrongValueTest, GetsOneLineThatSaysWhatWouldDo) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, WrongValueTest,
-    testing::Values(WrongValue{R"({"pool_bytes": "lots"})", "give a size, such as 512MiB"},
-                    WrongValue{R"({"pool_bytes": -1})", "give a size"},
-                    WrongValue{R"({"lanes": "two"})", "give a whole number"},
-                    WrongValue{R"({"lanes": 1.5})", "give a whole number"},
-                    WrongValue{R"({"huge_pages": "maybe"})", "give true or false"},
-                    WrongValue{R"({"demote_above": 1.5})", "give a share of the pool"},
-                    WrongValue{R"({"demote_above": 0})", "give a share of the pool"},
-                    WrongValue{R"({"lease_max_age": "10"})", "give a duration with its unit"},
-                    WrongValue{R"({"lease_max_age": "-5s"})", "give a duration"},
-                    WrongValue{R"({"log_level": "loud"})",
-                               "give debug, info, warning, error or off"},
-                    WrongValue{R"({"log_format": "xml"})", "give text or json"},
-                    WrongValue{R"({"models": [1]})", "a list holds strings"},
-                    WrongValue{R"({"name": null})", "give a string"},
-                    WrongValue{R"({"name": {"a": 1}})", "give a string"},
-                    WrongValue{"{", "not valid JSON"}, WrongValue{"", "is empty"},
-                    WrongValue{"[1]", "one JSON object"}));
+    testing::Values(
+        WrongValue{R"({"pool_bytes": "lots"})", "give a size, such as 512MiB"},
+        WrongValue{R"({"pool_bytes": -1})", "give a size"},
+        WrongValue{R"({"lanes": "two"})", "give a whole number"},
+        WrongValue{R"({"lanes": 1.5})", "give a whole number"},
+        WrongValue{R"({"huge_pages": "maybe"})", "give true or false"},
+        WrongValue{R"({"demote_above": 1.5})", "give a share of the pool"},
+        WrongValue{R"({"demote_above": 0})", "give a share of the pool"},
+        WrongValue{R"({"lease_max_age": "10"})", "give a duration with its unit"},
+        WrongValue{R"({"lease_max_age": "-5s"})", "give a duration"},
+        WrongValue{R"({"log_level": "loud"})", "give debug, info, warning, error or off"},
+        WrongValue{R"({"log_format": "xml"})", "give text or json"},
+        WrongValue{R"({"models": [1]})", "a list holds strings"},
+        WrongValue{R"({"eviction_policy": "random"})", "give one of value, lru, s3fifo, marconi"},
+        WrongValue{R"({"object_ttl": "inf"})", "give a duration"},
+        WrongValue{R"({"name": null})", "give a string"},
+        WrongValue{R"({"name": {"a": 1}})", "give a string"}, WrongValue{"{", "not valid JSON"},
+        WrongValue{"", "is empty"}, WrongValue{"[1]", "one JSON object"}));
 
 TEST(ConfigTest, EveryWrongValueIsNamedAtOnce) {
   NodeConfig config;
@@ -145,6 +151,10 @@ INSTANTIATE_TEST_SUITE_P(
                     Misfit{"max_leases_per_session", "0", "give 1 at least"},
                     Misfit{"max_reservations_per_session", "0", "give 1 at least"},
                     Misfit{"lease_max_age", "10ms", "give 1s at least"},
+                    Misfit{"object_ttl", "10ms", "give 1s at least, or 0 for never"},
+                    Misfit{"tenants", "a:quota=2GiB", "the quota is larger than pool_bytes (1GiB)"},
+                    Misfit{"tenants", "a:quota=1MiB,others:quota=1025MiB",
+                           "tenants = 'others:quota=1025MiB,priority=1'"},
                     Misfit{"ucx_address", "somewhere", "give host:port"}));
 
 TEST(ConfigTest, ASocketPathThatNoSocketCanHaveIsRefused) {

@@ -15,6 +15,7 @@
 
 #include "base/key.h"
 #include "cacheserver/service/node_service.h"
+#include "cacheserver/store_options.h"
 #include "tests/fault/faulty_disk.h"
 #include "tests/unit/cacheserver/fake_call.h"
 #include "tests/unit/cacheserver/memory_disk.h"
@@ -28,6 +29,7 @@ inline constexpr transport::SessionId kOther = 2;
 
 struct WorldOptions {
   uint64_t pool_bytes = 64 * kPageBytes;
+  uint64_t host_bytes = 0;  // below pool_bytes, which are then a device's
   bool disk = true;
   NodeConfig config;
 };
@@ -38,20 +40,16 @@ class ServiceWorld {
       : config_(options.config),
         sessions_({.leases = options.config.max_leases_per_session,
                    .reservations = options.config.max_reservations_per_session}) {
-    arena_ = storage::Arena::Create({.bytes = options.pool_bytes,
-                                     .max_handles = 4096,
-                                     .incarnation = 7,
-                                     .huge_pages = false,
-                                     .pre_touch = false})
-                 .value();
-    storage::StoreOptions store_options;
-    store_options.has_disk = options.disk;
+    arena_ = MakeArena(options.pool_bytes);
+    storage::StoreOptions store_options = StoreOptionsOf(config_);
+    store_options.has_disk = options.disk || options.host_bytes > 0;
     store_options.blob_block_bytes = kPageBytes;
-    store_options.variants_per_content = config_.variants_per_content;
     store_ = std::make_unique<LockedStore>(store_options, arena_.get());
     room_ = std::make_unique<RoomQueue>(&clock_, 1024);
     copy_pool_ = std::make_unique<WorkPool>("copy", 2, 1024);
     if (options.disk) MakeDisk();
+    if (options.host_bytes > 0) MakeHost(options.host_bytes);
+    if (disk_ != nullptr || host_ != nullptr) MakeTiers();
     service_ = std::make_unique<NodeService>(MakeParts());
     model_.name = "test/model";
     model_.num_layers = 2;
@@ -66,11 +64,15 @@ class ServiceWorld {
     room_->Stop();
     copy_pool_->Stop();
     if (disk_pool_ != nullptr) disk_pool_->Stop();
+    if (host_ != nullptr) host_->StopWaiting();
     if (demoter_ != nullptr) demoter_->Stop();
+    if (host_ != nullptr) host_->Stop();
     EXPECT_TRUE(service_->Drain(absl::Seconds(30))) << "calls are still in progress";
-    store_->With([](storage::Store& store) {
+    const auto check = [](storage::Store& store) {
       EXPECT_TRUE(store.CheckInvariants().ok()) << store.CheckInvariants();
-    });
+    };
+    store_->With(check);
+    if (host_ != nullptr) host_->store().With(check);
   }
 
   // ---- Calls
@@ -104,9 +106,11 @@ class ServiceWorld {
   }
   // `text` says which tokens, `parent` what came before; `tokens` of them.
   base::ObjectHeader Segment(uint32_t text, uint32_t tokens = 16,
-                             const base::ObjectHeader* parent = nullptr) const {
-    const base::KeySpace keys(model_.Fingerprint(), "");
+                             const base::ObjectHeader* parent = nullptr,
+                             const std::string& salt = "") const {
+    const base::KeySpace keys(model_.Fingerprint(), salt);
     base::ObjectHeader header;
+    header.tenant = keys.tenant();
     header.model = model_.Fingerprint();
     for (uint32_t i = 0; i < tokens; ++i) header.tokens.push_back(text * 10000 + i);
     header.content = keys.Content(header.tokens);
@@ -197,6 +201,14 @@ class ServiceWorld {
     const auto id = Reserve(all);
     EXPECT_TRUE(Send(transport::AbortRequest{{id}})->WaitStatus().ok());
   }
+  // Leases it, wherever it lies, and compares every byte.
+  void ExpectServed(const base::ObjectHeader& header) {
+    const transport::LeaseId lease = Lease(header);
+    const auto read = Send(transport::ReadRequest{{lease}, 0, 2});
+    EXPECT_TRUE(read->WaitStatus().ok()) << read->WaitStatus();
+    EXPECT_EQ(read->Payload(), Rows(header, 0, 2));
+    Send(transport::ReleaseRequest{{lease}})->Wait();
+  }
   storage::StoreStats Stats() {
     return store_->With([](storage::Store& store) { return store.Stats(); });
   }
@@ -210,6 +222,7 @@ class ServiceWorld {
   base::ModelSpec model_;
   MemoryDisk* memory_disk_ = nullptr;
   std::unique_ptr<storage::FaultyDisk> disk_;
+  std::unique_ptr<HostLevel> host_;
   std::unique_ptr<storage::Arena> arena_;
   std::unique_ptr<LockedStore> store_;
   Sessions sessions_;
@@ -226,18 +239,38 @@ class ServiceWorld {
     auto memory = std::make_unique<MemoryDisk>();
     memory_disk_ = memory.get();
     disk_ = std::make_unique<storage::FaultyDisk>(std::move(memory));
+  }
+  static std::unique_ptr<storage::Arena> MakeArena(uint64_t bytes) {
+    return storage::Arena::Create({.bytes = bytes,
+                                   .max_handles = 4096,
+                                   .incarnation = 7,
+                                   .huge_pages = false,
+                                   .pre_touch = false})
+        .value();
+  }
+  void MakeHost(uint64_t bytes) {
+    config_.demote_batch_bytes = 8 * kPageBytes;
+    host_ = std::make_unique<HostLevel>(
+        HostLevel::Parts{&config_, disk_.get(), &counters_, &log_, &clock_, kPageBytes},
+        MakeArena(bytes));
+    host_->Start();
+  }
+  storage::Tier* below() {
+    return host_ == nullptr ? static_cast<storage::Tier*>(disk_.get()) : &host_->tier();
+  }
+  void MakeTiers() {
     disk_pool_ = std::make_unique<WorkPool>("disk", 2, 1024);
-    models_ = std::make_unique<ModelBook>(disk_.get());
+    models_ = std::make_unique<ModelBook>(below(), /*forgetful=*/host_ != nullptr);
     const auto room_came = [this] { room_->RoomCame(); };
-    demoter_ = std::make_unique<Demoter>(
-        DemoterOptions{.batch_bytes = 8 * kPageBytes,
-                       .blob_block_bytes = kPageBytes,
-                       .eager = config_.demote_eagerly},
-        Demoter::Parts{store_.get(), arena_.get(), disk_.get(), models_.get(), &counters_, &log_,
-                       &clock_, room_came});
-    stager_ = std::make_unique<Stager>(Stager::Parts{store_.get(), arena_.get(), disk_.get(),
-                                                     disk_pool_.get(), &counters_, &log_,
-                                                     kPageBytes, room_came});
+    demoter_ =
+        std::make_unique<Demoter>(DemoterOptions{.batch_bytes = 8 * kPageBytes,
+                                                 .blob_block_bytes = kPageBytes,
+                                                 .eager = config_.demote_eagerly},
+                                  Demoter::Parts{store_.get(), arena_.get(), below(), models_.get(),
+                                                 &counters_, &log_, &clock_, room_came});
+    stager_ = std::make_unique<Stager>(
+        Stager::Parts{store_.get(), arena_.get(), below(), disk_pool_.get(), &counters_, &log_,
+                      kPageBytes, room_came, host_ == nullptr ? nullptr : copy_pool_.get()});
   }
 
   Parts MakeParts() {
@@ -251,6 +284,8 @@ class ServiceWorld {
     parts.arena = arena_.get();
     parts.room = room_.get();
     parts.copy_pool = copy_pool_.get();
+    parts.below = below();
+    parts.host = host_.get();
     parts.disk = disk_.get();
     parts.models = models_.get();
     parts.disk_pool = disk_pool_.get();

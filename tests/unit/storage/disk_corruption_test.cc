@@ -278,6 +278,23 @@ TEST_F(DiskCorruptionTest, AnUnreadableHeaderIsDroppedAndCounted) {
   ExpectTheOthersAreWhole();
 }
 
+// A scan that has seen an unreadable header drops it unless it was written anew meanwhile.
+TEST_F(DiskCorruptionTest, AHeaderThatIsMendedDuringAScanStays) {
+  for (const size_t i : {0, 2}) PutHeader(EncodeRecordKey(objects_[i].key()), "no header");
+  int seen = 0;
+  ASSERT_EQ(tier_->ForEachRecord([&](const base::ObjectHeader&) {
+    ++seen;
+    ASSERT_EQ(WriteOne(*tier_, objects_[0]), absl::OkStatus());
+    ASSERT_EQ(tier_->Delete({objects_[2].key()}), absl::OkStatus());
+  }),
+            absl::OkStatus());
+  EXPECT_EQ(seen, 1);
+  EXPECT_EQ(tier_->Stats().dropped_headers, 0u);
+  EXPECT_EQ(CheckReadBack(*tier_, objects_[0]), absl::OkStatus());
+  EXPECT_EQ(CheckReadBack(Open(), objects_[0]), absl::OkStatus());
+  EXPECT_EQ(tier_->Stats().records, 2u);
+}
+
 TEST_F(DiskCorruptionTest, UnreadableHeadersAreDroppedAtTheStart) {
   PutHeader(EncodeRecordKey(objects_[0].key()), "nonsense");
   PutHeader("a key of another length", Header(objects_[1]));

@@ -86,7 +86,7 @@ struct TestObject {
     if (!rest.empty() || out.empty()) out.push_back(rest);
     return out;
   }
-  DiskTier::Item Item() const {
+  Tier::Item Item() const {
     return {.header = header, .payload = Runs<const std::byte>(bytes)};
   }
 };
@@ -118,19 +118,19 @@ inline TestObject Blob(uint64_t seed, uint64_t bytes) {
   return object;
 }
 
-inline absl::Status WriteOne(DiskTier& tier, const TestObject& object) {
+inline absl::Status WriteOne(Tier& tier, const TestObject& object) {
   return tier.Write({object.Item()}).at(0);
 }
 
 // Reads `object` into memory of the same runs; what came is in `bytes`.
-inline absl::Status ReadBack(DiskTier& tier, const TestObject& object,
+inline absl::Status ReadBack(Tier& tier, const TestObject& object,
                              std::vector<std::byte>* bytes) {
   bytes->assign(object.bytes.size(), std::byte{0xee});
   return tier.Read(object.key(), object.Runs<std::byte>(*bytes));
 }
 
 // OK only when every byte is the object's.
-inline absl::Status CheckReadBack(DiskTier& tier, const TestObject& object) {
+inline absl::Status CheckReadBack(Tier& tier, const TestObject& object) {
   std::vector<std::byte> bytes;
   if (absl::Status status = ReadBack(tier, object, &bytes); !status.ok()) return status;
   return bytes == object.bytes ? absl::OkStatus() : absl::InternalError("other bytes came back");

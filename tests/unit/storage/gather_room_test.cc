@@ -148,33 +148,52 @@ TEST_F(GatherRoomTest, PriorityAndMovabilityGoAlong) {
   }
 }
 
-// Whatever the mixture: nothing is lost, and what it answers is true.
-TEST_F(GatherRoomTest, RandomMixturesLoseNothing) {
-  const uint64_t seed = ::testing::UnitTest::GetInstance()->random_seed();
-  SCOPED_TRACE(seed);
-  std::mt19937_64 random(seed);
-  const PoolId odd = pools_.PoolFor(100'000).value();
-  const PoolId pool_of[] = {small_, odd, large_};
-  uint64_t gathered = 0;
-  for (int step = 0; step < 4000; ++step) {
-    const PoolId pool = pool_of[random() % 3];
-    if (blocks_.empty() || random() % 100 < 55) {
-      if (pools_.CanAllocate(pool, 1)) {
-        TakeOne(pool, random() % 50 != 0);
+// Whatever the mixture: nothing is lost, and what it answers is true. Returns the bytes moved.
+class RandomMixture : public GatherRoomTest {
+ protected:
+  uint64_t Run(uint64_t seed) {
+    std::mt19937_64 random(seed);
+    const PoolId odd = pools_.PoolFor(100'000).value();
+    const PoolId pool_of[] = {small_, odd, large_};
+    uint64_t gathered = 0;
+    for (int step = 0; step < 4000 && !HasFatalFailure(); ++step) {
+      const PoolId pool = pool_of[random() % 3];
+      if (blocks_.empty() || random() % 100 < 55) {
+        const bool movable = random() % 50 != 0;
+        if (pools_.CanAllocate(pool, 1)) {
+          TakeOne(pool, movable);
+        } else {
+          gathered += GatherAndCompare(pool);
+        }
       } else {
-        const uint64_t before = pools_.used_bytes();
-        const uint64_t moved = Gather(pool);
-        gathered += moved;
-        ASSERT_EQ(pools_.used_bytes(), before);
-        ASSERT_EQ(pools_.CanAllocate(pool, 1), moved > 0);
+        Drop(std::next(blocks_.begin(), static_cast<std::ptrdiff_t>(random() % blocks_.size()))
+                 ->first);
       }
-    } else {
-      Drop(std::next(blocks_.begin(), static_cast<std::ptrdiff_t>(random() % blocks_.size()))
-               ->first);
+      if (step % 200 == 0) Check();
     }
-    if (step % 200 == 0) Check();
+    return gathered;
   }
-  EXPECT_GT(gathered, 0u);
+
+ private:
+  uint64_t GatherAndCompare(PoolId pool) {
+    const uint64_t before = pools_.used_bytes();
+    const uint64_t moved = Gather(pool);
+    EXPECT_EQ(pools_.used_bytes(), before);
+    EXPECT_EQ(pools_.CanAllocate(pool, 1), moved > 0);
+    return moved;
+  }
+};
+
+// These seeds are known to reach what the test is about.
+class RandomMixtureOfSeed : public RandomMixture, public ::testing::WithParamInterface<uint64_t> {};
+TEST_P(RandomMixtureOfSeed, MovesAndLosesNothing) { EXPECT_GT(Run(GetParam()), 0u); }
+INSTANTIATE_TEST_SUITE_P(Fixed, RandomMixtureOfSeed, ::testing::Range<uint64_t>(1, 7));
+
+// Whether anything has to move depends on the dice; that nothing is lost does not.
+TEST_F(RandomMixture, OfAnySeedLosesNothing) {
+  const uint64_t seed = std::random_device()();
+  SCOPED_TRACE(seed);
+  Run(seed);
 }
 
 }  // namespace
