@@ -54,8 +54,8 @@ struct StoreOptions {
   std::string eviction_policy = "value";  // of EvictionPolicyNames()
   // An object that nobody has leased, written or pinned for so long is dropped by ExpireObjects.
   absl::Duration object_ttl = absl::InfiniteDuration();
-  std::vector<TenantRule> tenants;  // each tenant once
-  TenantRule other_tenants;         // all that are not named, together
+  std::vector<TenantRule> tenants;    // each tenant once
+  TenantRule other_tenants;           // all that are not named, together
   uint32_t variants_per_content = 4;  // objects that share a content key; the cheapest goes first
   uint32_t links_per_object =
       16;  // other contexts that an object serves approximately; the oldest goes first
@@ -279,7 +279,7 @@ class Store {
   uint64_t Evict(const Selector& selector);  // how many objects went; leased ones stay
   uint64_t SetPinned(const Selector& selector, bool pinned);  // pinned objects are never evicted
   // In id order from `cursor` on, at most `limit`; the id to go on from, or 0 at the end. `value`
-  // is what is left of aged frequency x recompute cost / bytes: FLOPs per byte.
+  // is what the eviction policy holds it worth beyond the last that went: 0 goes next, no unit.
   ObjectId List(
       const Selector& selector, ObjectId cursor, uint32_t limit,
       absl::FunctionRef<void(const ObjectView&, bool pinned, uint32_t leases, double value)> each)

@@ -148,7 +148,7 @@ ObjectId Store::List(
     if (!impl_->Matches(selector, object)) continue;
     if (listed++ == limit) return object.id;
     each(impl_->ViewOf(object), object.pinned, object.leases,
-         static_cast<double>(impl_->policy.Value(object.priority)));
+         static_cast<double>(impl_->book.Value(object)));
   }
   return 0;
 }
@@ -163,6 +163,9 @@ StoreStats Store::Stats() const {
   stats.leases = s.leases.size();
   stats.reservations = s.pending.size();
   stats.links = s.index.num_links();
+  stats.draining = s.draining;
+  stats.tenants.reserve(s.tenants.all().size());
+  for (const Tenancy& tenancy : s.tenants.all()) stats.tenants.push_back(tenancy.stats);
   for (PoolId id = 0; id < s.pools.num_pools(); ++id) {
     const PoolCounts& counts = s.pools.counts(id);
     stats.pools.push_back({.block_bytes = counts.block_bytes,

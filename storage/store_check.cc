@@ -27,9 +27,12 @@ absl::Status Store::Impl::CheckObject(const Object& o) const {
       o.filed_dirty != ShouldDemote(o) || o.filed_priority != o.priority) {
     return broken("it is filed wrongly");
   }
-  if (o.filed_evictable && !victims[o.pool].map().contains({o.priority, o.id}))
-    return broken("no victim is listed");
-  if (o.filed_dirty && !dirty.map().contains({o.priority, o.id}))
+  if (o.filed_resident != (o.in_memory && !o.detached)) return broken("it is not where it is filed");
+  const std::optional<Rung> rung = o.filed_evictable ? std::optional(RungOf(o)) : std::nullopt;
+  if (o.listed_rung != rung) return broken("it is listed as a victim of another kind, or of none");
+  if (!o.detached && o.children != CountChildren(o)) return broken("its children are miscounted");
+  if (o.rule != tenants.RuleOf(o.header.tenant)) return broken("it counts for another tenant");
+  if (o.filed_dirty && !tenants.all()[o.rule].dirty.map().contains({o.priority, o.id}))
     return broken("it is not listed as dirty");
   if (o.set_aside != set_aside.contains(o.id)) return broken("set aside or not?");
   for (const Handle handle : o.blocks) {
@@ -157,20 +160,51 @@ absl::Status Store::Impl::CheckQueues() const {
     gauges.objects_memory += o->in_memory ? 1 : 0;
     gauges.objects_disk += o->on_disk ? 1 : 0;
     gauges.dirty_bytes += o->in_memory && !o->on_disk ? o->payload_bytes : 0;
+    gauges.pinned_objects += o->pinned ? 1 : 0;
+    gauges.pinned_bytes += o->pinned && o->in_memory ? o->payload_bytes : 0;
+    if (expires() && !by_last_use.contains({o->last_use, o->id}))
+      return Broken("object", id, "its last use is not listed");
   }
-  for (const VictimQueue& queue : victims) queued += queue.map().size();
-  if (queued != evictable || dirty.map().size() != unsaved)
+  for (const Tenancy& tenancy : tenants.all()) queued += tenancy.dirty.map().size();
+  if (queued != unsaved || book.listed() != evictable || book.size() != gauges.objects_memory)
     return absl::InternalError("queues: they list too much");
   if (demoting != demoting_bytes)
     return absl::InternalError("queues: bytes on their way to disk are miscounted");
   if (gauges.objects_memory != stats.objects_memory || gauges.objects_disk != stats.objects_disk ||
-      gauges.dirty_bytes != stats.dirty_bytes) {
+      gauges.dirty_bytes != stats.dirty_bytes || gauges.pinned_objects != stats.pinned_objects ||
+      gauges.pinned_bytes != stats.pinned_bytes) {
     return absl::InternalError("statistics: the gauges are wrong");
   }
   for (const auto& [id, p] : pending) blocks += p->blocks.size();
   if (blocks != pools.table().live()) return absl::InternalError("blocks: some belong to nobody");
   if (record_drops.size() != record_drop_keys.size())
     return absl::InternalError("record drops: miscounted");
+  return absl::OkStatus();
+}
+
+absl::Status Store::Impl::CheckTenants() const {
+  std::vector<Tenancy> expected(tenants.all().size());
+  for (const auto& [id, o] : objects) {
+    Tenancy& tenancy = expected[o->rule];
+    const uint64_t held = o->blocks.empty() ? 0 : BlockBytes(*o);
+    tenancy.stats.used_bytes += held;
+    tenancy.evictable_bytes += MayEvict(*o) ? held : 0;
+    tenancy.demoting_bytes += o->demoting ? held : 0;
+    tenancy.stats.objects_memory += o->in_memory && !o->detached ? 1 : 0;
+  }
+  for (const auto& [id, p] : pending)
+    expected[p->rule].stats.used_bytes += p->blocks.size() * pools.counts(p->pool).stride_bytes;
+  for (size_t rule = 0; rule < expected.size(); ++rule) {
+    const Tenancy& is = tenants.all()[rule];
+    const Tenancy& want = expected[rule];
+    if (is.stats.used_bytes != want.stats.used_bytes ||
+        is.evictable_bytes != want.evictable_bytes || is.demoting_bytes != want.demoting_bytes ||
+        is.stats.objects_memory != want.stats.objects_memory) {
+      return Broken("tenant rule", rule, "what its tenants hold is miscounted");
+    }
+    if (is.has_quota() && is.stats.used_bytes > is.quota_bytes())
+      return Broken("tenant rule", rule, "its tenants hold more than their quota");
+  }
   return absl::OkStatus();
 }
 
@@ -210,6 +244,7 @@ absl::Status Store::CheckInvariants() const {
   CISTERN_RETURN_IF_ERROR(s.CheckPending());
   CISTERN_RETURN_IF_ERROR(s.CheckSessions());
   CISTERN_RETURN_IF_ERROR(s.CheckIndex());
+  CISTERN_RETURN_IF_ERROR(s.CheckTenants());
   return s.CheckQueues();
 }
 

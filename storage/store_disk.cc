@@ -25,17 +25,46 @@ uint64_t Store::Impl::PressureBytes() const {
   return pools.used_bytes() > easy ? pools.used_bytes() - easy : 0;
 }
 
+// From above the high watermark until it is at or below the low one.
+bool Store::Impl::Drains(bool draining, uint64_t pressure, uint64_t bytes) const {
+  const auto share = static_cast<double>(pressure) / static_cast<double>(bytes);
+  return share > options.high_watermark || (draining && share > options.low_watermark);
+}
+
+uint64_t Store::Impl::ExcessBytes(uint64_t pressure, uint64_t bytes) const {
+  const auto low = static_cast<uint64_t>(options.low_watermark * static_cast<double>(bytes));
+  return pressure > low ? pressure - low : 0;
+}
+
+// Cheapest first, of the arena while it drains, of a tenant while its quota does.
 std::vector<Object*> Store::Impl::ChooseDemotions(uint64_t max_bytes, bool only_above_watermark) {
-  const auto arena_bytes = static_cast<double>(pools.arena_bytes());
-  const auto low = static_cast<uint64_t>(options.low_watermark * arena_bytes);
-  uint64_t pressure = PressureBytes();
-  if (static_cast<double>(pressure) > options.high_watermark * arena_bytes) draining = true;
-  if (pressure <= low) draining = false;
+  draining = Drains(draining, PressureBytes(), pools.arena_bytes());
+  uint64_t excess = draining ? ExcessBytes(PressureBytes(), pools.arena_bytes()) : 0;
+  struct Line {
+    VictimQueue::Map::const_iterator next, end;
+    uint64_t excess = 0;  // bytes that this tenant alone has too many
+  };
+  std::vector<Line> lines;
+  lines.reserve(tenants.all().size());
+  for (Tenancy& tenancy : tenants.all()) {
+    tenancy.draining = tenancy.has_quota() &&
+                       Drains(tenancy.draining, tenancy.PressureBytes(), tenancy.quota_bytes());
+    lines.push_back({.next = tenancy.dirty.map().begin(),
+                     .end = tenancy.dirty.map().end(),
+                     .excess = tenancy.draining
+                                   ? ExcessBytes(tenancy.PressureBytes(), tenancy.quota_bytes())
+                                   : 0});
+  }
   std::vector<Object*> chosen;
-  if (only_above_watermark && !draining) return chosen;
-  uint64_t bytes = 0;
-  for (const auto& [rank, object] : dirty.map()) {
-    if (only_above_watermark && pressure <= low) break;
+  for (uint64_t bytes = 0; bytes < max_bytes || chosen.empty();) {
+    Line* first = nullptr;
+    for (Line& line : lines) {
+      if (line.next == line.end || (only_above_watermark && excess == 0 && line.excess == 0))
+        continue;
+      if (first == nullptr || line.next->first < first->next->first) first = &line;
+    }
+    if (first == nullptr) break;
+    Object* object = (first->next++)->second;
     const RecordKey key = KeyOf(object->header);
     // An older record of the same name is still being written or deleted: it must not overtake this
     // one.
@@ -43,8 +72,8 @@ std::vector<Object*> Store::Impl::ChooseDemotions(uint64_t max_bytes, bool only_
     if (!chosen.empty() && bytes + object->payload_bytes > max_bytes) break;
     chosen.push_back(object);
     bytes += object->payload_bytes;
-    pressure -= std::min(pressure, BlockBytes(*object));
-    if (bytes >= max_bytes) break;
+    excess -= std::min(excess, BlockBytes(*object));
+    first->excess -= std::min(first->excess, BlockBytes(*object));
   }
   return chosen;
 }
@@ -56,6 +85,7 @@ std::vector<Demotion> Store::TakeDemotions(uint64_t max_bytes, bool only_above_w
   for (Object* object : s.ChooseDemotions(max_bytes, only_above_watermark)) {
     object->demoting = true;
     s.demoting_bytes += s.BlockBytes(*object);
+    s.tenants.at(object->rule).demoting_bytes += s.BlockBytes(*object);
     s.records_in_flight.insert(Impl::KeyOf(object->header));
     s.Refile(object);
     demotions.push_back({.id = object->id,
@@ -63,8 +93,9 @@ std::vector<Demotion> Store::TakeDemotions(uint64_t max_bytes, bool only_above_w
                          .payload_bytes = object->payload_bytes,
                          .blocks = s.Refs(object->blocks)});
   }
-  if (demotions.empty() &&
-      s.dirty.map().empty()) {  // nothing else is left: those that failed may try again
+  const bool none_left = std::ranges::all_of(
+      s.tenants.all(), [](const Tenancy& tenancy) { return tenancy.dirty.map().empty(); });
+  if (demotions.empty() && none_left) {  // those that failed may try again
     const std::vector<ObjectId> again(s.set_aside.begin(), s.set_aside.end());
     for (const ObjectId id : again) {
       Object* object = s.FindAny(id);
@@ -86,7 +117,7 @@ void Store::ForgetRecord(ObjectId id) {
 void Store::ForgetMemory(ObjectId id) {
   Object* object = impl_->FindAttached(id);
   if (object != nullptr && object->on_disk && impl_->MayEvict(*object))
-    impl_->EvictFromMemory(object);
+    impl_->EvictFromMemory(object, VictimBook::Exit::kErased);
 }
 
 void Store::FinishDemotion(ObjectId id, const absl::Status& written) {
@@ -95,6 +126,7 @@ void Store::FinishDemotion(ObjectId id, const absl::Status& written) {
   if (object == nullptr || !object->demoting) return;
   object->demoting = false;
   s.demoting_bytes -= s.BlockBytes(*object);
+  s.tenants.at(object->rule).demoting_bytes -= s.BlockBytes(*object);
   const RecordKey key = Impl::KeyOf(object->header);
   s.records_in_flight.erase(key);
   if (written.ok()) {
@@ -131,9 +163,9 @@ Staging Store::BeginStage(ObjectId id, absl::Time now) {
     staging.outcome = Staging::Outcome::kInMemory;
   } else if (object->staging) {
     staging.outcome = Staging::Outcome::kInProgress;
-  } else if (object->num_blocks > s.pools.MaxBlocks(object->pool)) {
-    staging.outcome = Staging::Outcome::kGone;  // written when the arena was larger
-  } else if (!s.AllocateOrEvict(object->pool, object->num_blocks, &object->blocks)) {
+  } else if (object->num_blocks > s.MaxBlocks(object->rule, object->pool)) {
+    staging.outcome = Staging::Outcome::kGone;  // written when the arena, or the quota, was larger
+  } else if (!s.TakeBlocks(object->rule, object->pool, object->num_blocks, &object->blocks)) {
     ++s.stats.no_room;
     staging.outcome = Staging::Outcome::kNoRoom;
   } else {
@@ -160,7 +192,6 @@ void Store::FinishStage(ObjectId id, const absl::Status& read) {
     s.stats.staged_bytes += object->payload_bytes;
     object->in_memory = true;
     object->failed_reads = 0;
-    object->priority = s.policy.Priority(object->density, object->frequency);
   } else {
     ++object->failed_reads;
     s.FreeBlocks(object);
@@ -184,10 +215,11 @@ absl::Status Store::AddDiskRecord(const base::ObjectHeader& header, absl::Time n
     return absl::FailedPreconditionError(absl::StrCat(
         "an object with content ", header.content.ToHex(), " in this context is already known"));
   }
-  if (shape.num_blocks > s.pools.MaxBlocks(shape.pool)) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("an object of ", shape.payload_bytes,
-                     " bytes was written when the memory was larger; it cannot be read into it"));
+  if (shape.num_blocks > s.MaxBlocks(s.tenants.RuleOf(header.tenant), shape.pool)) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "an object of ", shape.payload_bytes,
+        " bytes was written when the memory, or its tenant's quota, was larger; it cannot be read "
+        "into it"));
   }
   Object* object = s.Attach(header, shape);
   object->on_disk = true;

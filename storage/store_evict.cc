@@ -1,135 +1,35 @@
-// Making room, and the one place that decides what may go.
-#include <algorithm>
-#include <cstring>
-#include <limits>
+// What an object's state means for its blocks and for the queues, and the one place that decides
+// what may go.
+#include <optional>
 #include <utility>
 
+#include "storage/policy/recompute_cost.h"
 #include "storage/store_impl.h"
 
 namespace cistern::storage {
-namespace {
-
-// After other pools' slabs turned out to be worth more than the pool's own victims, or too full to
-// be moved together, how many evictions pass before it looks again: the look goes over every slab.
-constexpr uint32_t kTradeWait = 16;
-
-}  // namespace
-
-// Nothing is taken before all of it is there: a block cut too early could split the room for the
-// next.
-bool Store::Impl::AllocateOrEvict(PoolId pool, uint32_t count, std::vector<Handle>* handles) {
-  bool reachable = false;  // once it is, evictions lead there
-  while (!pools.CanAllocate(pool, count)) {
-    if (MoveForBlock(pool)) continue;
-    if (!reachable) reachable = CanReach(pool, count);
-    if (reachable) {
-      if (!EvictForBlock(pool)) return false;
-    } else if (std::exchange(move_wait[pool], 0) == kTradeWait) {
-      return false;  // it has just looked
-    }
-  }
-  return pools.Allocate(pool, count, handles) == count;
-}
-
-// Other pools' holes become this pool's slab: nothing is lost.
-bool Store::Impl::MoveForBlock(PoolId pool) {
-  if (move_wait[pool] > 0) {
-    --move_wait[pool];
-    return false;
-  }
-  const uint64_t bytes =
-      pools.GatherRoom(pool, [this](Handle from, Handle to) { MoveBlock(from, to); });
-  stats.moved_bytes += bytes;
-  if (bytes == 0) move_wait[pool] = kTradeWait;
-  return bytes != 0;
-}
-
-void Store::Impl::MoveBlock(Handle from, Handle to) {
-  Object* object = FindAny(pools.table().at(from).owner);
-  memcpy(arena->At(pools.Ref(to).offset), arena->At(pools.Ref(from).offset),
-         pools.counts(object->pool).block_bytes);
-  *std::find(object->blocks.begin(), object->blocks.end(), from) = to;
-  ++stats.moved_blocks;
-}
-
-// Whether evicting everything that may go would be enough: if not, nothing should be evicted at
-// all.
-bool Store::Impl::CanReach(PoolId pool, uint32_t count) const {
-  uint64_t handles = pools.table().available();
-  for (PoolId id = 0; id < pools.num_pools() && handles < count; ++id)
-    handles += pools.counts(id).blocks_evictable;
-  if (handles < count) return false;
-  const PoolCounts& counts = pools.counts(pool);
-  if (counts.blocks_free + counts.blocks_evictable >= count) return true;
-  return pools.ReachableBlocks(pool) >= count;
-}
-
-Object* Store::Impl::LowestVictim() const {
-  Object* lowest = nullptr;
-  for (const VictimQueue& queue : victims) {
-    Object* object = queue.Lowest();
-    if (object == nullptr) continue;
-    if (lowest == nullptr ||
-        std::pair(object->priority, object->id) < std::pair(lowest->priority, lowest->id)) {
-      lowest = object;
-    }
-  }
-  return lowest;
-}
-
-// Evicts so that the pool comes nearer to another block: its own cheapest object, or, when that is
-// worth more than a whole stretch of other pools' slabs, that stretch. False when nothing may go.
-bool Store::Impl::EvictForBlock(PoolId pool) {
-  Object* lowest = LowestVictim();
-  if (lowest == nullptr) return false;
-  if (pools.table().available() == 0) {  // any block's handle will do
-    EvictFromMemory(lowest);
-    return true;
-  }
-  Object* own = victims[pool].Lowest();
-  if (own == nullptr) {
-    if (!EvictWindow(pool, nullptr)) EvictFromMemory(lowest);
-    return true;
-  }
-  if (lowest != own && trade_wait[pool] == 0) {
-    if (EvictWindow(pool, own)) return true;
-    trade_wait[pool] = kTradeWait;
-  } else if (trade_wait[pool] > 0) {
-    --trade_wait[pool];
-  }
-  EvictFromMemory(own);
-  return true;
-}
-
-bool Store::Impl::EvictWindow(PoolId pool, const Object* own) {
-  const std::optional<Window> window = pools.CheapestWindow(pool, policy.inflation());
-  if (!window.has_value()) return false;
-  if (own != nullptr && window->loss_per_byte >= static_cast<double>(policy.Value(own->priority)))
-    return false;
-  for (const uint64_t owner : window->owners) EvictFromMemory(FindAny(owner));
-  return true;
-}
 
 // On disk, its header stays; otherwise it is gone.
-void Store::Impl::EvictFromMemory(Object* object) {
-  // A stretch of slabs takes worthy objects along; they must not make everything else look old.
-  const Object* lowest = LowestVictim();
-  policy.OnEvict(lowest == nullptr ? object->priority
-                                   : std::min(lowest->priority, object->priority));
+void Store::Impl::EvictFromMemory(Object* object, VictimBook::Exit exit) {
   ++stats.evicted_objects;
+  ++tenants.at(object->rule).stats.evicted_objects;
   stats.evicted_bytes += object->payload_bytes;
+  book.Leave(*object, exit);
+  object->filed_resident = false;
+  CountForParents(*object, -1);
   if (!object->on_disk) {
     Drop(object);
     return;
   }
   FreeBlocks(object);
-  object->frequency = std::max(1u, object->frequency / 2);
   Refile(object);
 }
 
 void Store::Impl::FreeBlocks(Object* object) {
-  for (const Handle handle : object->blocks) pools.Free(handle);
-  object->blocks.clear();
+  // What is filed of them is theirs no longer.
+  if (object->filed_evictable) tenants.at(object->rule).evictable_bytes -= BlockBytes(*object);
+  object->filed_evictable = false;
+  object->filed_movable = false;
+  GiveBlocks(object->rule, object->pool, &object->blocks);
   object->in_memory = false;
 }
 
@@ -170,35 +70,86 @@ bool Store::Impl::ShouldDemote(const Object& object) const {
          !object.demoting && !object.set_aside;
 }
 
+// Today's kinds are rows and blobs.
+Rung Store::Impl::RungOf(const Object& object) const {
+  return object.children > 0 ? Rung::kInterior : Rung::kLeaf;
+}
+
+// How many objects in memory begin where `object` ends.
+uint32_t Store::Impl::CountChildren(const Object& object) const {
+  uint32_t count = 0;
+  const ContentIndex::Children* children = index.ChildrenOf(object.header.context);
+  if (children == nullptr) return 0;
+  for (const ContextEntry& entry : *children)
+    count += !entry.link && entry.object->filed_resident ? 1 : 0;
+  return count;
+}
+
+// Tells those that end where `object` begins that it has come, or gone.
+void Store::Impl::CountForParents(const Object& object, int change) {
+  if (object.header.parent_context.IsZero()) return;
+  for (const ContextEntry& entry : index.AtContext(object.header.parent_context)) {
+    if (entry.link || entry.object == &object) continue;
+    Object* parent = entry.object;
+    parent->children += change;
+    if (!parent->filed_resident) continue;
+    if (change > 0) book.Follow(*parent);
+    Refile(parent);
+  }
+}
+
 // Files the object under what its state now says.
 void Store::Impl::Refile(Object* object) {
+  RefileResidence(object);
   const bool evictable = MayEvict(*object);
-  const bool demote = ShouldDemote(*object);
   const bool moved = object->filed_priority != object->priority;
-  if (object->filed_evictable && (moved || !evictable))
-    victims[object->pool].Erase(object->filed_priority, *object);
-  if (evictable && (moved || !object->filed_evictable))
-    victims[object->pool].Insert(object->priority, object);
+  if (object->filed_resident)
+    book.File(*object, evictable ? std::optional(RungOf(*object)) : std::nullopt);
+  if (evictable != object->filed_evictable) {
+    uint64_t& bytes = tenants.at(object->rule).evictable_bytes;
+    bytes += evictable ? BlockBytes(*object) : 0 - BlockBytes(*object);
+  }
   if (evictable != object->filed_evictable || (evictable && moved)) {
     for (const Handle handle : object->blocks)
       pools.SetPriority(handle, evictable ? object->priority : 0);
+    object->filed_evictable = evictable;
   }
   if (const bool movable = MayMove(*object); movable != object->filed_movable) {
     for (const Handle handle : object->blocks) pools.SetMovable(handle, movable);
     object->filed_movable = movable;
   }
+  RefileDirty(object);
+  object->filed_priority = object->priority;
+  Recount(object);
+}
+
+// In the book as long as it is found in memory.
+void Store::Impl::RefileResidence(Object* object) {
+  const bool resident = object->in_memory && !object->detached;
+  if (resident == object->filed_resident) return;
+  object->filed_resident = resident;
+  if (resident) {
+    book.Enter(*object, RecomputeFlops(object->header, ModelOf(object->header)),
+               BlockBytes(*object));
+  } else {
+    book.Leave(*object, VictimBook::Exit::kErased);
+  }
+  CountForParents(*object, resident ? 1 : -1);
+}
+
+void Store::Impl::RefileDirty(Object* object) {
+  VictimQueue& dirty = tenants.at(object->rule).dirty;
+  const bool demote = ShouldDemote(*object);
+  const bool moved = object->filed_priority != object->priority;
   if (object->filed_dirty && (moved || !demote)) dirty.Erase(object->filed_priority, *object);
   if (demote && (moved || !object->filed_dirty)) dirty.Insert(object->priority, object);
-  object->filed_evictable = evictable;
   object->filed_dirty = demote;
-  object->filed_priority = object->priority;
   if (object->set_aside && !object->detached && object->in_memory && !object->on_disk) {
     set_aside.insert(object->id);
   } else {
     object->set_aside = false;
     set_aside.erase(object->id);
   }
-  Recount(object);
 }
 
 // Keeps the gauges that would otherwise need a walk over all objects.
@@ -206,11 +157,20 @@ void Store::Impl::Recount(Object* object) {
   const bool memory = object->in_memory && !object->detached;
   const bool disk = object->on_disk && !object->detached;
   const bool unsaved = memory && !disk;
-  if (memory != object->counted_memory) stats.objects_memory += memory ? 1 : -1;
+  if (memory != object->counted_memory) {
+    stats.objects_memory += memory ? 1 : -1;
+    tenants.at(object->rule).stats.objects_memory += memory ? 1 : -1;
+  }
   if (disk != object->counted_disk) stats.objects_disk += disk ? 1 : -1;
   if (unsaved != object->counted_dirty) {
     stats.dirty_bytes += unsaved ? object->payload_bytes : 0 - object->payload_bytes;
   }
+  const bool pinned = object->pinned && !object->detached;
+  const uint64_t pinned_bytes = pinned && memory ? object->payload_bytes : 0;
+  if (pinned != object->counted_pinned) stats.pinned_objects += pinned ? 1 : -1;
+  stats.pinned_bytes += pinned_bytes - object->counted_pinned_bytes;
+  object->counted_pinned = pinned;
+  object->counted_pinned_bytes = pinned_bytes;
   object->counted_memory = memory;
   object->counted_disk = disk;
   object->counted_dirty = unsaved;

@@ -1,7 +1,8 @@
 // The store's state and the steps that its calls share. Private to the store_*.cc files.
 //
-//   store_write.cc   Reserve, Commit, Abort          store_evict.cc   making room, filing, dropping
-//   store_read.cc    Find, Acquire, Release, Link    store_disk.cc    demotion and staging
+//   store_write.cc   Reserve, Commit, Abort          store_room.cc    making room
+//   store_read.cc    Find, Acquire, Release, Link    store_evict.cc   filing, evicting, dropping
+//   store_disk.cc    demotion and staging
 //   store_admin.cc   models, selectors, statistics   store_expire.cc  what nobody uses any more
 //   store_check.cc   invariants
 //
@@ -21,7 +22,8 @@
 
 #include "storage/index/content_index.h"
 #include "storage/index/object.h"
-#include "storage/policy/value_policy.h"
+#include "storage/policy/tenant_ledger.h"
+#include "storage/policy/victim_book.h"
 #include "storage/policy/victim_queue.h"
 #include "storage/pool/asymmetric_pools.h"
 #include "storage/store.h"
@@ -41,6 +43,7 @@ struct PendingWrite {
   base::ObjectHeader header;
   base::Key model;  // the header's, also after Commit has taken that
   PoolId pool = 0;
+  uint32_t rule = 0;  // of its tenant
   uint64_t payload_bytes = 0;
   std::vector<Handle> blocks;
   std::vector<bool> written;  // by layer
@@ -70,7 +73,11 @@ struct Shape {
 
 struct Store::Impl {
   Impl(const StoreOptions& store_options, Arena* store_arena)
-      : options(store_options), arena(store_arena), pools(store_arena) {}
+      : options(store_options),
+        arena(store_arena),
+        pools(store_arena),
+        tenants(options.tenants, options.other_tenants),
+        book(options.eviction_policy, tenants.Priorities()) {}
 
   // ---- store_write.cc
   // InvalidArgument, or FailedPrecondition for an unknown model.
@@ -86,21 +93,32 @@ struct Store::Impl {
   void EndLease(LeaseId id);
   ObjectView ViewOf(const Object& object) const;
 
-  // ---- store_evict.cc
-  // All `count` blocks or none, moving and evicting what it must.
+  // ---- store_room.cc
+  // Of one object.
+  uint64_t MaxBlocks(uint32_t rule, PoolId pool) const;
+  // All `count` blocks or none, moving and evicting what it must, within the tenant's quota.
+  bool TakeBlocks(uint32_t rule, PoolId pool, uint32_t count, std::vector<Handle>* handles);
+  void GiveBlocks(uint32_t rule, PoolId pool, std::vector<Handle>* handles);
+  void TrimTenant(uint32_t rule, uint64_t bytes);
   bool AllocateOrEvict(PoolId pool, uint32_t count, std::vector<Handle>* handles);
   bool CanReach(PoolId pool, uint32_t count) const;
   bool MoveForBlock(PoolId pool);
   void MoveBlock(Handle from, Handle to);
   bool EvictForBlock(PoolId pool);
   bool EvictWindow(PoolId pool, const Object* own);
-  Object* LowestVictim() const;
-  void EvictFromMemory(Object* object);
+
+  // ---- store_evict.cc
+  void EvictFromMemory(Object* object, VictimBook::Exit exit);
   void FreeBlocks(Object* object);
   void Drop(Object* object);  // no longer found; its record on disk will be deleted
   void DestroyIfUnused(Object* object);
   void Refile(Object* object);
+  void RefileResidence(Object* object);
+  void RefileDirty(Object* object);
+  void CountForParents(const Object& object, int change);
+  uint32_t CountChildren(const Object& object) const;
   void Recount(Object* object);
+  Rung RungOf(const Object& object) const;
   bool MayEvict(const Object& object) const;
   bool MayMove(const Object& object) const;
   bool ShouldDemote(const Object& object) const;
@@ -109,6 +127,8 @@ struct Store::Impl {
   uint64_t BlockBytes(const Object& object) const;  // that it occupies, or would
   // Bytes in use that neither are nor will soon be free for the taking.
   uint64_t PressureBytes() const;
+  bool Drains(bool draining, uint64_t pressure, uint64_t bytes) const;
+  uint64_t ExcessBytes(uint64_t pressure, uint64_t bytes) const;
   std::vector<Object*> ChooseDemotions(uint64_t max_bytes, bool only_above_watermark);
 
   // ---- store_expire.cc
@@ -138,12 +158,14 @@ struct Store::Impl {
   absl::Status CheckSessions() const;
   absl::Status CheckIndex() const;
   absl::Status CheckQueues() const;
+  absl::Status CheckTenants() const;
 
   const StoreOptions options;
   Arena* const arena;
   AsymmetricPools pools;
   ContentIndex index;
-  ValuePolicy policy;
+  TenantLedger tenants;
+  VictimBook book;
   absl::btree_map<base::Key, std::unique_ptr<KnownModel>> models;
   uint64_t next_registration = 1;
 
@@ -155,11 +177,9 @@ struct Store::Impl {
   absl::btree_set<std::pair<absl::Time, ObjectId>> by_last_use;  // attached ones; empty without TTL
   absl::flat_hash_map<SessionId, Holdings> sessions;
 
-  std::vector<VictimQueue> victims;  // by pool: may be evicted now
   // By pool: evictions until it looks at other pools' slabs again, to evict or to move.
   std::vector<uint32_t> trade_wait;
   std::vector<uint32_t> move_wait;
-  VictimQueue dirty;                    // should be demoted
   absl::btree_set<ObjectId> set_aside;  // demotion failed; tried again when nothing else is left
   uint64_t demoting_bytes = 0;
   bool draining = false;  // above the high watermark, not yet below the low one

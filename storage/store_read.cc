@@ -139,8 +139,7 @@ absl::StatusOr<Lease> Store::Acquire(SessionId session, ObjectId id, absl::Time 
   }
   const LeaseId lease = s.next_lease++;
   ++object->leases;
-  object->frequency = std::min(object->frequency + 1, ValuePolicy::kMaxFrequency);
-  object->priority = s.policy.Priority(object->density, object->frequency);
+  s.book.Use(*object);
   s.Touch(object, now);
   s.Refile(object);
   s.leases[lease] = HeldLease{.session = session, .object = object, .since = now};

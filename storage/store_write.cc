@@ -31,7 +31,6 @@ absl::StatusOr<Shape> Store::Impl::ShapeOf(const base::ObjectHeader& header) {
   }
   shape.num_blocks = static_cast<uint32_t>(blocks);
   CISTERN_ASSIGN_OR_RETURN(shape.pool, pools.PoolFor(block_bytes));
-  victims.resize(pools.num_pools());
   trade_wait.resize(pools.num_pools());
   move_wait.resize(pools.num_pools());
   return shape;
@@ -51,12 +50,14 @@ absl::StatusOr<Reservation> Store::Reserve(SessionId session, const base::Object
     reservation.outcome = Reservation::Outcome::kAlreadyHave;
     return reservation;
   }
-  if (shape.num_blocks > s.pools.MaxBlocks(shape.pool)) {
+  const uint32_t rule = s.tenants.RuleOf(header.tenant);
+  if (shape.num_blocks > s.MaxBlocks(rule, shape.pool)) {
     reservation.outcome = Reservation::Outcome::kTooLarge;
     return reservation;
   }
   auto pending = std::make_unique<PendingWrite>();
-  if (!s.AllocateOrEvict(shape.pool, shape.num_blocks, &pending->blocks)) {
+  pending->rule = rule;
+  if (!s.TakeBlocks(pending->rule, shape.pool, shape.num_blocks, &pending->blocks)) {
     ++s.stats.no_room;
     reservation.outcome = Reservation::Outcome::kNoRoom;
     return reservation;
@@ -175,9 +176,8 @@ Object* Store::Impl::Attach(base::ObjectHeader header, const Shape& shape) {
   object->pool = shape.pool;
   object->num_blocks = shape.num_blocks;
   object->payload_bytes = shape.payload_bytes;
-  object->density =
-      ValuePolicy::Density(object->header, ModelOf(object->header), BlockBytes(*object));
-  object->priority = policy.Priority(object->density, object->frequency);
+  object->rule = tenants.RuleOf(object->header.tenant);
+  object->children = CountChildren(*object);
   BeginUse(object->header.model);
   index.Insert(object);
   objects[object->id] = std::move(owned);
@@ -221,7 +221,7 @@ void Store::Impl::AbortPending(PendingWrite* aborted) {
 }
 
 void Store::Impl::ReleasePending(PendingWrite* released) {
-  for (const Handle handle : released->blocks) pools.Free(handle);
+  GiveBlocks(released->rule, released->pool, &released->blocks);
   if (const auto it = sessions.find(released->session); it != sessions.end()) {
     it->second.reservations.erase(released->id);
     if (it->second.reservations.empty() && it->second.leases.empty()) sessions.erase(it);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -12,6 +13,9 @@
 #include "storage/pool/asymmetric_pools.h"
 
 namespace cistern::storage {
+
+// In which turn objects go that may go; see policy/victim_book.h.
+enum class Rung : uint8_t { kSpent = 0, kLeaf = 1, kInterior = 2 };
 
 // "Also serves this context, approximately."
 struct ContextLink {
@@ -42,9 +46,9 @@ struct Object {
   bool doomed = false;    // goes when the disk is done with it
 
   // What it is worth.
-  uint32_t frequency = 1;
-  uint64_t density = 1;
-  uint64_t priority = 1;
+  uint32_t rule = 0;      // of its tenant, by index
+  uint32_t children = 0;  // objects in memory that continue it
+  uint64_t priority = 1;  // its tenant's, then its worth when it was last used
   absl::Time last_use;  // committed, leased, staged or found on disk at start; kept for a finite TTL
 
   // Disk trouble.
@@ -54,13 +58,21 @@ struct Object {
   bool set_aside = false;      // a demotion failed: others go first
 
   // What the store has filed it under; kept by Refile alone.
+  bool filed_resident = false;
   bool filed_evictable = false;
   bool filed_movable = false;
   bool filed_dirty = false;
   bool counted_memory = false;
   bool counted_disk = false;
   bool counted_dirty = false;
+  bool counted_pinned = false;
+  uint64_t counted_pinned_bytes = 0;
   uint64_t filed_priority = 0;
+
+  // What the victim book has listed it under; kept by the book alone.
+  uint32_t group = 0;
+  std::optional<Rung> listed_rung;
+  uint64_t listed_priority = 0;
 
   bool busy() const { return demoting || staging; }
   bool in_use() const { return leases > 0 || busy(); }

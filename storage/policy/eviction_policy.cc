@@ -8,8 +8,8 @@
 
 #include "storage/policy/lru_policy.h"
 #include "storage/policy/marconi_policy.h"
-#include "storage/policy/reuse_value_policy.h"
 #include "storage/policy/s3fifo_policy.h"
+#include "storage/policy/value_policy.h"
 
 namespace cistern::storage {
 
@@ -41,10 +41,11 @@ void EvictionPolicy::Insert(const PolicyBlock& block, std::optional<uint64_t> pa
   Entry& entry = it->second;
   entry.block = block;
   entry.parent = above;
-  entry.last_use = ++now_;
+  entry.last_use = ++age_->uses;
   if (above != nullptr) {
     Alter(*above, [](Entry& e) { ++e.children; });
     above->followed = true;
+    Followed(*above);
   }
   Entered(entry);
   Opened(entry);
@@ -53,9 +54,15 @@ void EvictionPolicy::Insert(const PolicyBlock& block, std::optional<uint64_t> pa
 void EvictionPolicy::Hit(uint64_t key) {
   Entry& entry = entries_.at(key);
   const uint64_t previous_use = entry.last_use;
-  entry.last_use = ++now_;
+  entry.last_use = ++age_->uses;
   ++entry.hits;
   Used(entry, previous_use);
+}
+
+void EvictionPolicy::Follow(uint64_t key) {
+  Entry& entry = entries_.at(key);
+  entry.followed = true;
+  Followed(entry);
 }
 
 void EvictionPolicy::Pin(uint64_t key) {
@@ -68,34 +75,49 @@ void EvictionPolicy::Unpin(uint64_t key) {
   Alter(entry, [](Entry& e) { --e.pins; });
 }
 
-std::optional<uint64_t> EvictionPolicy::Evict() {
-  Entry* victim = Choose();
+std::optional<uint64_t> EvictionPolicy::Victim() {
+  const Entry* victim = Choose();
   if (victim == nullptr) return std::nullopt;
   ABSL_ASSERT(victim->open());
-  const uint64_t key = victim->block.key;
-  Remove(*victim, true);
-  return key;
+  return victim->block.key;
+}
+
+std::optional<uint64_t> EvictionPolicy::Evict() {
+  const std::optional<uint64_t> victim = Victim();
+  if (victim.has_value()) Remove(entries_.at(*victim), Exit::kChosen);
+  return victim;
+}
+
+void EvictionPolicy::Take(uint64_t key, bool chosen) {
+  Entry& entry = entries_.at(key);
+  ABSL_ASSERT(entry.children == 0);
+  Remove(entry, chosen ? Exit::kChosen : Exit::kTaken);
 }
 
 void EvictionPolicy::Erase(uint64_t key) {
   Entry& entry = entries_.at(key);
   ABSL_ASSERT(entry.children == 0);
-  Remove(entry, false);
+  Remove(entry, Exit::kErased);
 }
 
-void EvictionPolicy::Remove(Entry& entry, bool evicted) {
+uint64_t EvictionPolicy::Worth(uint64_t key) const {
+  return std::clamp<uint64_t>(WorthOf(entries_.at(key)), 1, kMaxWorth);
+}
+
+void EvictionPolicy::Remove(Entry& entry, Exit exit) {
   if (entry.open()) Closed(entry);
-  Left(entry, evicted);
+  Left(entry, exit);
   Entry* above = entry.parent;
   entries_.erase(entry.block.key);
   if (above != nullptr) Alter(*above, [](Entry& e) { --e.children; });
 }
 
-absl::StatusOr<std::unique_ptr<EvictionPolicy>> MakeEvictionPolicy(absl::string_view name) {
-  if (name == "value") return std::make_unique<ReuseValuePolicy>();
-  if (name == "lru") return std::make_unique<LruPolicy>();
-  if (name == "s3fifo") return std::make_unique<S3FifoPolicy>();
-  if (name == "marconi") return std::make_unique<MarconiPolicy>();
+absl::StatusOr<std::unique_ptr<EvictionPolicy>> MakeEvictionPolicy(absl::string_view name,
+                                                                   PolicyAge* shared) {
+  if (name == "value") return std::make_unique<ValuePolicy>(shared);
+  if (name == "lru") return std::make_unique<LruPolicy>(shared);
+  if (name == "s3fifo") return std::make_unique<S3FifoPolicy>(shared);
+  if (name == "marconi") return std::make_unique<MarconiPolicy>(MarconiPolicy::kDefaultAlpha, shared);
   return absl::InvalidArgumentError(absl::StrCat("no eviction policy '", name, "'; there are ",
                                                  absl::StrJoin(EvictionPolicyNames(), ", ")));
 }

@@ -2,15 +2,16 @@
 //
 // Blocks form trees: a block is of use only while its parent (the block before it in the prompt) is
 // there, so a block with children never goes before them, and a pinned block does not go at all.
-// The base class keeps the trees; a policy only orders the blocks that may go.
+// The base class keeps the trees; a policy only orders the blocks that may go. Who keeps trees of
+// his own inserts blocks without parents, pins those that should stay and calls Follow.
 //
-//   Insert ─► Hit* ─► Evict | Erase
+//   Insert ─► Hit* ─► Evict | Take | Erase
 //
 // Deterministic: no clock (time is the number of Insert and Hit calls), no randomness but a fixed
 // sequence, so the same calls give the same victims. No call looks at all blocks.
 //
-// Needs    Insert: a key that is absent, a parent that is present. Hit, Pin, Unpin: a key that is
-//          present; Unpin: as many pins. Erase: a block without children.
+// Needs    Insert: a key that is absent, a parent that is present. Hit, Follow, Pin, Unpin, Worth:
+//          a key that is present; Unpin: as many pins. Take, Erase: a block without children.
 // Thread   one at a time
 #pragma once
 
@@ -30,11 +31,23 @@ struct PolicyBlock {
   uint64_t key = 0;
   double cost = 0;     // FLOPs to compute it again at its depth, its parents given
   uint64_t bytes = 1;  // > 0
+  // What it is known by when it comes back under another key; 0: its key.
+  uint64_t name = 0;
+};
+
+// Time and age of policies whose blocks compete with each other.
+struct PolicyAge {
+  uint64_t uses = 0;       // Insert and Hit calls so far
+  uint64_t inflation = 0;  // what is worth less than this is worth nothing
 };
 
 class EvictionPolicy {
  public:
-  EvictionPolicy() = default;
+  static constexpr uint64_t kMaxWorth = (1ull << 44) - 1;
+
+  // `shared` outlives the policy; null: it has an age of its own.
+  explicit EvictionPolicy(PolicyAge* shared = nullptr)
+      : age_(shared == nullptr ? &own_age_ : shared) {}
   EvictionPolicy(const EvictionPolicy&) = delete;
   EvictionPolicy& operator=(const EvictionPolicy&) = delete;
   virtual ~EvictionPolicy() = default;
@@ -42,13 +55,23 @@ class EvictionPolicy {
   // `parent`: nullopt for the first block of a prompt.
   void Insert(const PolicyBlock& block, std::optional<uint64_t> parent);
   void Hit(uint64_t key);
+  // A block that continues it has come.
+  void Follow(uint64_t key);
   void Pin(uint64_t key);
   void Unpin(uint64_t key);
-  // Removes the victim and names it; nullopt when every block has children or pins.
+  // The block that should go next; nullopt when every block has children or pins.
+  std::optional<uint64_t> Victim();
+  // Removes the victim and names it.
   std::optional<uint64_t> Evict();
+  // It went for room: remembered like a victim. `chosen`: it was the victim, so it tells how old
+  // the others are; otherwise it was in the way of something larger.
+  void Take(uint64_t key, bool chosen);
   // It is gone for another reason: says nothing about its worth.
   void Erase(uint64_t key);
 
+  // Comparable among policies that share an age: what is worth less should go first. From 1 to
+  // kMaxWorth.
+  uint64_t Worth(uint64_t key) const;
   bool Contains(uint64_t key) const { return entries_.contains(key); }
   size_t size() const { return entries_.size(); }
 
@@ -62,6 +85,7 @@ class EvictionPolicy {
     uint32_t hits = 0;      // since it was inserted
     uint64_t last_use = 0;  // the number of the call that inserted or hit it
     bool open() const { return children == 0 && pins == 0; }  // may go
+    uint64_t name() const { return block.name == 0 ? block.key : block.name; }
 
     // Each policy's own.
     uint64_t priority = 0;
@@ -70,29 +94,36 @@ class EvictionPolicy {
     uint64_t slot = 0;
     std::list<Entry*>::iterator place;
   };
+  enum class Exit : uint8_t { kErased, kTaken, kChosen };
 
-  uint64_t now() const { return now_; }
+  uint64_t now() const { return age_->uses; }
+  PolicyAge& age() { return *age_; }
 
  private:
-  // In this order: Entered, Opened? (Used | Closed | Opened)*, Left. `Used` comes after hits and
-  // last_use have been raised, `previous_use` being what last_use was.
+  // In this order: Entered, Opened? (Used | Followed | Closed | Opened)*, Left. `Used` comes after
+  // hits and last_use have been raised, `previous_use` being what last_use was; `Followed` after
+  // followed has been set, and after the Closed that it may cause.
   virtual void Entered(Entry& entry) = 0;
   virtual void Used(Entry& entry, uint64_t previous_use) = 0;
+  virtual void Followed(Entry&) {}
   virtual void Opened(Entry& entry) = 0;  // from now on it may go
   virtual void Closed(Entry& entry) = 0;  // from now on it may not
   virtual Entry* Choose() = 0;            // an open entry; null if there is none
-  virtual void Left(Entry& entry, bool evicted) = 0;
+  virtual void Left(Entry& entry, Exit exit) = 0;
+  virtual uint64_t WorthOf(const Entry& entry) const { return entry.last_use; }
 
-  void Remove(Entry& entry, bool evicted);
+  void Remove(Entry& entry, Exit exit);
   template <typename Change>
   void Alter(Entry& entry, Change change);
 
+  PolicyAge own_age_;
+  PolicyAge* age_;
   absl::node_hash_map<uint64_t, Entry> entries_;
-  uint64_t now_ = 0;
 };
 
 // Names: value, lru, s3fifo, marconi.
-absl::StatusOr<std::unique_ptr<EvictionPolicy>> MakeEvictionPolicy(absl::string_view name);
+absl::StatusOr<std::unique_ptr<EvictionPolicy>> MakeEvictionPolicy(absl::string_view name,
+                                                                   PolicyAge* shared = nullptr);
 std::vector<absl::string_view> EvictionPolicyNames();
 
 }  // namespace cistern::storage

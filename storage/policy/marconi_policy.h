@@ -27,7 +27,8 @@ class MarconiPolicy final : public EvictionPolicy {
   static constexpr double kDefaultAlpha = 0.1;  // the least that the paper tries but 0
   static constexpr size_t kSample = 64;
 
-  explicit MarconiPolicy(double alpha = kDefaultAlpha) : alpha_(alpha) {}
+  explicit MarconiPolicy(double alpha = kDefaultAlpha, PolicyAge* shared = nullptr)
+      : EvictionPolicy(shared), alpha_(alpha) {}
 
  private:
   void Entered(Entry&) override {}
@@ -35,7 +36,7 @@ class MarconiPolicy final : public EvictionPolicy {
   void Opened(Entry& entry) override { candidates_.Add(entry); }
   void Closed(Entry& entry) override { candidates_.Remove(entry); }
   Entry* Choose() override;
-  void Left(Entry&, bool) override {}
+  void Left(Entry&, Exit) override {}
 
   double alpha_;
   Candidates<Entry> candidates_;

@@ -16,7 +16,7 @@ void S3FifoPolicy::Append(Entry& entry, Queue queue) {
 }
 
 void S3FifoPolicy::Entered(Entry& entry) {
-  Append(entry, ghosts_.Take(entry.block.key).has_value() ? kMain : kSmall);
+  Append(entry, ghosts_.Take(entry.name()).has_value() ? kMain : kSmall);
 }
 
 void S3FifoPolicy::Used(Entry& entry, uint64_t /*previous_use*/) {
@@ -58,12 +58,12 @@ EvictionPolicy::Entry* S3FifoPolicy::Choose() {
   }
 }
 
-void S3FifoPolicy::Left(Entry& entry, bool evicted) {
+void S3FifoPolicy::Left(Entry& entry, Exit exit) {
   Fifo& fifo = fifos_[entry.queue];
   if (entry.slot == 1) fifo.line.erase(entry.place);
   --fifo.blocks;
-  if (!evicted || entry.queue != kSmall) return;
-  ghosts_.Add(entry.block.key, 0);
+  if (exit == Exit::kErased || entry.queue != kSmall) return;
+  ghosts_.Add(entry.name(), 0);
   ghosts_.Trim(size() * kGhostPercent / 100);
 }
 

@@ -21,6 +21,8 @@ namespace cistern::storage {
 
 class S3FifoPolicy final : public EvictionPolicy {
  public:
+  using EvictionPolicy::EvictionPolicy;
+
   static constexpr uint64_t kSmallPercent = 10;  // of the blocks
   static constexpr uint64_t kGhostPercent = 90;  // of the blocks
   static constexpr uint32_t kMaxUses = 3;
@@ -38,7 +40,7 @@ class S3FifoPolicy final : public EvictionPolicy {
   void Opened(Entry& entry) override;
   void Closed(Entry&) override {}
   Entry* Choose() override;
-  void Left(Entry& entry, bool evicted) override;
+  void Left(Entry& entry, Exit exit) override;
 
   void Append(Entry& entry, Queue queue);
   // The first of the line, which goes or gets a second turn: null for the latter.

@@ -1,43 +1,58 @@
 #include "storage/policy/value_policy.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace cistern::storage {
 namespace {
 
-constexpr double kNominalFlopsPerToken = 1e10;  // a model with 5 x 10^9 active parameters
-constexpr double kNominalTokenBytes = 32 << 10;
-constexpr double kDepthThatDoubles = 32768;  // attention costs as much as the rest from about here
+constexpr double kFractions = 65536;  // a density is counted in parts of a FLOP per byte
+constexpr double kMaxDensity = 0x1p52;  // of those parts
 
 }  // namespace
 
-double RecomputeFlops(const base::ObjectHeader& header, const base::ModelSpec* spec) {
-  if (header.kind == base::ObjectKind::kBlob || spec == nullptr) {
-    return static_cast<double>(header.blob_bytes) / kNominalTokenBytes * kNominalFlopsPerToken;
-  }
-  const double tokens = header.num_tokens();
-  const double depth = header.base_position;
-  const double per_token = spec->flops_per_token == 0 ? kNominalFlopsPerToken
-                                                      : static_cast<double>(spec->flops_per_token);
-  if (spec->flops_per_token == 0 || spec->flops_per_token_pair == 0) {
-    return tokens * per_token * (1 + depth / kDepthThatDoubles);
-  }
-  const double pairs = tokens * depth + tokens * (tokens + 1) / 2;
-  return tokens * per_token + pairs * static_cast<double>(spec->flops_per_token_pair);
+uint64_t ValuePolicy::Credit(const Entry& entry) {
+  const double density = entry.block.cost / static_cast<double>(entry.block.bytes) * kFractions;
+  const auto root = static_cast<uint64_t>(std::sqrt(std::clamp(density, 1.0, kMaxDensity)));
+  const uint32_t uses = std::min(entry.hits + entry.past_uses, kMaxUses);
+  const bool proven = uses > 0 || entry.followed;
+  return root * (4 + uses) * (proven ? kProbation : 1);
 }
 
-uint64_t ValuePolicy::Density(const base::ObjectHeader& header, const base::ModelSpec* spec,
-                              uint64_t bytes) {
-  const double density =
-      RecomputeFlops(header, spec) / static_cast<double>(std::max<uint64_t>(bytes, 1));
-  return static_cast<uint64_t>(std::clamp(density, 1.0, static_cast<double>(kMaxDensity)));
+// Once inflation has come to the end of the scale, what was used last stays longest.
+uint64_t ValuePolicy::PriorityNow(const Entry& entry) {
+  return std::min(age().inflation + Credit(entry), kMaxWorth);
 }
 
-uint64_t ValuePolicy::Priority(uint64_t density, uint32_t frequency) const {
-  const uint64_t credit = density * std::clamp(frequency, 1u, kMaxFrequency);
-  return std::min(inflation_ + credit, kMaxPriority);
+void ValuePolicy::Entered(Entry& entry) {
+  const std::optional<uint32_t> uses = ghosts_.Take(entry.name());
+  entry.past_uses = uses.has_value() ? *uses + 1 : 0;
+  entry.priority = PriorityNow(entry);
 }
 
-void ValuePolicy::OnEvict(uint64_t priority) { inflation_ = std::max(inflation_, priority); }
+void ValuePolicy::Used(Entry& entry, uint64_t previous_use) {
+  const bool queued = open_.erase({entry.priority, previous_use}) > 0;
+  entry.priority = PriorityNow(entry);
+  if (queued) Opened(entry);
+}
+
+void ValuePolicy::Followed(Entry& entry) { Used(entry, entry.last_use); }
+
+void ValuePolicy::Opened(Entry& entry) {
+  open_.emplace(std::pair(entry.priority, entry.last_use), &entry);
+}
+
+void ValuePolicy::Closed(Entry& entry) { open_.erase({entry.priority, entry.last_use}); }
+
+EvictionPolicy::Entry* ValuePolicy::Choose() {
+  return open_.empty() ? nullptr : open_.begin()->second;
+}
+
+void ValuePolicy::Left(Entry& entry, Exit exit) {
+  if (exit == Exit::kErased) return;
+  if (exit == Exit::kChosen) age().inflation = std::max(age().inflation, entry.priority);
+  ghosts_.Add(entry.name(), std::min(entry.hits + entry.past_uses, kMaxUses));
+  ghosts_.Trim(kGhosts * size());
+}
 
 }  // namespace cistern::storage

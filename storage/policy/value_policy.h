@@ -1,52 +1,60 @@
-// What an object is worth: aged frequency x recompute cost / bytes (after
+// Value: aged frequency x recompute cost / bytes, for blocks in trees (after
 // GreedyDual-Size-Frequency).
 //
-//   density  = FLOPs to compute the object again / bytes that it occupies
-//   priority = inflation + frequency x density        when it is written and each time it is used
-//   victim   = the lowest priority; inflation rises to it
+//   credit    = sqrt(FLOPs / bytes) x (1 + uses / 4)
+//               a third of it on probation: never used again, by nothing followed
+//   priority  = inflation + credit, set when it comes, is used or gets a child
+//   victim    = the lowest priority of those that may go, then the longest unused;
+//               inflation rises to it
 //
-// Inflation is the age: what was worth much long ago stands no higher than what is used now. Whole
-// numbers throughout, so that the same calls give the same victims on every machine.
+// Uses are those since it came and, if it is remembered as a ghost, those of its last life and its
+// return. Ghosts are at most four times as many as blocks.
 //
-// Thread   one at a time
+// Inflation is the age. The root, and a quarter of a credit for a use instead of a whole one, weigh
+// age more: with plain cost and whole uses, deep or once popular blocks outstay their next use in a
+// large cache (tools/bench/evict/README.md has the figures). Probation is a smaller credit, not a
+// queue of its own: a share of the memory need not be guessed.
+//
+// Whole numbers, so that the same calls give the same victims on every machine.
+//
+// Cost     O(log n)
 // Source   Cherkasova, "Improving WWW Proxies Performance with Greedy-Dual-Size-Frequency Caching"
-// (1998)
+//          (1998); ghosts after Yang et al., SOSP 2023
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
-#include "base/model_spec.h"
-#include "base/object.h"
+#include "absl/container/btree_map.h"
+
+#include "storage/policy/eviction_policy.h"
+#include "storage/policy/ghost_list.h"
 
 namespace cistern::storage {
 
-// FLOPs to compute a segment again at its depth: what the model spec says, or tokens x (1 + depth /
-// 32768) of a nominal model. `spec` may be null (a blob: as much as that many bytes of a nominal
-// model's rows).
-double RecomputeFlops(const base::ObjectHeader& header, const base::ModelSpec* spec);
-
-class ValuePolicy {
+class ValuePolicy final : public EvictionPolicy {
  public:
-  static constexpr uint32_t kMaxFrequency =
-      16;  // more uses than this say nothing about the next one
-  static constexpr uint64_t kMaxDensity = 1ull << 36;  // FLOPs per byte
-  static constexpr uint64_t kMaxPriority = (1ull << 47) - 1;
+  using EvictionPolicy::EvictionPolicy;
 
-  // At least 1.
-  static uint64_t Density(const base::ObjectHeader& header, const base::ModelSpec* spec,
-                          uint64_t bytes);
-  // From 1 to kMaxPriority.
-  uint64_t Priority(uint64_t density, uint32_t frequency) const;
-  // What is left of a priority: per byte, in FLOPs.
-  uint64_t Value(uint64_t priority) const {
-    return priority > inflation_ ? priority - inflation_ : 0;
-  }
-
-  void OnEvict(uint64_t priority);
-  uint64_t inflation() const { return inflation_; }
+  static constexpr uint32_t kMaxUses = 16;  // more say nothing about the next one
+  static constexpr uint64_t kProbation = 3;
+  static constexpr size_t kGhosts = 4;  // for each block that is there
 
  private:
-  uint64_t inflation_ = 0;
+  void Entered(Entry& entry) override;
+  void Used(Entry& entry, uint64_t previous_use) override;
+  void Followed(Entry& entry) override;
+  void Opened(Entry& entry) override;
+  void Closed(Entry& entry) override;
+  Entry* Choose() override;
+  void Left(Entry& entry, Exit exit) override;
+  uint64_t WorthOf(const Entry& entry) const override { return entry.priority; }
+
+  static uint64_t Credit(const Entry& entry);
+  uint64_t PriorityNow(const Entry& entry);
+
+  absl::btree_map<std::pair<uint64_t, uint64_t>, Entry*> open_;  // (priority, last use)
+  GhostList ghosts_;
 };
 
 }  // namespace cistern::storage

@@ -16,6 +16,7 @@ void RunWorlds(WorldOptions options) {
   const uint64_t count = GivenSeed().has_value() ? 1 : kWorlds;
   const uint64_t steps = StepsOr(count * kSteps) / count;
   storage::StoreStats sum;
+  uint64_t over_quota = 0;
   for (uint64_t seed = first; seed < first + count; ++seed) {
     options.seed = seed;
     World world(options);
@@ -30,16 +31,20 @@ void RunWorlds(WorldOptions options) {
     sum.demoted_objects += stats.demoted_objects;
     sum.staged_objects += stats.staged_objects;
     sum.content_hits += stats.content_hits;
+    sum.expired_objects += stats.expired_objects;
+    for (const storage::TenantStats& tenant : stats.tenants) over_quota += tenant.over_quota;
   }
   if (GivenSeed().has_value()) return;
   // The dice must have reached what the test is about.
   EXPECT_GT(sum.commits, 10 * count);
-  EXPECT_GT(sum.evicted_objects, 10 * count);
+  EXPECT_GT(sum.evicted_objects, 4 * count);
   if (options.arena_bytes > 128 << 10) {
     EXPECT_GT(sum.moved_blocks, 0u);  // a smaller arena has a single slab
   }
   EXPECT_GT(sum.no_room, count);
   EXPECT_GT(sum.content_hits, 0u);
+  EXPECT_EQ(sum.expired_objects > 0, options.object_ttl < absl::InfiniteDuration());
+  EXPECT_EQ(over_quota > count, options.quota_bytes != 0);
   if (options.has_disk) {
     EXPECT_GT(sum.demoted_objects, 5 * count);
     EXPECT_GT(sum.staged_objects, 2 * count);
@@ -51,6 +56,21 @@ TEST(StoreModel, WithDisk) { RunWorlds({.seed = 1000, .has_disk = true}); }
 TEST(StoreModel, TinyArena) { RunWorlds({.seed = 2000, .arena_bytes = 80 << 10}); }
 TEST(StoreModel, TinyArenaWithDisk) {
   RunWorlds({.seed = 3000, .has_disk = true, .arena_bytes = 80 << 10});
+}
+TEST(StoreModel, Lru) { RunWorlds({.seed = 6000, .has_disk = true, .eviction_policy = "lru"}); }
+TEST(StoreModel, S3Fifo) { RunWorlds({.seed = 7000, .eviction_policy = "s3fifo"}); }
+TEST(StoreModel, Marconi) {
+  RunWorlds({.seed = 8000, .has_disk = true, .eviction_policy = "marconi"});
+}
+TEST(StoreModel, Tenants) { RunWorlds({.seed = 9000, .quota_bytes = 40 << 10}); }
+TEST(StoreModel, TenantsWithDisk) {
+  RunWorlds({.seed = 10000, .has_disk = true, .quota_bytes = 40 << 10});
+}
+TEST(StoreModel, TimeToLive) {
+  RunWorlds({.seed = 11000,
+             .has_disk = true,
+             .object_ttl = absl::Milliseconds(1500),
+             .steps_per_look = 200});
 }
 // Small blocks run out of handles before the arena runs out of bytes.
 TEST(StoreModel, FewHandles) { RunWorlds({.seed = 4000, .max_handles = 20}); }

@@ -23,22 +23,29 @@ namespace {
 
 constexpr uint64_t kBlobBlock = 4096;
 
-StoreOptions OptionsFor(const WorldOptions& options) {
-  return {.variants_per_content = 3,
-          .links_per_object = 2,
-          .neighbours_per_gap = 3,
-          .has_disk = options.has_disk,
-          .blob_block_bytes = kBlobBlock};
-}
-
 }  // namespace
+
+StoreOptions World::StoreOptionsNow() const {
+  StoreOptions options = {.eviction_policy = options_.eviction_policy,
+                          .object_ttl = options_.object_ttl,
+                          .variants_per_content = 3,
+                          .links_per_object = 2,
+                          .neighbours_per_gap = 3,
+                          .has_disk = options_.has_disk,
+                          .blob_block_bytes = kBlobBlock};
+  if (options_.quota_bytes != 0) {
+    options.tenants = {{.tenant = 1, .quota_bytes = options_.quota_bytes},
+                       {.tenant = 2, .priority = 3}};
+  }
+  return options;
+}
 
 World::World(const WorldOptions& options) : options_(options), random_(options.seed) {
   arena_ = storage::TestArena(options.arena_bytes, options.max_handles);
   // Pages of 2 KiB, 6 KiB (no power of two) and 36 KiB (larger than a slab of this arena).
   models_ = {storage::TestModel("small", 2, 64), storage::TestModel("middle", 3, 128),
              storage::TestModel("large", 2, 1152)};
-  store_ = std::make_unique<storage::Store>(OptionsFor(options), arena_.get());
+  store_ = std::make_unique<storage::Store>(StoreOptionsNow(), arena_.get());
   for (const auto& model : models_) store_->RegisterModel(model).IgnoreError();
 }
 
@@ -49,14 +56,25 @@ void World::Fail(const std::string& what) {
 ObjectHeader World::RandomHeader() {
   if (Roll(8) == 0) {
     const uint32_t name = static_cast<uint32_t>(Roll(6));
-    return storage::TestBlob(name, 1 + name * 7001);
+    ObjectHeader blob = storage::TestBlob(name, 1 + name * 7001);
+    blob.tenant = name % 3;
+    return blob;
   }
   const size_t model = Roll(models_.size());
   const uint32_t text = static_cast<uint32_t>(Roll(8));
   const uint32_t tokens = model == 2 ? 5 + text * 5 : 3 + text * 17;
   const Lineage lineage = Roll(3) == 0 ? Lineage::kApproximate : Lineage::kExact;
-  return storage::TestSegment(models_[model], text, static_cast<uint32_t>(Roll(5)), tokens,
-                              lineage);
+  // Contexts 1 to 4 are beginnings of their own; 0 is that of a prompt. Some texts continue others.
+  ObjectHeader header =
+      storage::TestSegment(models_[model], text, static_cast<uint32_t>(Roll(5)), tokens, lineage);
+  if (text >= 4) {
+    header.parent_context = storage::TestSegment(models_[model], text - 4, 0,
+                                                 model == 2 ? text * 5 - 15 : text * 17 - 65)
+                                .context;
+    header.context = base::KeySpace::Context(header.parent_context, header.content);
+  }
+  header.tenant = text % 3;
+  return header;
 }
 
 uint64_t World::BlockBytes(const ObjectHeader& header) const {
@@ -97,6 +115,7 @@ void World::Step() {
       {"link", 5, &World::LinkSome, false},
       {"close", 1, &World::CloseSession, false},
       {"expire", 1, &World::Expire, false},
+      {"expire objects", 1, &World::ExpireObjects, false},
       {"evict", 2, &World::EvictSome, false},
       {"pin", 2, &World::Pin, false},
       {"demote", 10, &World::Demote, true},
@@ -124,7 +143,7 @@ void World::Step() {
     }
   }
   Sync(kNothing);
-  if (steps_ % 8 == 0) CheckBytes();
+  if (steps_ % options_.steps_per_look == 0) CheckBytes();
   if (const absl::Status status = store_->CheckInvariants(); !status.ok())
     Fail(std::string(status.message()));
 }
@@ -151,8 +170,10 @@ void World::Reserve() {
   const uint64_t blocks = (payload + unit - 1) / unit;
   if (have != (answer->outcome == Reservation::Outcome::kAlreadyHave))
     return Fail("already have, or not?");
+  const uint64_t quota = header.tenant == 1 ? options_.quota_bytes : 0;
   if (answer->outcome == Reservation::Outcome::kTooLarge &&
-      blocks * block_bytes <= options_.arena_bytes && blocks < arena_->num_handles()) {
+      blocks * block_bytes <= (quota == 0 ? options_.arena_bytes : quota) &&
+      blocks < arena_->num_handles()) {
     return Fail("it would fit");
   }
   if (answer->outcome == Reservation::Outcome::kNoRoom &&
@@ -223,8 +244,12 @@ void World::Commit() {
   const Name name(done.header.content, done.header.context);
   const auto replaced = known_.find(name);
   const bool pinned = replaced != known_.end() && replaced->second.pinned;
-  known_[name] = Known{
-      .id = *id, .header = done.header, .seed = done.seed, .in_memory = true, .pinned = pinned};
+  known_[name] = Known{.id = *id,
+                       .header = done.header,
+                       .seed = done.seed,
+                       .last_use = now_,
+                       .in_memory = true,
+                       .pinned = pinned};
   Sync(kLimitsVariants);
 }
 

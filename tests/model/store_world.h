@@ -30,6 +30,10 @@ struct WorldOptions {
   bool has_disk = false;
   uint64_t arena_bytes = 192 << 10;
   uint32_t max_handles = 0;
+  std::string eviction_policy = "value";
+  absl::Duration object_ttl = absl::InfiniteDuration();
+  uint64_t quota_bytes = 0;     // of tenant 1; then tenant 2 has a higher priority than tenant 0
+  uint64_t steps_per_look = 8;  // at all bytes in memory: a look is a use
 };
 
 class World {
@@ -55,6 +59,7 @@ class World {
     uint64_t seed = 0;  // of its bytes
     uint32_t leases = 0;
     uint32_t failed_writes = 0, failed_reads = 0;  // in a row
+    absl::Time last_use;
     bool in_memory = false;
     bool on_disk = false;
     bool pinned = false;
@@ -87,6 +92,7 @@ class World {
     uint64_t seed;
     std::vector<base::BlockRef> blocks;
   };
+  storage::StoreOptions StoreOptionsNow() const;
   enum Allowed : unsigned { kNothing = 0, kEvicts = 1, kLimitsVariants = 2 };
 
   void Reserve();
@@ -99,6 +105,7 @@ class World {
   void LinkSome();
   void CloseSession();
   void Expire();
+  void ExpireObjects();
   void EvictSome();
   void Pin();
   void Demote();

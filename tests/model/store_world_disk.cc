@@ -83,6 +83,7 @@ void World::Stage() {
     return Fail("in progress, or not?");
   if (staging.outcome == Staging::Outcome::kGone) return Fail("it is not gone");
   if (staging.outcome == Staging::Outcome::kBegun) {
+    ById(id)->last_use = now_;
     staging_.push_back(
         {.id = id, .header = staging.header, .seed = known.seed, .blocks = staging.blocks});
   }
@@ -128,19 +129,15 @@ void World::Restart() {
   demoting_.clear();
   staging_.clear();
   arena_ = storage::TestArena(options_.arena_bytes, options_.max_handles);
-  store_ = std::make_unique<storage::Store>(storage::StoreOptions{.variants_per_content = 3,
-                                                                  .links_per_object = 2,
-                                                                  .neighbours_per_gap = 3,
-                                                                  .has_disk = true,
-                                                                  .blob_block_bytes = 4096},
-                                            arena_.get());
+  store_ = std::make_unique<storage::Store>(StoreOptionsNow(), arena_.get());
   for (const auto& model : models_) store_->RegisterModel(model).IgnoreError();
   for (const auto& [name, header] : headers) {
     if (const absl::Status status = store_->AddDiskRecord(header, now_); !status.ok())
       Fail(status.ToString());
     if (!absl::IsFailedPrecondition(store_->AddDiskRecord(header, now_)))
       Fail("added one record twice");
-    known_[name] = Known{.id = 0, .header = header, .seed = before.at(name).seed, .on_disk = true};
+    known_[name] = Known{
+        .id = 0, .header = header, .seed = before.at(name).seed, .last_use = now_, .on_disk = true};
   }
   for (auto& [name, known] : known_) {
     known.id = store_->Find({.content = name.first, .context = name.second}).object.id;
@@ -193,10 +190,11 @@ void World::CheckBytes() {
                });
   for (const storage::ObjectId id : ids) {
     const auto lease = store_->Acquire(99, id, now_);
-    const Known* known = ById(id);
+    Known* known = ById(id);
     if (!lease.ok() || known == nullptr) return Fail("a listed object is gone");
     if (!BlocksHold(*arena_, lease->blocks, BlockBytes(known->header), known->seed))
       Fail("stored bytes have changed");
+    known->last_use = now_;
     if (!store_->Release(99, lease->id).ok()) Fail("could not release");
   }
 }

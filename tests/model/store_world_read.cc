@@ -63,6 +63,7 @@ void World::Acquire() {
     return;
   }
   ++known.leases;
+  known.last_use = now_;
   held_.push_back({.session = session,
                    .lease = lease->id,
                    .name = it->first,
@@ -131,6 +132,26 @@ void World::Expire() {
     ++expected;
   }
   if (expired != expected) Fail("a wrong number of leases expired");
+}
+
+// What has been used within the time to live stays, and so does what is in use; the rest goes.
+void World::ExpireObjects() {
+  uint64_t expected = 0;
+  for (auto it = known_.begin(); it != known_.end();) {
+    Known& known = it->second;
+    ++it;
+    if (now_ - known.last_use <= options_.object_ttl) continue;
+    if (known.leases > 0 || known.pinned || Busy(known.id)) {
+      known.last_use = now_;
+      continue;
+    }
+    ++expected;
+    Forget(known);
+  }
+  const uint64_t expired = store_->ExpireObjects(now_, 1000);
+  Note(expired);
+  if (expired != expected)
+    Fail(absl::StrCat(expired, " objects expired, and it should be ", expected));
 }
 
 void World::Forget(Known& known) { known_.erase({known.header.content, known.header.context}); }

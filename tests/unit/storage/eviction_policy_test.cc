@@ -12,8 +12,8 @@
 #include "storage/policy/ghost_list.h"
 #include "storage/policy/lru_policy.h"
 #include "storage/policy/marconi_policy.h"
-#include "storage/policy/reuse_value_policy.h"
 #include "storage/policy/s3fifo_policy.h"
+#include "storage/policy/value_policy.h"
 
 namespace cistern::storage {
 namespace {
@@ -268,24 +268,24 @@ TEST(MarconiPolicy, EfficiencyIsFlopsPerByteAndAlphaWeighsIt) {
   EXPECT_EQ(first_victim(4), 3u) << "4, 1.58, 1";
 }
 
-TEST(ReuseValuePolicy, TheCheapestPerByteGoesFirst) {
-  ReuseValuePolicy policy;
+TEST(ValuePolicy, TheCheapestPerByteGoesFirst) {
+  ValuePolicy policy;
   policy.Insert({.key = 1, .cost = 900, .bytes = 3}, std::nullopt);
   policy.Insert({.key = 2, .cost = 100, .bytes = 1}, std::nullopt);
   policy.Insert({.key = 3, .cost = 400, .bytes = 1}, std::nullopt);
   EXPECT_THAT(EvictAll(policy), ElementsAre(2, 1, 3));
 }
 
-TEST(ReuseValuePolicy, WhatWasNeverUsedGoesBeforeWhatWas) {
-  ReuseValuePolicy policy;
+TEST(ValuePolicy, WhatWasNeverUsedGoesBeforeWhatWas) {
+  ValuePolicy policy;
   policy.Insert({.key = 1, .cost = 1}, std::nullopt);
   policy.Insert({.key = 2, .cost = 10}, std::nullopt);  // three times the root, on probation
   policy.Hit(1);
   EXPECT_THAT(EvictAll(policy), ElementsAre(2, 1));
 }
 
-TEST(ReuseValuePolicy, WhatWasFollowedIsOffProbation) {
-  ReuseValuePolicy policy;
+TEST(ValuePolicy, WhatWasFollowedIsOffProbation) {
+  ValuePolicy policy;
   policy.Insert({.key = 1, .cost = 10}, std::nullopt);
   policy.Insert({.key = 2, .cost = 10}, 1);
   policy.Erase(2);
@@ -293,9 +293,9 @@ TEST(ReuseValuePolicy, WhatWasFollowedIsOffProbation) {
   EXPECT_THAT(EvictAll(policy), ElementsAre(3, 1));
 }
 
-TEST(ReuseValuePolicy, AgeOvertakesUses) {
+TEST(ValuePolicy, AgeOvertakesUses) {
   // A block used 16 times is worth 15 that never were: the 15th after it still goes first.
-  ReuseValuePolicy policy;
+  ValuePolicy policy;
   InsertAll(policy, {1});
   for (int i = 0; i < 16; ++i) policy.Hit(1);
   uint64_t newcomers = 0;
@@ -306,8 +306,8 @@ TEST(ReuseValuePolicy, AgeOvertakesUses) {
   EXPECT_EQ(newcomers, 15u);
 }
 
-TEST(ReuseValuePolicy, AGhostBringsItsUsesBack) {
-  ReuseValuePolicy policy;
+TEST(ValuePolicy, AGhostBringsItsUsesBack) {
+  ValuePolicy policy;
   InsertAll(policy, {1});
   policy.Hit(1);
   ASSERT_EQ(policy.Evict(), 1u);
@@ -319,8 +319,8 @@ TEST(ReuseValuePolicy, AGhostBringsItsUsesBack) {
   EXPECT_THAT(EvictAll(policy), ElementsAre(3, 4, 1));
 }
 
-TEST(ReuseValuePolicy, WhatWasErasedIsNoGhost) {
-  ReuseValuePolicy policy;
+TEST(ValuePolicy, WhatWasErasedIsNoGhost) {
+  ValuePolicy policy;
   InsertAll(policy, {1});
   policy.Hit(1);
   policy.Erase(1);
@@ -328,8 +328,8 @@ TEST(ReuseValuePolicy, WhatWasErasedIsNoGhost) {
   EXPECT_THAT(EvictAll(policy), ElementsAre(1, 2));
 }
 
-TEST(ReuseValuePolicy, CostsWithoutBoundStayInRange) {
-  ReuseValuePolicy policy;
+TEST(ValuePolicy, CostsWithoutBoundStayInRange) {
+  ValuePolicy policy;
   policy.Insert({.key = 1, .cost = 1e300}, std::nullopt);
   policy.Insert({.key = 2, .cost = 0}, std::nullopt);
   policy.Insert({.key = 3, .cost = 1}, std::nullopt);

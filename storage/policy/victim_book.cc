@@ -1,0 +1,157 @@
+#include "storage/policy/victim_book.h"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+namespace cistern::storage {
+namespace {
+
+// Above every worth, so that objects of different tenants compare by the tenants' priorities first.
+constexpr uint32_t kPriorityShift = 44;
+static_assert(EvictionPolicy::kMaxWorth >> kPriorityShift == 0);
+
+// What it is remembered by after it has gone: an object that comes back has another id. Two that
+// share a name would share a past, which does no harm.
+uint64_t NameOf(const Object& object) {
+  return (object.header.content.hi ^ object.header.context.lo) | 1;
+}
+
+}  // namespace
+
+VictimBook::VictimBook(const std::string& policy, std::vector<uint32_t> priorities)
+    : policy_(policy),
+      priorities_(std::move(priorities)),
+      lowest_priority_(*std::min_element(priorities_.begin(), priorities_.end())) {}
+
+bool VictimBook::Candidate::GoesBefore(const Candidate& other) const {
+  if (object == nullptr || other.object == nullptr) return object != nullptr;
+  return std::tuple(priority, rung, object->priority, object->id) <
+         std::tuple(other.priority, other.rung, other.object->priority, other.object->id);
+}
+
+void VictimBook::Enter(Object& object, double cost, uint64_t bytes) {
+  const auto [it, fresh] = group_of_.try_emplace(std::pair(object.pool, object.rule),
+                                                 static_cast<uint32_t>(groups_.size()));
+  if (fresh) {
+    Group& group = groups_.emplace_back();
+    group.pool = object.pool;
+    group.rule = object.rule;
+    group.policy = MakeEvictionPolicy(policy_, &age_).value();
+  }
+  object.group = it->second;
+  EvictionPolicy& policy = *GroupOf(object).policy;
+  policy.Insert({.key = object.id, .cost = cost, .bytes = bytes, .name = NameOf(object)},
+                std::nullopt);
+  policy.Pin(object.id);
+  objects_[object.id] = &object;
+  Appraise(object, GroupOf(object));
+}
+
+void VictimBook::Leave(Object& object, Exit exit) {
+  Group& group = GroupOf(object);
+  Unlist(object, group);
+  if (exit == Exit::kErased) {
+    group.policy->Erase(object.id);
+  } else {
+    group.policy->Take(object.id, exit == Exit::kChosen);
+  }
+  objects_.erase(object.id);
+}
+
+void VictimBook::Use(Object& object) {
+  Group& group = GroupOf(object);
+  group.policy->Hit(object.id);
+  Appraise(object, group);
+}
+
+void VictimBook::Follow(Object& object) {
+  Group& group = GroupOf(object);
+  group.policy->Follow(object.id);
+  Appraise(object, group);
+}
+
+void VictimBook::Appraise(Object& object, const Group& group) {
+  const uint64_t offset = uint64_t{priorities_[group.rule] - lowest_priority_} << kPriorityShift;
+  object.priority = offset + group.policy->Worth(object.id);
+}
+
+uint64_t VictimBook::Value(const Object& object) const {
+  const uint64_t worth = object.priority & EvictionPolicy::kMaxWorth;
+  return worth > age_.inflation ? worth - age_.inflation : 0;
+}
+
+void VictimBook::Unlist(Object& object, Group& group) {
+  if (!object.listed_rung.has_value()) return;
+  switch (*object.listed_rung) {
+    case Rung::kSpent:
+      group.spent.Erase(object.listed_priority, object);
+      break;
+    case Rung::kLeaf:
+      group.policy->Pin(object.id);
+      break;
+    case Rung::kInterior:
+      group.interior.Erase(object.listed_priority, object);
+      break;
+  }
+  object.listed_rung.reset();
+  --listed_;
+}
+
+void VictimBook::File(Object& object, std::optional<Rung> rung) {
+  if (rung == object.listed_rung &&
+      (!rung.has_value() || rung == Rung::kLeaf || object.listed_priority == object.priority)) {
+    return;
+  }
+  Group& group = GroupOf(object);
+  Unlist(object, group);
+  if (!rung.has_value()) return;
+  switch (*rung) {
+    case Rung::kSpent:
+      group.spent.Insert(object.priority, &object);
+      break;
+    case Rung::kLeaf:
+      group.policy->Unpin(object.id);
+      break;
+    case Rung::kInterior:
+      group.interior.Insert(object.priority, &object);
+      break;
+  }
+  object.listed_rung = rung;
+  object.listed_priority = object.priority;
+  ++listed_;
+}
+
+VictimBook::Candidate VictimBook::LowestOf(Group& group) {
+  const uint32_t priority = priorities_[group.rule];
+  if (Object* spent = group.spent.Lowest(); spent != nullptr)
+    return {.object = spent, .priority = priority, .rung = Rung::kSpent};
+  if (const std::optional<uint64_t> leaf = group.policy->Victim(); leaf.has_value())
+    return {.object = objects_.at(*leaf), .priority = priority, .rung = Rung::kLeaf};
+  return {.object = group.interior.Lowest(), .priority = priority, .rung = Rung::kInterior};
+}
+
+template <typename Wanted>
+Object* VictimBook::LowestAmong(Wanted wanted) {
+  Candidate lowest;
+  for (Group& group : groups_) {
+    if (!wanted(group)) continue;
+    const Candidate candidate = LowestOf(group);
+    if (candidate.GoesBefore(lowest)) lowest = candidate;
+  }
+  return lowest.object;
+}
+
+Object* VictimBook::Lowest() {
+  return LowestAmong([](const Group&) { return true; });
+}
+
+Object* VictimBook::LowestOfPool(PoolId pool) {
+  return LowestAmong([pool](const Group& group) { return group.pool == pool; });
+}
+
+Object* VictimBook::LowestOfRule(uint32_t rule) {
+  return LowestAmong([rule](const Group& group) { return group.rule == rule; });
+}
+
+}  // namespace cistern::storage

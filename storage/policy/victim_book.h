@@ -1,0 +1,100 @@
+// The objects in memory, in the order in which they should go: one policy for each pool and tenant
+// rule, and the order among these.
+//
+//   1  priority of the tenant     lower first
+//   2  rung                       spent, then leaves, then interior ones
+//   3  worth                      what the policy says; they all share one age
+//
+// Leaves are objects that nothing in memory continues; within a group the policy chooses among
+// them. Interior ones follow only when no leaf may go: rows are most often used as the beginning of
+// a prompt, which ends at the first gap. Spent are states that a later state of the same sequence
+// has made superfluous: they go before any rows.
+//
+// Deterministic: the same calls give the same victims.
+//
+// Cost     a victim: O(pools x tenant rules) times the policy's cost; otherwise the policy's cost
+// Needs    Enter: not entered. All others: entered. The object outlives its entry
+// Thread   one at a time
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+
+#include "storage/index/object.h"
+#include "storage/policy/eviction_policy.h"
+#include "storage/policy/victim_queue.h"
+
+namespace cistern::storage {
+
+class VictimBook {
+ public:
+  enum class Exit : uint8_t {
+    kErased,  // for no lack of room
+    kTaken,   // for room, in the way of something larger
+    kChosen   // for room, as the victim
+  };
+
+  // `policy`: of EvictionPolicyNames(). `priorities`: of the tenant rules, by their index.
+  VictimBook(const std::string& policy, std::vector<uint32_t> priorities);
+
+  // It is in memory. `cost`: FLOPs to compute it again. Sets Object::priority, as do Use and Follow;
+  // Object::rule and pool say which group it joins.
+  void Enter(Object& object, double cost, uint64_t bytes);
+  void Leave(Object& object, Exit exit);
+  void Use(Object& object);
+  // Something that continues it has come.
+  void Follow(Object& object);
+  // Lists it under `rung`, or nowhere while it may not go.
+  void File(Object& object, std::optional<Rung> rung);
+
+  // Null: nothing there may go.
+  Object* Lowest();
+  Object* LowestOfPool(PoolId pool);
+  Object* LowestOfRule(uint32_t rule);
+
+  // What is left of its worth: an object that is used no more comes down to 0.
+  uint64_t Value(const Object& object) const;
+  // In terms of Object::priority: at or below it, an object is worth nothing.
+  uint64_t inflation() const { return age_.inflation; }
+  size_t size() const { return objects_.size(); }
+  size_t listed() const { return listed_; }
+
+ private:
+  struct Group {
+    PoolId pool = 0;
+    uint32_t rule = 0;
+    std::unique_ptr<EvictionPolicy> policy;
+    VictimQueue spent;
+    VictimQueue interior;
+  };
+  struct Candidate {
+    Object* object = nullptr;
+    uint32_t priority = 0;  // of the tenant
+    Rung rung = Rung::kLeaf;
+    bool GoesBefore(const Candidate& other) const;
+  };
+
+  Group& GroupOf(const Object& object) { return groups_[object.group]; }
+  Candidate LowestOf(Group& group);
+  template <typename Wanted>
+  Object* LowestAmong(Wanted wanted);
+  void Appraise(Object& object, const Group& group);
+  void Unlist(Object& object, Group& group);
+
+  std::string policy_;
+  std::vector<uint32_t> priorities_;
+  uint32_t lowest_priority_;
+  PolicyAge age_;
+  std::vector<Group> groups_;
+  absl::flat_hash_map<std::pair<PoolId, uint32_t>, uint32_t> group_of_;  // (pool, rule)
+  absl::flat_hash_map<uint64_t, Object*> objects_;  // by id
+  size_t listed_ = 0;
+};
+
+}  // namespace cistern::storage

@@ -1,0 +1,144 @@
+// Making room: within a tenant's quota, by moving blocks, by evicting.
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "storage/store_impl.h"
+
+namespace cistern::storage {
+namespace {
+
+// After other pools' slabs turned out to be worth more than the pool's own victims, or too full to
+// be moved together, how many evictions pass before it looks again: the look goes over every slab.
+constexpr uint32_t kTradeWait = 16;
+
+}  // namespace
+
+uint64_t Store::Impl::MaxBlocks(uint32_t rule, PoolId pool) const {
+  const Tenancy& tenancy = tenants.all()[rule];
+  const uint64_t blocks = pools.MaxBlocks(pool);
+  if (!tenancy.has_quota()) return blocks;
+  return std::min(blocks, tenancy.quota_bytes() / pools.counts(pool).stride_bytes);
+}
+
+bool Store::Impl::TakeBlocks(uint32_t rule, PoolId pool, uint32_t count,
+                             std::vector<Handle>* handles) {
+  Tenancy& tenancy = tenants.at(rule);
+  const uint64_t bytes = count * pools.counts(pool).stride_bytes;
+  if (!tenancy.Allows(bytes)) {
+    ++tenancy.stats.over_quota;
+    return false;
+  }
+  // Nothing of the tenant's goes for a quota that does it no good.
+  const bool reachable =
+      !tenancy.Exceeds(bytes) || pools.CanAllocate(pool, count) || CanReach(pool, count);
+  if (reachable) TrimTenant(rule, bytes);
+  if (!AllocateOrEvict(pool, count, handles)) return false;
+  if (!reachable) TrimTenant(rule, bytes);
+  tenancy.stats.used_bytes += bytes;
+  return true;
+}
+
+void Store::Impl::GiveBlocks(uint32_t rule, PoolId pool, std::vector<Handle>* handles) {
+  for (const Handle handle : *handles) pools.Free(handle);
+  tenants.at(rule).stats.used_bytes -= handles->size() * pools.counts(pool).stride_bytes;
+  handles->clear();
+}
+
+// The tenant makes room for itself before others do.
+void Store::Impl::TrimTenant(uint32_t rule, uint64_t bytes) {
+  while (tenants.at(rule).Exceeds(bytes)) {
+    Object* lowest = book.LowestOfRule(rule);
+    if (lowest == nullptr) return;
+    EvictFromMemory(lowest, VictimBook::Exit::kChosen);
+  }
+}
+
+// Nothing is taken before all of it is there: a block cut too early could split the room for the
+// next.
+bool Store::Impl::AllocateOrEvict(PoolId pool, uint32_t count, std::vector<Handle>* handles) {
+  bool reachable = false;  // once it is, evictions lead there
+  while (!pools.CanAllocate(pool, count)) {
+    if (MoveForBlock(pool)) continue;
+    if (!reachable) reachable = CanReach(pool, count);
+    if (reachable) {
+      if (!EvictForBlock(pool)) return false;
+    } else if (std::exchange(move_wait[pool], 0) == kTradeWait) {
+      return false;  // it has just looked
+    }
+  }
+  return pools.Allocate(pool, count, handles) == count;
+}
+
+// Other pools' holes become this pool's slab: nothing is lost.
+bool Store::Impl::MoveForBlock(PoolId pool) {
+  if (move_wait[pool] > 0) {
+    --move_wait[pool];
+    return false;
+  }
+  const uint64_t bytes =
+      pools.GatherRoom(pool, [this](Handle from, Handle to) { MoveBlock(from, to); });
+  stats.moved_bytes += bytes;
+  if (bytes == 0) move_wait[pool] = kTradeWait;
+  return bytes != 0;
+}
+
+void Store::Impl::MoveBlock(Handle from, Handle to) {
+  Object* object = FindAny(pools.table().at(from).owner);
+  memcpy(arena->At(pools.Ref(to).offset), arena->At(pools.Ref(from).offset),
+         pools.counts(object->pool).block_bytes);
+  *std::find(object->blocks.begin(), object->blocks.end(), from) = to;
+  ++stats.moved_blocks;
+}
+
+// Whether evicting everything that may go would be enough: if not, nothing should be evicted at
+// all.
+bool Store::Impl::CanReach(PoolId pool, uint32_t count) const {
+  uint64_t handles = pools.table().available();
+  for (PoolId id = 0; id < pools.num_pools() && handles < count; ++id)
+    handles += pools.counts(id).blocks_evictable;
+  if (handles < count) return false;
+  const PoolCounts& counts = pools.counts(pool);
+  if (counts.blocks_free + counts.blocks_evictable >= count) return true;
+  return pools.ReachableBlocks(pool) >= count;
+}
+
+// Evicts so that the pool comes nearer to another block: its own cheapest object, or, when that is
+// worth more than a whole stretch of other pools' slabs, that stretch. False when nothing may go.
+bool Store::Impl::EvictForBlock(PoolId pool) {
+  Object* lowest = book.Lowest();
+  if (lowest == nullptr) return false;
+  if (pools.table().available() == 0) {  // any block's handle will do
+    EvictFromMemory(lowest, VictimBook::Exit::kChosen);
+    return true;
+  }
+  Object* own = book.LowestOfPool(pool);
+  if (own == nullptr) {
+    if (!EvictWindow(pool, nullptr)) EvictFromMemory(lowest, VictimBook::Exit::kChosen);
+    return true;
+  }
+  if (lowest != own && trade_wait[pool] == 0) {
+    if (EvictWindow(pool, own)) return true;
+    trade_wait[pool] = kTradeWait;
+  } else if (trade_wait[pool] > 0) {
+    --trade_wait[pool];
+  }
+  EvictFromMemory(own, VictimBook::Exit::kChosen);
+  return true;
+}
+
+bool Store::Impl::EvictWindow(PoolId pool, const Object* own) {
+  const std::optional<Window> window = pools.CheapestWindow(pool, book.inflation());
+  if (!window.has_value()) return false;
+  if (own != nullptr) {
+    const uint64_t own_loss =
+        own->priority > book.inflation() ? own->priority - book.inflation() : 0;
+    if (window->loss_per_byte >= static_cast<double>(own_loss)) return false;
+  }
+  for (const uint64_t owner : window->owners)
+    EvictFromMemory(FindAny(owner), VictimBook::Exit::kTaken);
+  return true;
+}
+
+}  // namespace cistern::storage
