@@ -47,19 +47,17 @@ uint64_t AsymmetricPools::MaxBlocks(PoolId pool) const {
                             table_.live() + table_.available());
 }
 
-bool AsymmetricPools::CanAllocate(PoolId pool, uint32_t count) const {
-  if (table_.available() < count) return false;
+uint64_t AsymmetricPools::Supply(PoolId pool, uint32_t enough) const {
   const PoolCounts& counts = pools_[pool].counts;
+  const uint64_t most = std::min(enough, table_.available());
   uint64_t blocks = counts.blocks_free;
-  if (blocks >= count) return true;
-  for (auto it = extents_.free_by_size().rbegin(); it != extents_.free_by_size().rend(); ++it) {
-    const uint64_t here =
-        it->first / counts.stride_bytes;  // largest first: once none fits, none will
+  for (auto it = extents_.free_by_size().rbegin();
+       blocks < most && it != extents_.free_by_size().rend(); ++it) {
+    const uint64_t here = it->first / counts.stride_bytes;
+    if (here == 0) break;  // largest first: once none fits, none will
     blocks += here;
-    if (blocks >= count) return true;
-    if (here == 0) return false;
   }
-  return false;
+  return std::min(blocks, most);
 }
 
 bool AsymmetricPools::CutSlab(PoolId pool_id) {

@@ -68,9 +68,10 @@ class AsymmetricPools {
 
   // How many blocks of this pool an empty arena would hold.
   uint64_t MaxBlocks(PoolId pool) const;
-  // Whether Allocate would find `count` blocks. O(free extents), O(1) when the pool's own slabs
-  // have them.
-  bool CanAllocate(PoolId pool, uint32_t count) const;
+  // How many blocks Allocate would find, counted no further than `enough`. O(free extents), O(1)
+  // when the pool's own slabs have them.
+  uint64_t Supply(PoolId pool, uint32_t enough) const;
+  bool CanAllocate(PoolId pool, uint32_t count) const { return Supply(pool, count) >= count; }
   // Takes up to `count` blocks from the pool's slabs and the free extents, appends them to
   // `handles` and returns how many. Nothing is evicted.
   uint32_t Allocate(PoolId pool, uint32_t count, std::vector<Handle>* handles);
@@ -101,6 +102,8 @@ class AsymmetricPools {
   std::optional<Window> CheapestWindow(PoolId pool, uint64_t inflation) const;
 
   const PageTable& table() const { return table_; }
+  // Of a live handle.
+  PoolId PoolOf(Handle handle) const { return slabs_[table_.at(handle).slab].pool; }
   base::BlockRef Ref(Handle handle) const { return table_.Ref(handle); }
 
   uint64_t arena_bytes() const { return arena_bytes_; }

@@ -45,6 +45,7 @@ class Admission {
       policy_.Release(running_.top().second);
       running_.pop();
     }
+    policy_.Tick(tick);
   }
 
   bool Admit(uint32_t id) {

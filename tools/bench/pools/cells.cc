@@ -40,8 +40,12 @@ absl::StatusOr<PoolRun> RunPoolCell(const PolicyName& policy, const PoolWorkload
     run.completed = run.intact = admitted.completed;
     const PolicyCounts counts = lossless->counts();
     run.moved_bytes = counts.moved_bytes;
-    run.ns_per_op = NsPerOp(admitted.seconds - counts.rebalance_seconds, counts.operations);
+    run.ns_per_op = NsPerOp(admitted.seconds - counts.rebalance_seconds - counts.ahead_seconds,
+                            counts.operations);
+    run.rebalances = counts.rebalances;
     run.rebalance_us = counts.rebalance_seconds * 1e6;
+    run.ahead_us = counts.ahead_seconds * 1e6;
+    run.ahead_bytes = counts.ahead_bytes;
     return run;
   }
   lossless.reset();

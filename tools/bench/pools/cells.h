@@ -33,8 +33,14 @@ struct PoolRun {
   double wait_ticks = 0;  // mean
   // In the run that `oom` is from.
   uint64_t moved_bytes = 0;
-  double ns_per_op = 0;     // of the run's time but rebalancing, for each block taken or given back
-  double rebalance_us = 0;  // of ours: all that it took to make room by moving
+  double ns_per_op = 0;  // of the run's time but rebalancing, for each block taken or given back
+  // Of ours: how often a call that waited for a block moved others, and what searching and moving
+  // took; with the predictor, what it took between calls, and how much of moved_bytes was moved
+  // there.
+  uint64_t rebalances = 0;
+  double rebalance_us = 0;
+  double ahead_us = 0;
+  uint64_t ahead_bytes = 0;
 };
 
 absl::StatusOr<PoolRun> RunPoolCell(const PolicyName& policy, const PoolWorkload& workload,
@@ -51,13 +57,16 @@ struct PoolSummary {
   std::string model;
   uint32_t gib = 0;
   double requests = 0, oom = 0, live_evictions = 0, completed = 0, intact = 0, rejected = 0;
-  double makespan_ticks = 0, wait_ticks = 0, moved_bytes = 0, ns_per_op = 0, rebalance_us = 0;
+  double makespan_ticks = 0, wait_ticks = 0, moved_bytes = 0, ns_per_op = 0;
+  double rebalances = 0, rebalance_us = 0, ahead_us = 0, ahead_bytes = 0;
 };
 std::vector<PoolSummary> SummarizeCells(const std::vector<PoolRun>& runs);
 // One for each policy. ns_per_op and wait_ticks are means over the cells.
 std::vector<PoolSummary> SummarizeTotals(const std::vector<PoolSummary>& cells);
 
-std::string PoolRunsToJson(const std::vector<PoolRun>& runs);  // one object a line
+// One object a line: policy, workload, model, gib, replicate, requests, oom, live_evictions,
+// intact, makespan_ticks, wait_ticks, moved_bytes, ns_per_op.
+std::string PoolRunsToJson(const std::vector<PoolRun>& runs);
 std::string PoolRunsToTable(const std::vector<PoolRun>& runs);
 
 }  // namespace cistern::tools

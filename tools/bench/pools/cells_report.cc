@@ -19,7 +19,10 @@ void Add(const PoolSummary& from, double weight, PoolSummary& to) {
   to.wait_ticks += weight * from.wait_ticks;
   to.moved_bytes += weight * from.moved_bytes;
   to.ns_per_op += weight * from.ns_per_op;
+  to.rebalances += weight * from.rebalances;
   to.rebalance_us += weight * from.rebalance_us;
+  to.ahead_us += weight * from.ahead_us;
+  to.ahead_bytes += weight * from.ahead_bytes;
 }
 
 PoolSummary Numbers(const PoolRun& run) {
@@ -37,7 +40,10 @@ PoolSummary Numbers(const PoolRun& run) {
           .wait_ticks = run.wait_ticks,
           .moved_bytes = static_cast<double>(run.moved_bytes),
           .ns_per_op = run.ns_per_op,
-          .rebalance_us = run.rebalance_us};
+          .rebalances = static_cast<double>(run.rebalances),
+          .rebalance_us = run.rebalance_us,
+          .ahead_us = run.ahead_us,
+          .ahead_bytes = static_cast<double>(run.ahead_bytes)};
 }
 
 bool SameCell(const PoolRun& a, const PoolRun& b) {
@@ -49,9 +55,11 @@ std::string Row(const PoolSummary& s) {
                                ? "all synthetic"
                                : absl::StrFormat("%s %s %d", s.workload, s.model, s.gib);
   return absl::StrFormat(
-      "%-11s %-25s %9.1f %10.1f %9.1f %9.1f %8.1f %11.0f %10.0f %9.1f %7.1f %10.0f\n", s.policy,
-      cell, s.oom, s.live_evictions, s.completed, s.intact, s.rejected, s.makespan_ticks,
-      s.wait_ticks, s.moved_bytes / (1 << 20), s.ns_per_op, s.rebalance_us);
+      "%-14s %-25s %9.1f %10.1f %9.1f %9.1f %8.1f %11.0f %10.0f %9.1f %7.1f %7.0f %9.0f %9.1f "
+      "%9.0f\n",
+      s.policy, cell, s.oom, s.live_evictions, s.completed, s.intact, s.rejected, s.makespan_ticks,
+      s.wait_ticks, s.moved_bytes / (1 << 20), s.ns_per_op, s.rebalances, s.rebalance_us,
+      s.ahead_bytes / (1 << 20), s.ahead_us);
 }
 
 }  // namespace
@@ -101,14 +109,11 @@ std::string PoolRunsToJson(const std::vector<PoolRun>& runs) {
                                    {"requests", run.requests},
                                    {"oom", run.oom},
                                    {"live_evictions", run.live_evictions},
-                                   {"completed", run.completed},
                                    {"intact", run.intact},
-                                   {"rejected", run.rejected},
                                    {"makespan_ticks", run.makespan_ticks},
                                    {"wait_ticks", run.wait_ticks},
                                    {"moved_bytes", run.moved_bytes},
-                                   {"ns_per_op", run.ns_per_op},
-                                   {"rebalance_us", run.rebalance_us}}
+                                   {"ns_per_op", run.ns_per_op}}
                 .dump();
     text += '\n';
   }
@@ -116,10 +121,10 @@ std::string PoolRunsToJson(const std::vector<PoolRun>& runs) {
 }
 
 std::string PoolRunsToTable(const std::vector<PoolRun>& runs) {
-  std::string text =
-      absl::StrFormat("%-11s %-25s %9s %10s %9s %9s %8s %11s %10s %9s %7s %10s\n", "policy",
-                      "cell (GiB)", "oom", "live evict", "completed", "intact", "rejected",
-                      "makespan", "mean wait", "moved MiB", "ns/op", "rebal. us");
+  std::string text = absl::StrFormat(
+      "%-14s %-25s %9s %10s %9s %9s %8s %11s %10s %9s %7s %7s %9s %9s %9s\n", "policy",
+      "cell (GiB)", "oom", "live evict", "completed", "intact", "rejected", "makespan", "mean wait",
+      "moved MiB", "ns/op", "rebal.", "rebal. us", "ahead MiB", "ahead us");
   const std::vector<PoolSummary> cells = SummarizeCells(runs);
   for (const PoolSummary& cell : cells) text += Row(cell);
   text += '\n';

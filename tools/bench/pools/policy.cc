@@ -19,7 +19,7 @@ constexpr uint32_t kMaxBatch = 256;
 absl::Status UnknownPolicy(absl::string_view text) {
   return absl::InvalidArgumentError(absl::StrCat(
       "unknown policy '", text, "'; there are: padded, static R (0 < R < 1), avmp B (1 to ",
-      kMaxBatch, "), shared, ours"));
+      kMaxBatch, "), shared, ours, ours+predictor"));
 }
 
 }  // namespace
@@ -45,6 +45,8 @@ absl::StatusOr<PolicyName> ParsePolicyName(absl::string_view text) {
     name.kind = PolicyName::Kind::kShared;
   } else if (text == "ours") {
     name.kind = PolicyName::Kind::kOurs;
+  } else if (text == "ours+predictor") {
+    name.kind = PolicyName::Kind::kOursPredicted;
   } else if (absl::ConsumePrefix(&value, "static ")) {
     name.kind = PolicyName::Kind::kStatic;
     if (!absl::SimpleAtod(value, &name.ratio) || !(name.ratio > 0 && name.ratio < 1))
@@ -70,9 +72,12 @@ absl::StatusOr<std::unique_ptr<PoolPolicy>> MakePolicy(const PolicyName& name,
     case PolicyName::Kind::kShared:
       return std::make_unique<SharedPolicy>(options);
     case PolicyName::Kind::kOurs:
+    case PolicyName::Kind::kOursPredicted:
       break;
   }
-  CISTERN_ASSIGN_OR_RETURN(std::unique_ptr<ProductPolicy> ours, ProductPolicy::Create(options));
+  CISTERN_ASSIGN_OR_RETURN(
+      std::unique_ptr<ProductPolicy> ours,
+      ProductPolicy::Create(options, name.kind == PolicyName::Kind::kOursPredicted));
   return ours;
 }
 

@@ -65,7 +65,10 @@ struct PolicyCounts {
   uint64_t operations = 0;       // blocks taken and blocks given back
   uint64_t live_evictions = 0;   // times that a running request lost all its blocks of one pool
   uint64_t moved_bytes = 0;      // capacity that changed its pool (avmp), blocks copied (ours)
-  double rebalance_seconds = 0;  // of ours: making room, without the copies
+  double rebalance_seconds = 0;  // of ours: making room in Allocate, without the copies
+  uint64_t rebalances = 0;       // of ours: how often Allocate moved blocks
+  double ahead_seconds = 0;      // of ours with a predictor: predicting and making room in Tick
+  uint64_t ahead_bytes = 0;      // of moved_bytes, those moved there
 };
 
 class PoolPolicy {
@@ -81,6 +84,8 @@ class PoolPolicy {
   // Whether the request lost blocks while it ran.
   virtual bool damaged(uint32_t request) const = 0;
   virtual PolicyCounts counts() const = 0;
+  // The time is `tick` now, and nobody waits: a policy may prepare for what comes.
+  virtual void Tick(uint64_t /*tick*/) {}
 };
 
 struct PolicyOptions {
@@ -91,17 +96,19 @@ struct PolicyOptions {
 };
 
 // What a policy is called: "padded", "static R" (R: the states' share, 0.1 to 0.9), "avmp B" (B
-// blocks move at a time, 1 to 256), "shared" (a counter of bytes: no allocator can do better) and
-// "ours" (the product's pools).
+// blocks move at a time, 1 to 256), "shared" (a counter of bytes: no allocator can do better),
+// "ours" (the product's pools) and "ours+predictor" (with its predictor on).
 struct PolicyName {
-  enum class Kind { kPadded, kStatic, kAvmp, kShared, kOurs };
+  enum class Kind { kPadded, kStatic, kAvmp, kShared, kOurs, kOursPredicted };
   Kind kind = Kind::kOurs;
   double ratio = 0.5;  // of static and avmp
   uint32_t batch = 0;  // of avmp
   std::string text;    // as it is printed
 
   // The published ones lose state; the others run only under admission control.
-  bool lossy() const { return kind != Kind::kShared && kind != Kind::kOurs; }
+  bool lossy() const {
+    return kind != Kind::kShared && kind != Kind::kOurs && kind != Kind::kOursPredicted;
+  }
 };
 
 // InvalidArgument lists the names.

@@ -18,7 +18,7 @@ ABSL_FLAG(
     std::string, workloads, "",
     "pools: a folder with sharegpt_replay_{0,1,2}.csv, and any of uniform_short, mixed_long and "
     "agentic_burst that shall not be drawn; empty = only these three, drawn");
-ABSL_FLAG(std::string, policies, "padded,static 0.5,static 0.9,avmp 128,shared,ours",
+ABSL_FLAG(std::string, policies, "padded,static 0.5,static 0.9,avmp 128,shared,ours,ours+predictor",
           "pools: which to compare; also static 0.1 to 0.9 and avmp 1 to 256");
 
 namespace cistern::tools {

@@ -3,13 +3,15 @@
 // One arena, addresses only: its pages are never touched, so that an arena of any size costs
 // nothing. When a pool is out, blocks of other pools are moved together until it has room (their
 // bytes are counted, not copied); none is ever evicted. Every block may move: a request finds its
-// own through their handles.
+// own through their handles. With the predictor on, room is also made between calls, for the pool
+// that it names; a tick counts as a millisecond.
 //
 // Layering  the one place in tools/ that sees storage: what is measured is storage's own code
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -17,6 +19,7 @@
 
 #include "storage/arena.h"
 #include "storage/pool/asymmetric_pools.h"
+#include "storage/pool/slab_predictor.h"
 #include "tools/bench/pools/policy.h"
 
 namespace cistern::tools {
@@ -24,7 +27,8 @@ namespace cistern::tools {
 class ProductPolicy final : public PoolPolicy {
  public:
   // ResourceExhausted: no address space for the arena.
-  static absl::StatusOr<std::unique_ptr<ProductPolicy>> Create(const PolicyOptions& options);
+  static absl::StatusOr<std::unique_ptr<ProductPolicy>> Create(const PolicyOptions& options,
+                                                               bool predict = false);
 
   bool Allocate(uint32_t request, BlockKind kind, uint32_t count) override;
   void Release(uint32_t request) override;
@@ -32,11 +36,8 @@ class ProductPolicy final : public PoolPolicy {
     return footprint.bytes(model_) <= pools_.free_bytes() + pools_.remainder_bytes();
   }
   bool damaged(uint32_t) const override { return false; }
-  PolicyCounts counts() const override {
-    return {.operations = operations_,
-            .moved_bytes = moved_bytes_,
-            .rebalance_seconds = rebalance_seconds_};
-  }
+  PolicyCounts counts() const override { return counts_; }
+  void Tick(uint64_t tick) override;
   const storage::AsymmetricPools& pools() const { return pools_; }
 
  private:
@@ -49,15 +50,17 @@ class ProductPolicy final : public PoolPolicy {
   // Takes what there is, up to `count`, and says whose it is.
   uint32_t Take(uint32_t request, storage::PoolId pool, uint32_t count);
   bool MakeRoom(storage::PoolId pool);
+  uint64_t Gather(storage::PoolId pool);
+  void Record(storage::PoolId pool, int64_t blocks);
 
   PoolModel model_;
   std::unique_ptr<storage::Arena> arena_;
   storage::AsymmetricPools pools_;
   storage::PoolId pool_of_[2] = {};                    // by BlockKind
   std::vector<std::vector<storage::Handle>> handles_;  // [request]
-  uint64_t operations_ = 0;
-  uint64_t moved_bytes_ = 0;
-  double rebalance_seconds_ = 0;
+  std::optional<storage::SlabPredictor> predictor_;
+  absl::Time now_ = absl::UnixEpoch();
+  PolicyCounts counts_;
 };
 
 }  // namespace cistern::tools

@@ -88,6 +88,29 @@ TEST(ProductPolicyTest, ScatteredHolesBecomeRoomByMovingBlocks) {
   EXPECT_EQ(ours.pools().used_bytes(), 0u);
 }
 
+// Half of the pages are free, in no piece that holds a state; when states come tick after tick, the
+// predictor has moved pages for them before all of them are asked for.
+TEST(ProductPolicyTest, ThePredictorMakesRoomBetweenCalls) {
+  auto made = ProductPolicy::Create(ProductOptions(64 << 20, 40), /*predict=*/true);
+  ASSERT_TRUE(made.ok()) << made.status();
+  ProductPolicy& ours = **made;
+  for (uint32_t page = 0; page < 1024; ++page)
+    ASSERT_TRUE(ours.Allocate(page % 2, BlockKind::kPage, 1));
+  ours.Tick(1);
+  ours.Release(0);
+  ours.Tick(10'000);  // what pages did is long ago
+  for (uint32_t i = 0; i < 30; ++i) {
+    ASSERT_TRUE(ours.Allocate(2 + i, BlockKind::kState, 1));
+    ours.Tick(10'000 + 10 * (i + 1));
+    ASSERT_TRUE(ours.pools().CheckInvariants().ok()) << ours.pools().CheckInvariants();
+  }
+  const PolicyCounts counts = ours.counts();
+  EXPECT_GT(counts.ahead_bytes, 0u);
+  EXPECT_LT(counts.ahead_bytes, counts.moved_bytes) << "the first state came unforeseen";
+  EXPECT_LT(counts.rebalances, 5u);
+  EXPECT_EQ(ours.pools().used_bytes(), 512u * (64 << 10) + 30u * (256 << 10));
+}
+
 // A request that fits the arena is never rejected, and no request is lost.
 TEST(ProductPolicyTest, EveryRequestThatFitsIsServed) {
   std::mt19937 random(9);

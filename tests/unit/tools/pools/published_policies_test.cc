@@ -96,6 +96,19 @@ TEST(PublishedPoliciesTest, ABatchSmallerThanAStateIsLost) {
   EXPECT_EQ(avmp.wasted_bytes(), 192u);
 }
 
+// Its authors' worked example: two blocks of 64 KiB become pages of 24 KiB.
+TEST(PublishedPoliciesTest, WorkedWasteExample) {
+  PolicyOptions options = SmallOptions(768 << 10, false);
+  options.model.page_bytes = 24 << 10;
+  options.model.state_bytes = 64 << 10;
+  SplitPolicy avmp(options, 0.5, 2);  // 16 pages, 6 states
+  ASSERT_TRUE(avmp.Allocate(0, BlockKind::kPage, 17));
+  EXPECT_EQ(avmp.num_blocks(BlockKind::kPage), 16u + 5);  // 120 KiB more
+  EXPECT_EQ(avmp.num_blocks(BlockKind::kState), 4u);
+  EXPECT_EQ(avmp.counts().moved_bytes, 128u << 10);
+  EXPECT_EQ(avmp.wasted_bytes(), 8u << 10);
+}
+
 TEST(PublishedPoliciesTest, AUsedTailIsNoDonor) {
   SplitPolicy avmp(SmallOptions(1024, false), 0.5, 1);
   ASSERT_TRUE(avmp.Allocate(0, BlockKind::kState, 1));
@@ -198,6 +211,7 @@ TEST(PolicyNameTest, NamesAndWhatIsWrongWithOthers) {
   EXPECT_EQ(fixed->ratio, 0.9);
   EXPECT_FALSE(ParsePolicyName("ours")->lossy());
   EXPECT_FALSE(ParsePolicyName("shared")->lossy());
+  EXPECT_FALSE(ParsePolicyName("ours+predictor")->lossy());
   for (const char* bad : {"", "static", "static 0", "static 1", "static x", "static nan", "avmp 0",
                           "avmp 257", "avmp", "lru"}) {
     EXPECT_EQ(ParsePolicyName(bad).status().code(), absl::StatusCode::kInvalidArgument) << bad;
