@@ -17,6 +17,7 @@
 #include "cacheserver/config.h"
 #include "cacheserver/counters.h"
 #include "cacheserver/demoter.h"
+#include "cacheserver/forget_lost.h"
 #include "cacheserver/locked_store.h"
 #include "cacheserver/log.h"
 #include "cacheserver/model_book.h"
@@ -49,6 +50,9 @@ class HostLevel {
   void Kick() {
     if (demoter_ != nullptr) demoter_->Kick();
   }
+  // What has been dropped here, or below, is no more in the store above either; some of it in each
+  // call. One thread at a time.
+  uint64_t ForgetLost(LockedStore& above) { return lost_.Forget(above, kMaxLookedAt); }
   // Whoever waits for room here waits no longer.
   void StopWaiting() { tier_.StopWaiting(); }
   // Ends the demoter after the flushes that it has been asked for. Idempotent.
@@ -61,11 +65,14 @@ class HostLevel {
   Demoter* demoter() { return demoter_.get(); }  // nullptr without a disk, or before Start
 
  private:
+  static constexpr uint32_t kMaxLookedAt = 4096;  // objects, of one ForgetLost
+
   const Parts parts_;
   const std::unique_ptr<storage::Arena> arena_;
   LockedStore store_;
   ModelBook models_;
   storage::MemoryTier tier_;
+  LostObjects lost_{&store_, &tier_};
   std::unique_ptr<Demoter> demoter_;
 };
 

@@ -87,8 +87,11 @@ void NodeService::Housekeep() {
         {{"count", expired}, {"max_age", absl::FormatDuration(parts_.config->lease_max_age)}});
   }
   ExpireObjects(parts_);
+  if (parts_.host != nullptr) {
+    parts_.host->ForgetLost(*parts_.store);
+    parts_.host->Kick();
+  }
   parts_.KickDemoter();  // it deletes the records of what expired
-  if (parts_.host != nullptr) parts_.host->Kick();
   parts_.room->RoomCame();
 }
 

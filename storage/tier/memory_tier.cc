@@ -77,6 +77,11 @@ bool MemoryTier::InMemory(const RecordKey& key) {
       [&](Store& store) { return FindOwn(store, key).where == Where::kMemory; });
 }
 
+bool MemoryTier::Contains(const RecordKey& key) {
+  return parts_.store->With(
+      [&](Store& store) { return FindOwn(store, key).where != Where::kMiss; });
+}
+
 absl::Status MemoryTier::Lease(Store& store, Source& source) {
   absl::StatusOr<storage::Lease> lease =
       store.Acquire(kTierSession, source.id, parts_.clock->Now());

@@ -76,6 +76,8 @@ class MemoryTier final : public Tier {
   absl::Status Read(const RecordKey& key,
                     const std::vector<std::span<std::byte>>& payload) override;
   bool InMemory(const RecordKey& key) override;
+  // In memory or below.
+  bool Contains(const RecordKey& key);
   absl::Status Delete(const std::vector<RecordKey>& keys) override;
   // What lies below is read there; what lies in memory, too, is compared with it, and whichever of
   // the two is wrong is used no more: Unavailable says that this happened, and that the other one

@@ -199,6 +199,67 @@ TEST_F(TiersTest, WhatTheTierBelowHasDroppedIsAMiss) {
   node().ExpectServed(header);
 }
 
+// Nobody has asked for it since: it is forgotten all the same, and what the device still has is
+// copied down again.
+TEST_F(TiersTest, WhatTheTierBelowHasDroppedIsForgottenUnasked) {
+  Make(8, 16, /*disk=*/false);
+  std::vector<base::ObjectHeader> headers;
+  for (uint32_t i = 0; i < 200; ++i) {
+    headers.push_back(node().Segment(i));
+    node().Publish(headers.back());
+  }
+  ASSERT_GT(HostStats().dropped_objects, 100u);
+  EXPECT_GT(node().Stats().objects_disk, 150u) << "so far nobody has noticed";
+  // The device's objects are copied down again meanwhile, and others go for them: it takes a few
+  // looks.
+  uint64_t known = 0;
+  bool phantoms = true;
+  const absl::Time give_up = absl::Now() + absl::Seconds(30);
+  while (phantoms && absl::Now() < give_up) {
+    node().service_->Housekeep();
+    known = 0;
+    phantoms = false;
+    for (const base::ObjectHeader& header : headers) {
+      const Where where = node().WhereIs(header);
+      known += where == Where::kMiss ? 0 : 1;
+      phantoms |= where == Where::kDisk && !InHost(header);
+    }
+  }
+  EXPECT_FALSE(phantoms);
+  EXPECT_LE(known, 24u) << "no more than there is memory";
+  EXPECT_GE(known, 16u);
+}
+
+TEST_F(TiersTest, WhatTheDeviceStillHasIsCopiedDownAgainWhenTheHostHasLostIt) {
+  Make(16, 64);
+  const auto header = node().Segment(1);
+  node().Publish(header);
+  Flush();
+  ASSERT_EQ(node().Stats().dirty_bytes, 0u);
+  node().host_->store().With([&](storage::Store& store) { store.Evict({.all = true}); });
+  node().service_->Housekeep();
+  EXPECT_GT(node().Stats().dirty_bytes, 0u);
+  Flush();
+  EXPECT_EQ(node().host_->tier().Stats().copied_in, 2u);
+  node().MoveToDisk({header});
+  node().ExpectServed(header);
+}
+
+// A look is bounded, and the next one goes on.
+TEST_F(TiersTest, LookingForWhatIsLostIsDoneInSteps) {
+  Make(16, 64);
+  for (uint32_t i = 0; i < 10; ++i) node().Publish(node().Segment(i));
+  Flush();
+  LostObjects lost(&node().host_->store(), &node().host_->tier());
+  EXPECT_EQ(lost.Forget(*node().store_, 4), 0u);
+  EXPECT_EQ(node().Stats().dirty_bytes, 0u);
+  node().host_->store().With([&](storage::Store& store) { store.Evict({.all = true}); });
+  EXPECT_EQ(lost.Forget(*node().store_, 4), 4u);
+  EXPECT_EQ(lost.Forget(*node().store_, 4), 4u);
+  EXPECT_EQ(lost.Forget(*node().store_, 4), 2u);
+  EXPECT_EQ(lost.Forget(*node().store_, 4), 0u);
+}
+
 TEST_F(TiersTest, EvictGoesThroughToTheDisk) {
   Make(16, 64);
   const auto gone = node().Segment(1), kept = node().Segment(2);
