@@ -215,6 +215,34 @@ TEST(NodeIntegrationTest, TheFileIsReadAndFlagsWin) {
   EXPECT_EQ(json.at("lanes"), "5");
 }
 
+TEST(NodeIntegrationTest, ATenantsQuotaIsItsOwnTrouble) {
+  NodeUnderTest node({"--tenants=team-a:quota=1MiB,priority=2,others:priority=0",
+                      "--eviction_policy=lru", "--object_ttl=1h"});
+  node.Start();
+  Worker worker(node.unix_address());
+  for (uint32_t i = 1; i <= 32; ++i) {  // 64 KiB each
+    ASSERT_TRUE(worker.Publish(TestSegment(i, 16, "team-a")).ok()) << i;
+    if (i % 2 == 0) ASSERT_TRUE(worker.Publish(TestSegment(i, 16, "team-b")).ok()) << i;
+  }
+  const auto status = node.Status();
+  EXPECT_EQ(status.at("eviction").at("policy"), "lru");
+  EXPECT_EQ(status.at("eviction").at("object_ttl_ms"), 3600000);
+  const auto team_a = status.at("tenants").at(0), others = status.at("tenants").at(1);
+  EXPECT_EQ(team_a.at("quota_bytes"), 1 << 20);
+  EXPECT_EQ(team_a.at("used_bytes"), 1 << 20);
+  EXPECT_EQ(team_a.at("objects"), 16);
+  EXPECT_EQ(team_a.at("evicted_objects"), 16);
+  EXPECT_EQ(others.at("objects"), 16);
+  EXPECT_EQ(others.at("evicted_objects"), 0);
+  const std::string name = team_a.at("tenant");
+  EXPECT_THAT(node.Cli({"status"}).out, HasSubstr(name));
+  EXPECT_EQ(node.CliJson({"ls", "--tenant", name}).at("objects").size(), 16u);
+  EXPECT_EQ(node.CliJson({"ls", "--tenant", "team-b"}).at("objects").size(), 16u);
+  for (uint32_t i = 17; i <= 32; ++i)
+    EXPECT_EQ(worker.Verify(TestSegment(i, 16, "team-a")), absl::OkStatus()) << i;
+  EXPECT_EQ(node.Cli({"ls", "--tenant", "0x12"}).exit_code, 2);
+}
+
 TEST(NodeIntegrationTest, HelpTeachesAndVersionIsTold) {
   Scratch scratch;
   const Finished help = Process({CISTERN_SERVER, "--help"}, scratch.Path("help")).Wait();

@@ -152,10 +152,11 @@ base::ModelSpec TestModel() {
   return spec;
 }
 
-base::ObjectHeader TestSegment(uint32_t text, uint32_t tokens) {
+base::ObjectHeader TestSegment(uint32_t text, uint32_t tokens, const std::string& salt) {
   const base::Key model = TestModel().Fingerprint();
-  const base::KeySpace keys(model, "");
+  const base::KeySpace keys(model, salt);
   base::ObjectHeader header;
+  header.tenant = keys.tenant();
   header.model = model;
   for (uint32_t i = 0; i < tokens; ++i) header.tokens.push_back(text * 10000 + i);
   header.content = keys.Content(header.tokens);

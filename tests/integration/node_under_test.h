@@ -103,7 +103,7 @@ class NodeUnderTest {
 
 // 4 layers of 1 KiB opaque rows: a page of 16 tokens has 64 KiB.
 base::ModelSpec TestModel();
-base::ObjectHeader TestSegment(uint32_t text, uint32_t tokens = 16);
+base::ObjectHeader TestSegment(uint32_t text, uint32_t tokens = 16, const std::string& salt = "");
 // All rows of a segment, in a payload's order.
 std::vector<std::byte> TestRows(const base::ObjectHeader& header);
 

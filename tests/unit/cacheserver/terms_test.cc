@@ -118,5 +118,52 @@ TEST_F(TermsTest, StatusNamesPolicyAndWatermarks) {
   EXPECT_EQ(eviction.at("draining"), false);
 }
 
+TEST_F(TermsTest, StatusSaysWhenMemoryIsBeingDrained) {
+  Make();
+  node().disk_->Block();
+  for (uint32_t i = 1; i <= 60; ++i) node().Publish(node().Segment(i));  // of 64, above 90 %
+  node().service_->Housekeep();
+  node().disk_->AwaitBlocked(1);
+  EXPECT_EQ(Status().at("eviction").at("draining"), true);
+  node().disk_->Release();
+  Ask({.verb = AdminVerb::kFlush});
+  EXPECT_EQ(Status().at("eviction").at("draining"), false);
+}
+
+TEST_F(TermsTest, PinnedObjectsAreCounted) {
+  Make();
+  const auto a = node().Segment(1, 32), b = node().Segment(2);
+  node().Publish(a);
+  node().Publish(b);
+  Ask({.verb = AdminVerb::kPin, .key = a.content});
+  EXPECT_EQ(Status().at("eviction").at("pinned_objects"), 1);
+  EXPECT_EQ(Status().at("eviction").at("pinned_bytes"), 2 * kPageBytes);
+  Ask({.verb = AdminVerb::kUnpin, .key = a.content});
+  EXPECT_EQ(Status().at("eviction").at("pinned_objects"), 0);
+  EXPECT_EQ(Status().at("eviction").at("pinned_bytes"), 0);
+}
+
+// The JSON of a status travels as one text: however many tenants there are, it fits.
+TEST_F(TermsTest, AStatusWithAllTenantsThatThereMayBeCrossesTheWire) {
+  WorldOptions options;
+  options.config.tenants.named.reserve(kMaxTenants);
+  for (size_t i = 0; i < kMaxTenants; ++i)
+    options.config.tenants.named.push_back({.tenant = i + 1, .quota_bytes = UINT64_MAX});
+  Make(options);
+  const auto reply = node().Send(AdminRequest{})->WaitFor<AdminReply>();
+  ASSERT_TRUE(transport::CheckBounds(transport::Reply(reply)).ok());
+  const std::string wire = transport::EncodeReply({.call_id = 1}, reply);
+  EXPECT_LT(wire.size(), uint64_t{256} << 10);
+  const auto back = transport::DecodeReply(std::as_bytes(std::span(wire)));
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(std::get<AdminReply>(back->reply), reply);
+  const Json tenants = Json::parse(reply.json).at("tenants");
+  ASSERT_EQ(tenants.size(), kMaxTenants + 1);
+  EXPECT_EQ(tenants.at(0).at("tenant"), base::TenantText(1));
+  EXPECT_EQ(tenants.at(kMaxTenants - 1).at("tenant"), base::TenantText(kMaxTenants));
+  EXPECT_EQ(tenants.at(kMaxTenants - 1).at("quota_bytes"), UINT64_MAX);
+  EXPECT_EQ(tenants.at(kMaxTenants).at("tenant"), "others");
+}
+
 }  // namespace
 }  // namespace cistern::cacheserver
