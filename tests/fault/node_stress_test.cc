@@ -152,5 +152,28 @@ TEST(NodeTiersTest, EverythingComesBackAlsoAfterARestart) {
   }
 }
 
+// It serves nobody on such a node, and is not deleted: the next one may have the room.
+TEST(NodeTiersTest, WhatIsLargerThanTheDeviceStaysOnDisk) {
+  Scratch scratch;
+  NodeConfig config = StressConfig(scratch);
+  config.flush_on_stop = true;
+  const base::ObjectHeader large = TestSegment(1, 25 * 16), small = TestSegment(2);
+  const std::vector<uint64_t> devices = {0, 1 << 20, 0};
+  for (size_t run = 0; run < devices.size(); ++run) {
+    config.device_bytes = devices[run];
+    auto node = EmbeddedNode::Start(config);
+    ASSERT_TRUE(node.ok()) << node.status();
+    Worker worker(*(*node)->Connect());
+    if (run == 0) {
+      ASSERT_EQ(worker.Publish(large), absl::OkStatus());
+      ASSERT_EQ(worker.Publish(small), absl::OkStatus());
+    }
+    EXPECT_EQ(worker.Verify(small), absl::OkStatus()) << run;
+    EXPECT_EQ(worker.Verify(large).code(),
+              run == 1 ? absl::StatusCode::kNotFound : absl::StatusCode::kOk)
+        << run;
+  }
+}
+
 }  // namespace
 }  // namespace cistern::cacheserver

@@ -1,9 +1,12 @@
 // Device memory over host memory over disk: what is published comes back from wherever it went, is
 // copied down once, and waits for nothing that it does not need.
+#include <future>
+#include <thread>
 #include <vector>
 
 #include "gmock/gmock.h"
 
+#include "cacheserver/embedded.h"
 #include "nlohmann/json.hpp"
 #include "tests/unit/cacheserver/service_fixture.h"
 
@@ -292,6 +295,79 @@ TEST_F(TiersTest, AnExactComputationReplacesAnApproximateOneAllTheWayDown) {
   EXPECT_EQ(node().memory_disk_->records(), 1u);
 }
 
+TEST_F(TiersTest, AFlushSaysWhatKeptItFromTheDisk) {
+  Make(16, 64);
+  const auto first = node().Segment(1), second = node().Segment(2);
+  node().Publish(first);
+  node().disk_->FailWrites(absl::UnavailableError("I/O error"));
+  const auto failed = Flush();
+  EXPECT_EQ(failed.at("flushed_objects"), 0);
+  EXPECT_GT(failed.at("failures"), 0);
+  EXPECT_EQ(failed.at("dirty_bytes_left"), first.num_tokens() * 64);
+  EXPECT_THAT(failed.at("error").get<std::string>(), testing::HasSubstr("I/O error"));
+  EXPECT_TRUE(InHost(first)) << "that far it came";
+  node().disk_->FailWrites(absl::OkStatus());
+  node().Publish(second);
+  const auto done = Flush();
+  EXPECT_EQ(done.at("flushed_objects"), 2);
+  EXPECT_EQ(done.at("dirty_bytes_left"), 0);
+  EXPECT_EQ(done.at("error"), "");
+}
+
+// The host forgets models of which it has nothing; by the time the device demotes, it must know.
+TEST_F(TiersTest, AModelThatTheHostHasForgottenIsToldToItAgain) {
+  Make(16, 64);
+  const auto header = node().Segment(1);
+  node().Publish(header);
+  base::ModelSpec other = node().model_;
+  for (int i = 0; i < 256; ++i) {
+    other.revision = absl::StrCat("other ", i);
+    ASSERT_TRUE(node().Send(transport::RegisterModelRequest{other.ToJson()})->WaitStatus().ok());
+  }
+  ASSERT_TRUE(node().host_->store().With(
+      [&](storage::Store& store) { return store.FindModel(header.model) == nullptr; }));
+  EXPECT_EQ(Flush().at("flushed_objects"), 1);
+  node().MoveToDisk({header});
+  node().ExpectServed(header);
+}
+
+// The queue of disk reads is full: whoever waits is told, and the object is still there.
+TEST_F(TiersTest, AFullQueueOfDiskReadsIsToldToWhoWaits) {
+  Make(16, 64);
+  const auto cold = node().Segment(1), warm = node().Segment(2);
+  node().Publish(cold);
+  node().MoveToDisk({cold});
+  EmptyHost();
+  node().Publish(warm);
+  node().MoveToDisk({warm});
+  WorkPool busy("busy", 1, 1);
+  base::Mutex gate;
+  gate.Lock();
+  const auto wait = [&gate] { base::MutexLock lock(&gate); };
+  ASSERT_TRUE(busy.Post(wait));
+  while (busy.queued() > 0) std::this_thread::yield();  // its thread has it now
+  ASSERT_TRUE(busy.Post(wait));
+  Stager stager({node().store_.get(), node().arena_.get(), &node().host_->tier(), &busy,
+                 &node().counters_, &node().log_, kPageBytes, [] {}, node().copy_pool_.get()});
+  const auto stage = [&](const base::ObjectHeader& header) {
+    std::promise<absl::Status> read;
+    const auto outcome = node().store_->With([&](storage::Store& store) {
+      const auto id = store.Find({header.content, header.context}).object.id;
+      return stager.Stage(
+          store, id, absl::UnixEpoch(),
+          [&](storage::Store&, const absl::Status& status, AfterLock&) { read.set_value(status); });
+    });
+    EXPECT_EQ(outcome, Stager::Outcome::kStarted);
+    return read.get_future().get();
+  };
+  EXPECT_EQ(stage(cold).code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(stage(warm), absl::OkStatus()) << "a copy needs no disk thread";
+  gate.Unlock();
+  busy.Stop();
+  EXPECT_EQ(node().WhereIs(cold), Where::kDisk);
+  node().ExpectServed(cold);
+}
+
 TEST_F(TiersTest, PinsHoldInEveryTier) {
   Make(16, 64);
   const auto header = node().Segment(1);
@@ -366,6 +442,19 @@ TEST_F(TiersTest, VerifyLooksAtEveryTier) {
   EXPECT_EQ(verify().size(), 1u) << "the device's memory";
   EXPECT_NE(node().WhereIs(header), Where::kMemory);
   node().ExpectServed(header);
+}
+
+TEST(DeviceSettingTest, WrongSizesAreRefusedByName) {
+  NodeConfig config = EmbeddedConfig();
+  config.pool_bytes = 1 << 20;
+  config.device_bytes = 1;
+  const auto small = EmbeddedNode::Start(config).status();
+  EXPECT_EQ(small.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(small.message(), testing::HasSubstr("device_bytes"));
+  config.device_bytes = 1ull << 62;
+  const auto large = EmbeddedNode::Start(config).status();
+  EXPECT_FALSE(large.ok());
+  EXPECT_THAT(large.message(), testing::HasSubstr("device_bytes"));
 }
 
 }  // namespace
