@@ -64,6 +64,8 @@ struct StoreOptions {
   uint64_t blob_block_bytes = 64 << 10;  // block size of the opaque pool; 0: no blobs
   double high_watermark = 0.90;          // of arena bytes: demotion starts above it ...
   double low_watermark = 0.80;           // ... and aims below it
+  // Moves slabs to a pool before it runs out of blocks, when its demand says that it will.
+  bool predict_demand = false;
   uint32_t max_models = 256;
   uint32_t max_leases = 1 << 20;  // of all sessions
 };
@@ -149,7 +151,7 @@ struct TenantStats {
   uint64_t used_bytes = 0;  // blocks in use, reserved ones too
   uint64_t objects_memory = 0;
   uint64_t evicted_objects = 0;
-  uint64_t over_quota = 0;  // reservations and stagings that were refused for the quota alone
+  uint64_t over_quota = 0;  // tries to reserve or stage that were refused for the quota alone
 };
 
 struct StoreStats {
@@ -165,6 +167,7 @@ struct StoreStats {
   uint64_t finds = 0, exact_hits = 0, content_hits = 0, misses = 0;
   uint64_t commits = 0, aborts = 0, already_have = 0;
   uint64_t moved_blocks = 0, moved_bytes = 0;       // within memory, to make room for other sizes
+  uint64_t moved_ahead_bytes = 0;  // of those, before anybody waited (predict_demand)
   uint64_t evicted_objects = 0, evicted_bytes = 0;  // dropped from memory (on disk or not)
   uint64_t dropped_objects = 0;                     // gone altogether
   uint64_t demoted_objects = 0, demoted_bytes = 0, demotion_failures = 0;
@@ -267,6 +270,9 @@ class Store {
   // Its bytes in memory turned out to be wrong: only its record is used from now on. Nothing
   // happens while it is pinned, leased or busy, or when there is no record.
   void ForgetMemory(ObjectId id);
+  // Whether demoting what is unsaved could make room for this object, which was refused: when its
+  // tenant's quota is in the way, only what the tenant itself has unsaved counts.
+  bool DemotionMayHelp(const base::ObjectHeader& header);
   // A record found on disk at start. FailedPrecondition: of an unknown model, or known already.
   // ResourceExhausted: larger than the arena.
   absl::Status AddDiskRecord(const base::ObjectHeader& header, absl::Time now);

@@ -190,6 +190,7 @@ absl::Status Store::Impl::CheckTenants() const {
     tenancy.stats.used_bytes += held;
     tenancy.evictable_bytes += MayEvict(*o) ? held : 0;
     tenancy.demoting_bytes += o->demoting ? held : 0;
+    tenancy.unsaved_bytes += o->counted_dirty ? o->payload_bytes : 0;
     tenancy.stats.objects_memory += o->in_memory && !o->detached ? 1 : 0;
   }
   for (const auto& [id, p] : pending)
@@ -199,6 +200,7 @@ absl::Status Store::Impl::CheckTenants() const {
     const Tenancy& want = expected[rule];
     if (is.stats.used_bytes != want.stats.used_bytes ||
         is.evictable_bytes != want.evictable_bytes || is.demoting_bytes != want.demoting_bytes ||
+        is.unsaved_bytes != want.unsaved_bytes ||
         is.stats.objects_memory != want.stats.objects_memory) {
       return Broken("tenant rule", rule, "what its tenants hold is miscounted");
     }

@@ -106,6 +106,15 @@ std::vector<Demotion> Store::TakeDemotions(uint64_t max_bytes, bool only_above_w
   return demotions;
 }
 
+bool Store::DemotionMayHelp(const base::ObjectHeader& header) {
+  Impl& s = *impl_;
+  const absl::StatusOr<Shape> shape = s.ShapeOf(header);
+  if (!s.options.has_disk || !shape.ok()) return false;
+  const Tenancy& tenancy = s.tenants.at(s.tenants.RuleOf(header.tenant));
+  const uint64_t bytes = shape->num_blocks * s.pools.counts(shape->pool).stride_bytes;
+  return (tenancy.Allows(bytes) ? s.stats.dirty_bytes : tenancy.unsaved_bytes) > 0;
+}
+
 void Store::ForgetRecord(ObjectId id) {
   Object* object = impl_->FindAttached(id);
   if (object == nullptr || !object->on_disk || object->busy()) return;
@@ -156,6 +165,7 @@ void Store::FinishDemotion(ObjectId id, const absl::Status& written) {
 
 Staging Store::BeginStage(ObjectId id, absl::Time now) {
   Impl& s = *impl_;
+  s.latest = std::max(s.latest, now);
   Staging staging;
   Object* object = s.FindAttached(id);
   if (object == nullptr || (!object->in_memory && !object->on_disk)) return staging;
@@ -176,6 +186,7 @@ Staging Store::BeginStage(ObjectId id, absl::Time now) {
     staging.outcome = Staging::Outcome::kBegun;
     staging.header = object->header;
     staging.blocks = s.Refs(object->blocks);
+    s.MakeRoomAhead(s.latest);
   }
   return staging;
 }

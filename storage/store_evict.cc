@@ -163,7 +163,9 @@ void Store::Impl::Recount(Object* object) {
   }
   if (disk != object->counted_disk) stats.objects_disk += disk ? 1 : -1;
   if (unsaved != object->counted_dirty) {
-    stats.dirty_bytes += unsaved ? object->payload_bytes : 0 - object->payload_bytes;
+    const uint64_t change = unsaved ? object->payload_bytes : 0 - object->payload_bytes;
+    stats.dirty_bytes += change;
+    tenants.at(object->rule).unsaved_bytes += change;
   }
   const bool pinned = object->pinned && !object->detached;
   const uint64_t pinned_bytes = pinned && memory ? object->payload_bytes : 0;

@@ -26,6 +26,7 @@
 #include "storage/policy/victim_book.h"
 #include "storage/policy/victim_queue.h"
 #include "storage/pool/asymmetric_pools.h"
+#include "storage/pool/slab_predictor.h"
 #include "storage/store.h"
 
 namespace cistern::storage {
@@ -103,6 +104,7 @@ struct Store::Impl {
   bool AllocateOrEvict(PoolId pool, uint32_t count, std::vector<Handle>* handles);
   bool CanReach(PoolId pool, uint32_t count) const;
   bool MoveForBlock(PoolId pool);
+  void MakeRoomAhead(absl::Time now);
   void MoveBlock(Handle from, Handle to);
   bool EvictForBlock(PoolId pool);
   bool EvictWindow(PoolId pool, const Object* own);
@@ -177,6 +179,8 @@ struct Store::Impl {
   absl::btree_set<std::pair<absl::Time, ObjectId>> by_last_use;  // attached ones; empty without TTL
   absl::flat_hash_map<SessionId, Holdings> sessions;
 
+  SlabPredictor predictor{SlabPredictorOptions{}};  // fed and asked if options.predict_demand
+  absl::Time latest;                                // that a call has named
   // By pool: evictions until it looks at other pools' slabs again, to evict or to move.
   std::vector<uint32_t> trade_wait;
   std::vector<uint32_t> move_wait;

@@ -37,11 +37,14 @@ bool Store::Impl::TakeBlocks(uint32_t rule, PoolId pool, uint32_t count,
   if (!AllocateOrEvict(pool, count, handles)) return false;
   if (!reachable) TrimTenant(rule, bytes);
   tenancy.stats.used_bytes += bytes;
+  if (options.predict_demand) predictor.Record(pool, count, latest);
   return true;
 }
 
 void Store::Impl::GiveBlocks(uint32_t rule, PoolId pool, std::vector<Handle>* handles) {
   for (const Handle handle : *handles) pools.Free(handle);
+  if (options.predict_demand && !handles->empty())
+    predictor.Record(pool, -static_cast<int64_t>(handles->size()), latest);
   tenants.at(rule).stats.used_bytes -= handles->size() * pools.counts(pool).stride_bytes;
   handles->clear();
 }
@@ -82,6 +85,18 @@ bool Store::Impl::MoveForBlock(PoolId pool) {
   stats.moved_bytes += bytes;
   if (bytes == 0) move_wait[pool] = kTradeWait;
   return bytes != 0;
+}
+
+// At the end of a call that took blocks: the next one finds the room.
+void Store::Impl::MakeRoomAhead(absl::Time now) {
+  if (!options.predict_demand) return;
+  const std::optional<PoolNeed> need = predictor.Next(pools, now);
+  if (!need.has_value()) return;
+  const uint64_t bytes =
+      pools.GatherRoom(need->pool, [this](Handle from, Handle to) { MoveBlock(from, to); });
+  stats.moved_bytes += bytes;
+  stats.moved_ahead_bytes += bytes;
+  if (bytes == 0) predictor.NoRoom(need->pool, now);
 }
 
 void Store::Impl::MoveBlock(Handle from, Handle to) {

@@ -37,8 +37,9 @@ absl::StatusOr<Shape> Store::Impl::ShapeOf(const base::ObjectHeader& header) {
 }
 
 absl::StatusOr<Reservation> Store::Reserve(SessionId session, const base::ObjectHeader& header,
-                                           absl::Time /*now*/) {
+                                           absl::Time now) {
   Impl& s = *impl_;
+  s.latest = std::max(s.latest, now);
   CISTERN_ASSIGN_OR_RETURN(const Shape shape, s.ShapeOf(header));
   Reservation reservation;
   const RecordKey key = Impl::KeyOf(header);
@@ -77,6 +78,7 @@ absl::StatusOr<Reservation> Store::Reserve(SessionId session, const base::Object
   s.being_written[key] = pending->id;
   s.sessions[session].reservations.insert(pending->id);
   s.pending[pending->id] = std::move(pending);
+  s.MakeRoomAhead(s.latest);
   return reservation;
 }
 

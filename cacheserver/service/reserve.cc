@@ -100,7 +100,9 @@ class ReserveJob {
   }
 
   bool DemotionMayHelp(Store& store) const {
-    return parts_.demoter != nullptr && store.Stats().dirty_bytes > 0;
+    return parts_.demoter != nullptr && std::ranges::any_of(waiting_, [&](size_t i) {
+             return store.DemotionMayHelp(headers_[i]);
+           });
   }
 
   void AbortAll(Store& store) {

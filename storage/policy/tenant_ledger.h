@@ -21,6 +21,7 @@ struct Tenancy {
   TenantStats stats;
   uint64_t evictable_bytes = 0;  // of stats.used_bytes, that may be evicted now
   uint64_t demoting_bytes = 0;   // of them, that are being written to disk
+  uint64_t unsaved_bytes = 0;    // of payload in memory that is on no disk
   bool draining = false;         // above the quota's high watermark, not yet below the low one
   VictimQueue dirty;             // should be demoted
 

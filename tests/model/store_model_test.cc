@@ -31,6 +31,7 @@ void RunWorlds(WorldOptions options) {
     sum.demoted_objects += stats.demoted_objects;
     sum.staged_objects += stats.staged_objects;
     sum.content_hits += stats.content_hits;
+    sum.moved_ahead_bytes += stats.moved_ahead_bytes;
     sum.expired_objects += stats.expired_objects;
     for (const storage::TenantStats& tenant : stats.tenants) over_quota += tenant.over_quota;
   }
@@ -44,6 +45,7 @@ void RunWorlds(WorldOptions options) {
   EXPECT_GT(sum.no_room, count);
   EXPECT_GT(sum.content_hits, 0u);
   EXPECT_EQ(sum.expired_objects > 0, options.object_ttl < absl::InfiniteDuration());
+  EXPECT_EQ(sum.moved_ahead_bytes > 0, options.predict_demand);
   EXPECT_EQ(over_quota > count, options.quota_bytes != 0);
   if (options.has_disk) {
     EXPECT_GT(sum.demoted_objects, 5 * count);
@@ -65,6 +67,10 @@ TEST(StoreModel, Marconi) {
 TEST(StoreModel, Tenants) { RunWorlds({.seed = 9000, .quota_bytes = 40 << 10}); }
 TEST(StoreModel, TenantsWithDisk) {
   RunWorlds({.seed = 10000, .has_disk = true, .quota_bytes = 40 << 10});
+}
+TEST(StoreModel, PredictedDemand) {
+  RunWorlds(
+      {.seed = 12000, .has_disk = true, .arena_bytes = 320 << 10, .predict_demand = true});
 }
 TEST(StoreModel, TimeToLive) {
   RunWorlds({.seed = 11000,

@@ -32,7 +32,8 @@ StoreOptions World::StoreOptionsNow() const {
                           .links_per_object = 2,
                           .neighbours_per_gap = 3,
                           .has_disk = options_.has_disk,
-                          .blob_block_bytes = kBlobBlock};
+                          .blob_block_bytes = kBlobBlock,
+                          .predict_demand = options_.predict_demand};
   if (options_.quota_bytes != 0) {
     options.tenants = {{.tenant = 1, .quota_bytes = options_.quota_bytes},
                        {.tenant = 2, .priority = 3}};

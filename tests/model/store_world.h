@@ -33,6 +33,7 @@ struct WorldOptions {
   std::string eviction_policy = "value";
   absl::Duration object_ttl = absl::InfiniteDuration();
   uint64_t quota_bytes = 0;     // of tenant 1; then tenant 2 has a higher priority than tenant 0
+  bool predict_demand = false;
   uint64_t steps_per_look = 8;  // at all bytes in memory: a look is a use
 };
 

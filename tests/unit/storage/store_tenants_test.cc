@@ -92,6 +92,7 @@ TEST_F(StoreTenantsTest, ATenantAboveItsWatermarkIsDemotedThoughTheArenaIsEmpty)
   for (uint32_t text = 10; text < 15; ++text) Put(Of(kTenant, text));
   EXPECT_EQ(Reserve(Of(kTenant, 15)).outcome, Reservation::Outcome::kNoRoom) << "all are dirty";
   EXPECT_EQ(Stats(0).over_quota, 1u);
+  EXPECT_TRUE(store_->DemotionMayHelp(Of(kTenant, 15)));
   const std::vector<Demotion> demotions = store_->TakeDemotions(100 * kPage, true);
   ASSERT_EQ(demotions.size(), 1u) << "from 5 pages to the low watermark, 4";
   EXPECT_EQ(demotions[0].header.tenant, kTenant);
@@ -100,6 +101,20 @@ TEST_F(StoreTenantsTest, ATenantAboveItsWatermarkIsDemotedThoughTheArenaIsEmpty)
   EXPECT_EQ(Reserve(Of(kTenant, 15)).outcome, Reservation::Outcome::kReserved);
   EXPECT_EQ(WhereIs(demotions[0].header), Where::kDisk);
   EXPECT_FALSE(store_->Stats().draining) << "the arena itself is not above its watermark";
+}
+
+TEST_F(StoreTenantsTest, WhatOthersHaveUnsavedDoesNotHelpATenantAtItsQuota) {
+  WithRules({{.tenant = kTenant, .quota_bytes = 2 * kPage}}, /*has_disk=*/true);
+  Put(Of(kOtherTenant, 1));
+  const ObjectId leased = Put(Of(kTenant, 10, 2));
+  const Lease lease = MustAcquire(leased);
+  const std::vector<Demotion> demotions = store_->TakeDemotions(1, true);
+  ASSERT_EQ(demotions.size(), 1u);
+  store_->FinishDemotion(demotions[0].id, absl::OkStatus());
+  EXPECT_EQ(Reserve(Of(kTenant, 11)).outcome, Reservation::Outcome::kNoRoom);
+  EXPECT_FALSE(store_->DemotionMayHelp(Of(kTenant, 11)));
+  EXPECT_TRUE(store_->DemotionMayHelp(Of(kOtherTenant, 2)));
+  EXPECT_TRUE(store_->Release(kSession, lease.id).ok());
 }
 
 TEST_F(StoreTenantsTest, StagingKeepsToTheQuota) {
