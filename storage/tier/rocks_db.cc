@@ -1,6 +1,7 @@
 #include "storage/tier/rocks_db.h"
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <utility>
 #include <vector>
@@ -11,10 +12,12 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "rocksdb/db.h"
+#include "rocksdb/env.h"
 #include "rocksdb/write_batch.h"
 
 #include "base/status_macros.h"
 #include "storage/tier/disk_dir.h"
+#include "storage/tier/log_guard.h"
 #include "storage/tier/rocks_options.h"
 
 namespace cistern::storage {
@@ -23,6 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kFormatKey[] = "format";
+constexpr std::chrono::seconds kFlushRetryTime{1};
 
 absl::Status ForeignDatabase(const std::string& path, absl::string_view why) {
   return absl::FailedPreconditionError(absl::StrCat(
@@ -116,9 +120,12 @@ absl::Status RocksDb::OpenDatabase(const RocksDbOptions& options) {
   const std::string path = path_ + "/rocksdb";
   CISTERN_RETURN_IF_ERROR(CheckFamilies(path, options.env));
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::Env* const env = options.env != nullptr ? options.env : rocksdb::Env::Default();
+  guard_ = std::make_shared<LogGuard>(env->GetFileSystem());
+  env_ = rocksdb::NewCompositeEnv(guard_);
   rocksdb::DB* db = nullptr;
   const rocksdb::Status opened =
-      rocksdb::DB::Open(DatabaseOptions(direct_io(), options.env), path, Families(), &handles, &db);
+      rocksdb::DB::Open(DatabaseOptions(direct_io(), env_.get()), path, Families(), &handles, &db);
   db_.reset(db);
   if (opened.ok()) {
     std::copy(handles.begin(), handles.end(), handles_);
@@ -177,14 +184,25 @@ absl::StatusOr<bool> RocksDb::IsEmpty() {
   return true;
 }
 
-absl::Status RocksDb::Write(rocksdb::WriteBatch* batch, absl::string_view doing) {
+absl::Status RocksDb::Write(rocksdb::WriteBatch* batch, absl::string_view doing,
+                            rocksdb::WriteBatch* undo, bool* stays) {
+  if (stays != nullptr) *stays = false;
   base::MutexLock lock(&write_mutex_);
   CISTERN_RETURN_IF_ERROR(HealLocked());
-  rocksdb::WriteOptions sync;
+  rocksdb::WriteOptions sync, no_log;
   sync.sync = true;
+  no_log.disableWAL = true;
   const rocksdb::Status written = db_->Write(sync, batch);
-  write_failed_ = !written.ok();
-  return FromRocks(written, doing);
+  const rocksdb::Status logged = guard_->failure();
+  write_failed_ = !written.ok() || !logged.ok();
+  if (!written.ok()) return FromRocks(written, doing);
+  if (logged.ok()) return absl::OkStatus();
+  if (undo == nullptr) {
+    if (stays != nullptr) *stays = true;
+  } else if (!db_->Write(no_log, undo).ok()) {
+    never_gone_ = true;  // what is in memory comes to the disk some time
+  }
+  return FromRocks(logged, doing);
 }
 
 absl::Status RocksDb::Heal() {
@@ -214,14 +232,17 @@ absl::Status RocksDb::StartFlush(rocksdb::ColumnFamilyHandle* family) {
 
 bool RocksDb::FailedAreGone() {
   base::MutexLock lock(&write_mutex_);
-  if (write_failed_) return false;
+  if (write_failed_ || never_gone_) return false;
   if (!log_in_doubt_) return true;
+  const auto now = std::chrono::steady_clock::now();
+  const bool again = now - last_flush_ >= kFlushRetryTime;  // the first one may have failed
   bool flushed = true;
   for (rocksdb::ColumnFamilyHandle* family : handles_) {
     if (Property(family, rocksdb::DB::Properties::kNumImmutableMemTable) == 0) continue;
     flushed = false;
-    (void)StartFlush(family);  // again, if the first one has failed
+    if (again) (void)StartFlush(family);
   }
+  if (again) last_flush_ = now;
   log_in_doubt_ = !flushed;
   return flushed;
 }
@@ -238,6 +259,7 @@ absl::Status RocksDb::HealLocked() {
   batch.Delete(headers(), rocksdb::Slice());  // no header has this key
   CISTERN_RETURN_IF_ERROR(FromRocks(db_->Write(no_log, &batch), "leaving a damaged log"));
   for (rocksdb::ColumnFamilyHandle* family : handles_) CISTERN_RETURN_IF_ERROR(StartFlush(family));
+  last_flush_ = std::chrono::steady_clock::now();
   log_in_doubt_ = true;
   write_failed_ = false;
   return absl::OkStatus();

@@ -11,6 +11,7 @@
 // Thread   any, once open
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -30,6 +31,8 @@ class WriteBatch;
 }  // namespace rocksdb
 
 namespace cistern::storage {
+
+class LogGuard;
 
 inline constexpr uint32_t kDiskFormat = 2;
 
@@ -60,12 +63,16 @@ class RocksDb {
   rocksdb::ColumnFamilyHandle* meta() const { return handles_[0]; }
   rocksdb::ColumnFamilyHandle* headers() const { return handles_[1]; }
 
-  // Durable once OK. What failed is not there, but may lie in the log, whole or torn. Every Write
-  // heals before it begins: behind a torn entry nothing of the same log would be found again.
-  absl::Status Write(rocksdb::WriteBatch* batch, absl::string_view doing);
+  // Durable once OK. What failed may lie in the log, whole or torn; every Write heals before it
+  // begins, because behind a torn entry nothing of the same log would be found again. When the log
+  // fails, `undo` is applied in memory; without it the change stays there (*stays) and becomes
+  // durable with the next flush.
+  absl::Status Write(rocksdb::WriteBatch* batch, absl::string_view doing,
+                     rocksdb::WriteBatch* undo = nullptr, bool* stays = nullptr);
   // Leaves behind a log in which a Write has failed.
   absl::Status Heal();
-  // Whether no start will find what has failed: all logs in which it may lie are worth nothing.
+  // Whether the outcome of what has failed is settled: all logs in which it may lie are worth
+  // nothing, and what stayed in memory is durable.
   bool FailedAreGone();
 
   // Puts an empty column family in place of the headers.
@@ -94,9 +101,13 @@ class RocksDb {
   base::Mutex write_mutex_;
   bool write_failed_ ABSL_GUARDED_BY(write_mutex_) = false;  // the log may have a torn end
   bool log_in_doubt_ ABSL_GUARDED_BY(write_mutex_) = false;  // so may one that is still needed
+  std::chrono::steady_clock::time_point last_flush_ ABSL_GUARDED_BY(write_mutex_);
+  bool never_gone_ ABSL_GUARDED_BY(write_mutex_) = false;  // until the next start
   std::string path_;
   int lock_fd_ = -1;
   uint32_t alignment_ = 1;
+  std::shared_ptr<LogGuard> guard_;
+  std::unique_ptr<rocksdb::Env> env_;  // with the guard in it
   std::unique_ptr<rocksdb::DB> db_;
   rocksdb::ColumnFamilyHandle* handles_[2] = {nullptr, nullptr};
 };

@@ -9,7 +9,7 @@
 namespace cistern::storage {
 
 inline constexpr char kHeadersFamily[] = "headers";
-inline constexpr int kMaxMemtables = 8;  // of a family; one is filled, the others wait for a flush
+inline constexpr int kMaxMemtables = 64;  // of a family; one is filled, the others wait for a flush
 
 rocksdb::DBOptions DatabaseOptions(bool direct_io, rocksdb::Env* env);
 rocksdb::ColumnFamilyOptions HeadersOptions();

@@ -184,19 +184,26 @@ absl::Status RocksTier::Verify(const RecordKey& key) {
 absl::Status RocksTier::Delete(const std::vector<RecordKey>& keys) {
   rocksdb::WriteBatch batch;
   for (const RecordKey& key : keys) batch.Delete(rocks_->headers(), EncodeRecordKey(key));
+  absl::Status deleted;
   {
     base::MutexLock lock(&commit_mutex_);
-    CISTERN_RETURN_IF_ERROR(rocks_->Write(&batch, "deleting records"));
+    bool stays = false;
+    deleted = rocks_->Write(&batch, "deleting records", /*undo=*/nullptr, &stays);
+    if (!deleted.ok() && !stays) return deleted;
     FreeInDoubt();
     for (const RecordKey& key : keys) {
       const auto gone = live_.Erase(key);
       if (!gone) continue;
       counters_.deletes.fetch_add(1, std::memory_order_relaxed);
-      log_->Free(gone->extent);
+      if (deleted.ok()) {
+        log_->Free(gone->extent);
+      } else {
+        in_doubt_.push_back(gone->extent);  // the next start may still find the header
+      }
     }
   }
   reclaimer_->Wake();
-  return absl::OkStatus();
+  return deleted;
 }
 
 absl::Status RocksTier::Reclaim() {

@@ -104,6 +104,7 @@ class RocksTier final : public DiskTier {
   absl::Status CommitPending(std::vector<Pending>* pending);
   absl::Status WritePayload(const PayloadFile& file, std::vector<Pending>* pending);
   absl::Status WritePieces(const PayloadFile& file, std::vector<Pending>* pending, bool hash);
+  absl::Status PrepareUndo(const std::vector<Pending>& pending, rocksdb::WriteBatch* undo) const;
   absl::Status WriteHeaders(const std::vector<Pending>& pending);
   void GiveBackFailed(const std::vector<Pending>& pending);
   void SettleFailed(const std::vector<Pending>& pending, const absl::Status& why);
@@ -132,7 +133,8 @@ class RocksTier final : public DiskTier {
   AlignedBuffer buffer_;
 
   base::Mutex commit_mutex_;  // headers and index change together
-  // Payload of headers that failed and may lie in the database's log; freed once they cannot.
+  // Payload of headers whose write or deletion failed: the next start may find them. Freed once it
+  // cannot.
   std::vector<Extent> in_doubt_ ABSL_GUARDED_BY(commit_mutex_);
   std::unique_ptr<RocksDb> rocks_;
   std::unique_ptr<PayloadLog> log_;

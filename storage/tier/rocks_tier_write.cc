@@ -234,6 +234,26 @@ void RocksTier::GiveBackFailed(const std::vector<Pending>& pending) {
   (void)reclaimer_->Run();  // counted, and tried again
 }
 
+// Headers as they are; few records are replaced, so few are read.
+absl::Status RocksTier::PrepareUndo(const std::vector<Pending>& pending,
+                                    rocksdb::WriteBatch* undo) const {
+  for (const Pending& write : pending) {
+    const RecordKey key = KeyOf(write.record.header);
+    const std::string encoded = EncodeRecordKey(key);
+    std::string value;
+    rocksdb::Status got = rocksdb::Status::NotFound();
+    if (live_.Find(key))
+      got = rocks_->db()->Get(rocksdb::ReadOptions(), rocks_->headers(), encoded, &value);
+    if (!got.ok() && !got.IsNotFound()) return FromRocks(got, "reading a header");
+    if (got.ok()) {
+      undo->Put(rocks_->headers(), encoded, value);
+    } else {
+      undo->Delete(rocks_->headers(), encoded);
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status RocksTier::WriteHeaders(const std::vector<Pending>& pending) {
   rocksdb::WriteBatch batch;
   for (const Pending& write : pending) {
@@ -243,7 +263,9 @@ absl::Status RocksTier::WriteHeaders(const std::vector<Pending>& pending) {
   bool replaced = false;
   {
     base::MutexLock lock(&commit_mutex_);
-    CISTERN_RETURN_IF_ERROR(rocks_->Write(&batch, "writing headers"));
+    rocksdb::WriteBatch undo;
+    CISTERN_RETURN_IF_ERROR(PrepareUndo(pending, &undo));
+    CISTERN_RETURN_IF_ERROR(rocks_->Write(&batch, "writing headers", &undo));
     for (const Pending& write : pending) {
       const auto before =
           live_.Insert(KeyOf(write.record.header), {write.record.id, write.record.extent});

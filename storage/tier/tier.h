@@ -53,7 +53,7 @@ class Tier {
                             const std::vector<std::span<std::byte>>& payload) = 0;
   // Whether Read would be a copy from memory, just now: it then waits for no disk.
   virtual bool InMemory(const RecordKey& /*key*/) { return false; }
-  // Keys that are not there are no error.
+  // Keys that are not there are no error. After an error the next start may find them again.
   virtual absl::Status Delete(const std::vector<RecordKey>& keys) = 0;
   // Reads and checks one record without keeping it.
   virtual absl::Status Verify(const RecordKey& key) = 0;
