@@ -140,6 +140,8 @@ const std::vector<ConfigField>& ConfigFields() {
       FIELD(pre_touch, "touch all memory at the start, so that no worker waits for it later"),
       FIELD(variants_per_content,
             "how many computations of the same text, in different contexts, are kept"),
+      FIELD(predict_demand,
+            "move blocks together for sizes that will soon be short of room, before they are"),
       ConfigField{
           "eviction_policy",
           "what goes first when memory is full: value (aged frequency x cost to compute it again / "

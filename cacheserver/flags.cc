@@ -45,6 +45,7 @@ CISTERN_FLAG(pool_bytes);
 CISTERN_FLAG(device_bytes);
 CISTERN_BOOL_FLAG(huge_pages);
 CISTERN_BOOL_FLAG(pre_touch);
+CISTERN_BOOL_FLAG(predict_demand);
 CISTERN_FLAG(variants_per_content);
 CISTERN_FLAG(eviction_policy);
 CISTERN_FLAG(object_ttl);

@@ -10,6 +10,7 @@ namespace cistern::cacheserver {
 
 storage::StoreOptions StoreOptionsOf(const NodeConfig& config) {
   storage::StoreOptions options;
+  options.predict_demand = config.predict_demand;
   options.eviction_policy = config.eviction_policy;
   if (config.object_ttl > absl::ZeroDuration()) options.object_ttl = config.object_ttl;
   options.tenants = config.tenants.named;

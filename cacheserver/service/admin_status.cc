@@ -157,6 +157,7 @@ Json TotalsJson(const storage::StoreStats& stats) {
           {"links", stats.links},
           {"moved_blocks", stats.moved_blocks},
           {"moved_bytes", stats.moved_bytes},
+          {"moved_ahead_bytes", stats.moved_ahead_bytes},
           {"evicted_objects", stats.evicted_objects},
           {"evicted_bytes", stats.evicted_bytes},
           {"dropped_objects", stats.dropped_objects},

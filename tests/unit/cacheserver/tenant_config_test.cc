@@ -114,6 +114,8 @@ TEST(StoreOptionsTest, SettingsReachTheStore) {
   EXPECT_EQ(StoreOptionsOf(config).object_ttl, absl::InfiniteDuration());
   EXPECT_EQ(StoreOptionsOf(config).eviction_policy, "value");
   EXPECT_FALSE(StoreOptionsOf(config).has_disk);
+  EXPECT_FALSE(StoreOptionsOf(config).predict_demand);
+  config.predict_demand = true;
   config.eviction_policy = "lru";
   config.object_ttl = absl::Minutes(5);
   config.tenants = Parsed("a:quota=10,priority=3,others:priority=0");
@@ -122,6 +124,7 @@ TEST(StoreOptionsTest, SettingsReachTheStore) {
   config.demote_below = 0.6;
   config.variants_per_content = 2;
   const storage::StoreOptions options = StoreOptionsOf(config);
+  EXPECT_TRUE(options.predict_demand);
   EXPECT_EQ(options.eviction_policy, "lru");
   EXPECT_EQ(options.object_ttl, absl::Minutes(5));
   ASSERT_EQ(options.tenants.size(), 1u);
