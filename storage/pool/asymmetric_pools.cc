@@ -42,9 +42,16 @@ absl::StatusOr<PoolId> AsymmetricPools::PoolFor(uint64_t block_bytes) {
   return id;
 }
 
+// As CutSlab cuts them: whole slabs, each rounded up, then one of what is left.
+uint64_t AsymmetricPools::BlocksIn(PoolId pool, uint64_t extent_bytes) const {
+  const uint64_t stride = pools_[pool].counts.stride_bytes;
+  const uint64_t slab_blocks = pools_[pool].slab_blocks;
+  const uint64_t slab_bytes = base::RoundUp(slab_blocks * stride, kSlabAlign);
+  return extent_bytes / slab_bytes * slab_blocks + extent_bytes % slab_bytes / stride;
+}
+
 uint64_t AsymmetricPools::MaxBlocks(PoolId pool) const {
-  return std::min<uint64_t>(arena_bytes_ / pools_[pool].counts.stride_bytes,
-                            table_.live() + table_.available());
+  return std::min<uint64_t>(BlocksIn(pool, arena_bytes_), table_.live() + table_.available());
 }
 
 uint64_t AsymmetricPools::Supply(PoolId pool, uint32_t enough) const {
@@ -53,7 +60,7 @@ uint64_t AsymmetricPools::Supply(PoolId pool, uint32_t enough) const {
   uint64_t blocks = counts.blocks_free;
   for (auto it = extents_.free_by_size().rbegin();
        blocks < most && it != extents_.free_by_size().rend(); ++it) {
-    const uint64_t here = it->first / counts.stride_bytes;
+    const uint64_t here = BlocksIn(pool, it->first);
     if (here == 0) break;  // largest first: once none fits, none will
     blocks += here;
   }
@@ -91,7 +98,12 @@ void AsymmetricPools::ReturnSlab(SlabId id) {
   --pool.counts.slabs;
   pool.counts.blocks_free -= slab.capacity;
   free_block_bytes_ -= slab.capacity * pool.counts.stride_bytes;
-  extents_.Give(slab.offset);
+  if (slab.closing) {  // what it held becomes one stretch with its neighbours when all are empty
+    extents_.Hold(slab.offset);
+    held_.push_back(slab.offset);
+  } else {
+    extents_.Give(slab.offset);
+  }
   slab = Slab{};
   unused_slab_ids_.push_back(id);
 }

@@ -89,9 +89,11 @@ class AsymmetricPools {
   void SetMovable(Handle handle, bool movable);
 
   // Makes room for a block of `pool` without losing any: empties the stretch with the fewest bytes
-  // to move, among those whose blocks may all move and fit into holes of their own pools elsewhere.
-  // `move(from, to)` must copy the block's bytes and tell its owner; `from` is retired after it,
-  // and `to` has its owner, priority and movability. Returns the bytes moved; 0: no such stretch.
+  // to move, among those whose blocks may all move and fit elsewhere: into holes of their own
+  // pools, or, for one of these pools, into free extents too small for the block that room is made
+  // for. `move(from, to)` must copy the block's bytes and tell its owner; `from` is retired after
+  // it, and `to` has its owner, priority and movability. Returns the bytes moved; 0: no such
+  // stretch.
   uint64_t GatherRoom(PoolId pool, absl::FunctionRef<void(Handle from, Handle to)> move);
 
   // How many blocks Allocate could take if everything evictable were gone. O(slabs).
@@ -126,18 +128,20 @@ class AsymmetricPools {
 
   // Neighbouring slabs that can be emptied without loss.
   struct Stretch {
-    std::vector<SlabId> slabs;  // in address order
+    std::vector<SlabId> slabs;           // in address order
+    std::vector<uint64_t> free_extents;  // between them, by offset
     uint64_t moved_bytes = 0;
   };
   class StretchSearch;
   std::optional<Stretch> CheapestStretch(PoolId pool) const;
-  void EmptySlab(SlabId id, absl::FunctionRef<void(Handle from, Handle to)> move);
+  bool EmptySlab(SlabId id, absl::FunctionRef<void(Handle from, Handle to)> move);
 
   void FreeOne(Handle handle);
   bool CutSlab(PoolId pool);
   void ReturnSlab(SlabId id);
   void LinkOpen(SlabId id);
   void UnlinkOpen(SlabId id);
+  uint64_t BlocksIn(PoolId pool, uint64_t extent_bytes) const;
   double Loss(const Slab& slab, uint64_t inflation) const;
   absl::Status CheckSlab(SlabId id) const;
   absl::Status CheckPools() const;
@@ -150,6 +154,7 @@ class AsymmetricPools {
   ExtentMap extents_;
   std::vector<Slab> slabs_;
   std::vector<SlabId> unused_slab_ids_;
+  std::vector<uint64_t> held_;  // extents, while a stretch is emptied
   std::vector<Pool> pools_;
   absl::btree_map<uint64_t, PoolId> pool_by_size_;
 };

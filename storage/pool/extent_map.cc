@@ -53,6 +53,12 @@ void ExtentMap::Give(uint64_t offset) {
   AddFree(begin, bytes);
 }
 
+void ExtentMap::Hold(uint64_t offset) {
+  const Extent extent = extents_.find(offset)->second;
+  if (extent.slab == kFreeExtent) RemoveFree(offset, extent.bytes);
+  extents_[offset] = Extent{.bytes = extent.bytes, .slab = kHeldExtent};
+}
+
 absl::Status ExtentMap::CheckInvariants() const {
   uint64_t at = begin_;
   uint64_t free_bytes = 0;

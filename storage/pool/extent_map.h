@@ -20,6 +20,7 @@ namespace cistern::storage {
 
 using SlabId = uint32_t;
 inline constexpr SlabId kFreeExtent = std::numeric_limits<SlabId>::max();
+inline constexpr SlabId kHeldExtent = kFreeExtent - 1;  // nobody's, and not to be taken for now
 
 struct Extent {
   uint64_t bytes = 0;
@@ -40,8 +41,10 @@ class ExtentMap {
   // Cuts `bytes` (not 0) for `slab` from the beginning of a free extent; nothing when none is large
   // enough.
   std::optional<uint64_t> Take(uint64_t bytes, SlabId slab);
-  // Gives back what Take returned.
+  // Gives back what Take returned, or what is held.
   void Give(uint64_t offset);
+  // Holds an extent, free or a slab's, until Give: Take does not see it and it does not merge.
+  void Hold(uint64_t offset);
 
   const Map& extents() const { return extents_; }
   const FreeSet& free_by_size() const { return free_; }

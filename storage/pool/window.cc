@@ -8,7 +8,6 @@
 namespace cistern::storage {
 
 uint64_t AsymmetricPools::ReachableBlocks(PoolId pool) const {
-  const uint64_t stride = pools_[pool].counts.stride_bytes;
   uint64_t blocks = 0;
   uint64_t run_bytes = 0;  // of neighbours that are free or can be cleared
   for (const auto& [offset, extent] : extents_.extents()) {
@@ -16,12 +15,12 @@ uint64_t AsymmetricPools::ReachableBlocks(PoolId pool) const {
       run_bytes += extent.bytes;
       continue;
     }
-    blocks += run_bytes / stride;
+    blocks += BlocksIn(pool, run_bytes);
     run_bytes = 0;
     const Slab& slab = slabs_[extent.slab];
     if (slab.pool == pool) blocks += slab.capacity - slab.used + slab.evictable;
   }
-  return blocks + run_bytes / stride;
+  return blocks + BlocksIn(pool, run_bytes);
 }
 
 double AsymmetricPools::Loss(const Slab& slab, uint64_t inflation) const {

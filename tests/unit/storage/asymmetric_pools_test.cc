@@ -72,6 +72,22 @@ TEST(AsymmetricPools, ASizeAloneLosesLessThanOneBlock) {
   }
 }
 
+// Slabs begin on 128 bytes, and blocks of 100,000 do not end there: what can be had is counted as
+// it will be cut.
+TEST(AsymmetricPools, WhatCanBeHadIsCountedAsItIsCut) {
+  for (const uint64_t arena_bytes : {2'000'128ull, 3'000'000ull, 10'000'000ull, 64'000'000ull}) {
+    const auto arena = TestArena(arena_bytes);
+    AsymmetricPools pools(arena.get());
+    const PoolId pool = pools.PoolFor(100'000).value();
+    std::vector<Handle> handles;
+    const uint64_t most = pools.MaxBlocks(pool);
+    EXPECT_EQ(pools.ReachableBlocks(pool), most);
+    EXPECT_EQ(pools.Supply(pool, 1'000'000), most);
+    EXPECT_TRUE(pools.CanAllocate(pool, static_cast<uint32_t>(most)));
+    EXPECT_EQ(pools.Allocate(pool, 1'000'000, &handles), most) << arena_bytes;
+  }
+}
+
 // A small arena first filled with 1 MiB blocks serves 4 MiB blocks as soon as those go, every byte
 // of it.
 TEST(AsymmetricPools, EmptySlabsChangeHands) {

@@ -42,6 +42,23 @@ TEST(ExtentMap, TakesTheSmallestThatIsLargeEnough) {
   EXPECT_TRUE(map.CheckInvariants().ok());
 }
 
+TEST(ExtentMap, WhatIsHeldIsNotTaken) {
+  ExtentMap map(0, 300);
+  map.Take(100, 1);
+  map.Take(100, 2);
+  map.Hold(200);  // free until now
+  EXPECT_EQ(map.largest_free(), 0u);
+  EXPECT_EQ(map.free_bytes(), 0u);
+  map.Hold(100);  // a slab's until now
+  map.Give(0);
+  EXPECT_EQ(map.largest_free(), 100u) << "what is held does not merge";
+  EXPECT_EQ(map.Take(150, 3), std::nullopt);
+  map.Give(100);
+  map.Give(200);
+  EXPECT_EQ(map.largest_free(), 300u);
+  EXPECT_TRUE(map.CheckInvariants().ok()) << map.CheckInvariants();
+}
+
 TEST(ExtentMap, RandomUseKeepsTheTiling) {
   std::mt19937_64 random(3);
   ExtentMap map(128, 1 << 20);

@@ -113,6 +113,45 @@ TEST_F(GatherRoomTest, BlocksThatMustStayBlockTheirSlabOnly) {
     EXPECT_EQ(pools_.Ref(blocks_.at(owner)), ref) << "it must not move";
 }
 
+// Blocks as large as a slab leave no holes, only free extents that lie apart; those are room, too.
+TEST_F(GatherRoomTest, FreeExtentsThatLieApartComeTogether) {
+  const PoolId single = pools_.PoolFor(kMiB).value();
+  while (TakeOne(single) != kNoHandle) {
+  }
+  ASSERT_EQ(blocks_.size(), 64u);
+  for (uint64_t owner = 2; owner <= 64; owner += 2) Drop(owner);
+  ASSERT_FALSE(pools_.CanAllocate(large_, 1));
+  for (int i = 0; i < 16; ++i) {
+    EXPECT_EQ(Gather(large_), kMiB) << i;
+    ASSERT_NE(TakeOne(large_), kNoHandle) << i;
+  }
+  EXPECT_EQ(pools_.used_bytes(), pools_.arena_bytes());
+  EXPECT_EQ(Gather(large_), 0u);
+}
+
+// Two sizes whose blocks do not fit each other's places: what moves never takes the room away that
+// it was to make, and it comes to an end.
+TEST_F(GatherRoomTest, GatheringAgainAndAgainEnds) {
+  const PoolId single = pools_.PoolFor(kMiB).value();
+  const PoolId odd = pools_.PoolFor(700'001).value();
+  std::mt19937_64 random(5);
+  while (TakeOne(random() % 2 == 0 ? single : odd) != kNoHandle) {
+  }
+  std::vector<uint64_t> owners;
+  for (const auto& [owner, handle] : blocks_) owners.push_back(owner);
+  for (const uint64_t owner : owners)
+    if (random() % 2 == 0) Drop(owner);
+  uint64_t supply = pools_.Supply(large_, 1000);
+  int rounds = 0;
+  while (Gather(large_) > 0) {
+    ASSERT_LT(++rounds, 200);
+    ASSERT_GE(pools_.Supply(large_, 1000), supply);
+    supply = pools_.Supply(large_, 1000);
+  }
+  EXPECT_GT(rounds, 3);
+  EXPECT_GE(supply * 2 * kMiB, pools_.free_bytes() * 8 / 10);
+}
+
 TEST_F(GatherRoomTest, NothingMovesWhenNothingMay) {
   for (uint64_t i = 0; i < 1024; ++i) ASSERT_NE(TakeOne(small_, /*movable=*/false), kNoHandle);
   for (uint64_t owner = 1; owner <= 1024; owner += 2) Drop(owner);
