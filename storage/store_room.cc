@@ -133,7 +133,7 @@ bool Store::Impl::EvictForBlock(PoolId pool) {
     if (!EvictWindow(pool, nullptr)) EvictFromMemory(lowest, VictimBook::Exit::kChosen);
     return true;
   }
-  if (lowest != own && trade_wait[pool] == 0) {
+  if (lowest->pool != pool && trade_wait[pool] == 0) {
     if (EvictWindow(pool, own)) return true;
     trade_wait[pool] = kTradeWait;
   } else if (trade_wait[pool] > 0) {
