@@ -35,8 +35,9 @@ void RunWorlds(WorldOptions options) {
     sum.expired_objects += stats.expired_objects;
     for (const storage::TenantStats& tenant : stats.tenants) over_quota += tenant.over_quota;
   }
-  if (GivenSeed().has_value()) return;
-  // The dice must have reached what the test is about.
+  // These seeds at this length must have reached what the test is about; statistics begin anew when
+  // a store with a disk restarts, so a longer run says no more.
+  if (GivenSeed().has_value() || steps != kSteps) return;
   EXPECT_GT(sum.commits, 10 * count);
   EXPECT_GT(sum.evicted_objects, 4 * count);
   if (options.arena_bytes > 128 << 10) {
@@ -69,8 +70,7 @@ TEST(StoreModel, TenantsWithDisk) {
   RunWorlds({.seed = 10000, .has_disk = true, .quota_bytes = 40 << 10});
 }
 TEST(StoreModel, PredictedDemand) {
-  RunWorlds(
-      {.seed = 12000, .has_disk = true, .arena_bytes = 320 << 10, .predict_demand = true});
+  RunWorlds({.seed = 12000, .has_disk = true, .arena_bytes = 320 << 10, .predict_demand = true});
 }
 TEST(StoreModel, TimeToLive) {
   RunWorlds({.seed = 11000,
