@@ -56,7 +56,7 @@ absl::Status PayloadLog::CheckPunching() {
   const std::string path = options_.path + "/incoming/punch.probe";
   unlink(path.c_str());
   CISTERN_ASSIGN_OR_RETURN(const auto probe, PayloadFile::Create(path, {.calls = options_.calls}));
-  const absl::Status punched = probe->PunchHole(0, kPageBytes);
+  absl::Status punched = probe->PunchHole(0, kPageBytes);
   unlink(path.c_str());
   return punched;
 }

@@ -212,7 +212,7 @@ absl::Status RocksTier::WritePayload(const PayloadFile& file, std::vector<Pendin
   } catch (const std::system_error&) {  // no more threads
     return WritePieces(file, pending, /*hash=*/true);
   }
-  const absl::Status status = WritePieces(file, pending, /*hash=*/false);
+  absl::Status status = WritePieces(file, pending, /*hash=*/false);
   hasher.join();
   return status;
 }
