@@ -117,7 +117,7 @@ class Writer {
 void CheckAfterKill(RocksTier& tier, Expectations* expected) {
   std::map<base::Key, uint64_t> versions;
   uint64_t live_bytes = 0;
-  ASSERT_EQ(tier.ForEachRecord([&](base::ObjectHeader header) {
+  ASSERT_EQ(tier.ForEachRecord([&](const base::ObjectHeader& header) {
     versions[header.content] = header.base_position;
   }),
             absl::OkStatus());

@@ -175,7 +175,7 @@ class DiskWorld {
       keys.push_back(RandomObject(key, 1).key());
       to[key] = 0;
     }
-    const absl::Status status = tier_->Delete(keys);
+    absl::Status status = tier_->Delete(keys);
     ++(status.ok() ? counts_.deleted : counts_.delete_errors);
     if (status.ok()) return Change([&] { return status; }, to);
     EXPECT_TRUE(IsTrouble(status)) << status;
