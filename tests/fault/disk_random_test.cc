@@ -300,9 +300,10 @@ TEST(DiskRandom, AgreesWithAMapWhateverTheDiskDoes) {
   if (steps < kSteps) return;
   // The dice must have reached what the test is about.
   EXPECT_GT(counts.written, steps / 10);
-  EXPECT_GT(counts.write_errors, 0u);
-  EXPECT_GT(counts.delete_errors, 0u);
-  EXPECT_GT(counts.kills + counts.power_cuts, 0u);
+  EXPECT_GT(counts.write_errors + counts.delete_errors, 0u);
+  if (steps < 5 * kSteps) return;  // too few to be sure
+  EXPECT_GT(counts.kills, 0u);
+  EXPECT_GT(counts.power_cuts, 0u);
 }
 
 }  // namespace
