@@ -106,6 +106,8 @@ TEST(DiskRecord, RefusesImpossibleFieldsUnderARightChecksum) {
       {"length", WithField<uint32_t>(segment, 8, 7), "it says 7"},
       {"piece size 0", WithField<uint32_t>(segment, 12, 0), "pieces of 0"},
       {"piece size huge", WithField<uint32_t>(segment, 12, 0xffffffff), "pieces of"},
+      {"piece size in the middle of a page", WithField<uint32_t>(segment, 12, (2 << 20) + 512),
+       "pieces of"},
       {"id", WithField<uint64_t>(segment, 16, 0), "write number"},
       {"payload 0", WithField<uint64_t>(segment, 24, 0), "a payload of 0"},
       {"payload huge", WithField<uint64_t>(segment, 24, ~0ull), "a payload of"},
