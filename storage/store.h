@@ -258,7 +258,8 @@ class Store {
   std::vector<Demotion> TakeDemotions(uint64_t max_bytes, bool only_above_watermark);
   // OK: the object is on disk, its memory may now be evicted. An error: it stays dirty and is tried
   // again later; ResourceExhausted (disk full), InvalidArgument or the third error in a row: it may
-  // be dropped from memory like any object without a disk.
+  // be dropped from memory like any object without a disk. DeadlineExceeded (the tier below had no
+  // room yet) is no such error.
   void FinishDemotion(ObjectId id, const absl::Status& written);
   Staging BeginStage(ObjectId id, absl::Time now);
   // OK: readable from memory. DataLoss, NotFound or the third error in a row: the object is

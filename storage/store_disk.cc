@@ -151,7 +151,7 @@ void Store::FinishDemotion(ObjectId id, const absl::Status& written) {
   } else {
     ++s.stats.demotion_failures;
     object->set_aside = true;
-    ++object->failed_writes;
+    if (!absl::IsDeadlineExceeded(written)) ++object->failed_writes;
     object->droppable = absl::IsResourceExhausted(written) || absl::IsInvalidArgument(written) ||
                         object->failed_writes >= kMaxFailures;
   }

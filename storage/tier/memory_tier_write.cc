@@ -108,7 +108,7 @@ absl::Status MemoryTier::WriteOne(const Item& item, absl::Time give_up) {
     if (!std::exchange(waited, true)) ++counters_.waits;
     if (!WaitForRoom(seen, give_up)) {
       ++counters_.refused;
-      return absl::UnavailableError(
+      return absl::DeadlineExceededError(
           "the memory of the tier below is full of objects that wait to be written further down");
     }
   }

@@ -11,7 +11,8 @@
 // Thread   any; calls may block on a disk or on a tier below
 // Errors   NotFound: no such record. DataLoss: a checksum or a length does not match; only that
 //          object is concerned. ResourceExhausted: it is of no use to wait for room.
-//          Unavailable: not now; the same call may succeed later
+//          Unavailable: not now; the same call may succeed later. DeadlineExceeded: it has waited
+//          for room, and nothing is wrong
 #pragma once
 
 #include <cstddef>

@@ -53,16 +53,26 @@ void World::FinishDemotion() {
   if (!BlocksHold(*arena_, done.blocks, BlockBytes(done.header), done.seed))
     Fail("bytes changed while demoting");
   absl::Status written;
-  if (const uint64_t dice = Roll(6); dice == 0)
-    written = absl::ResourceExhaustedError("disk full");
-  else if (dice == 1)
-    written = absl::UnavailableError("I/O error");
+  switch (Roll(7)) {
+    case 0:
+      written = absl::ResourceExhaustedError("disk full");
+      break;
+    case 1:
+      written = absl::UnavailableError("I/O error");
+      break;
+    case 2:
+      written = absl::DeadlineExceededError("no room yet");
+      break;
+    default:
+      break;
+  }
   if (written.ok()) disk_[{done.header.content, done.header.context}] = done.seed;
   store_->FinishDemotion(done.id, written);
   Known* known = ById(done.id);
   if (known == nullptr) return;  // replaced meanwhile
   if (written.ok()) known->on_disk = true;
-  known->failed_writes = written.ok() ? 0 : known->failed_writes + 1;
+  if (!absl::IsDeadlineExceeded(written))
+    known->failed_writes = written.ok() ? 0 : known->failed_writes + 1;
   known->droppable =
       !written.ok() && (absl::IsResourceExhausted(written) || known->failed_writes >= 3);
   if (known->doomed) Forget(*known);
