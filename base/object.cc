@@ -13,6 +13,10 @@ absl::Status ObjectHeader::Validate() const {
       return absl::InvalidArgumentError(absl::StrCat("object header: a blob of ", blob_bytes,
                                                      " bytes; it must have 1 to ", kMaxBlobBytes));
     }
+    if (!model.IsZero() || !context.IsZero() || !parent_context.IsZero() || !tokens.empty()) {
+      return absl::InvalidArgumentError(
+          "object header: a blob has no model, no context and no tokens");
+    }
     return absl::OkStatus();
   }
   if (kind != ObjectKind::kSegment)

@@ -36,7 +36,7 @@ struct NodeConfig {
   bool huge_pages = true;
   bool pre_touch = true;
   uint32_t variants_per_content = 4;
-  std::string eviction_policy = "value";             // of storage::EvictionPolicyNames()
+  std::string eviction_policy = "value";  // of storage::EvictionPolicyNames()
   bool predict_demand = false;
   absl::Duration object_ttl = absl::ZeroDuration();  // 0 = never
   TenantSettings tenants;

@@ -7,22 +7,22 @@ namespace cistern::cacheserver {
 namespace {
 
 struct Candidate {
-  double value = 0;
+  uint64_t rank = 0;
   uint64_t bytes = 0;
   base::Key key;  // context; a blob has none, but a name of its own
 };
 
 std::vector<Candidate> Candidates(storage::Store& store) {
   std::vector<Candidate> candidates;
-  store.List(
-      {.all = true}, 0, ~0u,
-      [&](const storage::ObjectView& view, bool pinned, uint32_t leases, double value) {
-        if (view.where != storage::Where::kDisk || pinned || leases > 0) return;
-        const base::ObjectHeader& header = *view.header;
-        const base::ModelSpec* spec = store.FindModel(header.model);
-        candidates.push_back({value, header.PayloadBytes(spec == nullptr ? 0 : spec->token_bytes()),
-                              header.context.IsZero() ? header.content : header.context});
-      });
+  store.List({.all = true}, 0, ~0u,
+             [&](const storage::ObjectView& view, bool pinned, uint32_t leases, double) {
+               if (view.where != storage::Where::kDisk || pinned || leases > 0) return;
+               const base::ObjectHeader& header = *view.header;
+               const base::ModelSpec* spec = store.FindModel(header.model);
+               candidates.push_back({view.rank,
+                                     header.PayloadBytes(spec == nullptr ? 0 : spec->token_bytes()),
+                                     header.context.IsZero() ? header.content : header.context});
+             });
   return candidates;
 }
 
@@ -32,7 +32,7 @@ uint64_t TrimDisk(LockedStore& store, uint64_t bytes) {
   return store.With([&](storage::Store& locked) {
     std::vector<Candidate> candidates = Candidates(locked);
     std::stable_sort(candidates.begin(), candidates.end(),
-                     [](const Candidate& a, const Candidate& b) { return a.value < b.value; });
+                     [](const Candidate& a, const Candidate& b) { return a.rank < b.rank; });
     uint64_t gone = 0;
     uint64_t freed = 0;
     for (const Candidate& candidate : candidates) {

@@ -1,10 +1,11 @@
 // The heart of a node: which objects there are, where their blocks lie, and which go when room is
 // needed.
 //
-//   Reserve ─► blocks to write ─► Commit | Abort          invisible until committed
-//   Find ─► what there is          Lease ─► blocks to read, which neither move nor vanish until
-//   Release TakeDemotions ─► (somebody writes to disk) ─► FinishDemotion BeginStage ─► blocks to
-//   read into ─► FinishStage
+//   Reserve ─► blocks to write ─► Commit | Abort      invisible until committed
+//   Find ─► what there is
+//   Acquire ─► blocks to read ─► Release                they neither move nor vanish until then
+//   TakeDemotions ─► (written below) ─► FinishDemotion
+//   BeginStage ─► blocks to read into ─► FinishStage
 //
 // Deterministic: no I/O, no clock, no randomness, no allocation proportional to payloads. The same
 // calls in the same order give the same answers, handles and victims. Time is a parameter.
@@ -76,6 +77,7 @@ struct ObjectView {
   const base::ObjectHeader* header = nullptr;
   Where where = Where::kMiss;
   bool on_disk = false;  // has a record, wherever else it is
+  uint64_t rank = 0;     // as of its last use in memory; of two, the lower one should go first
 };
 
 struct FindQuery {
@@ -166,8 +168,8 @@ struct StoreStats {
   uint64_t reservations = 0;
   uint64_t finds = 0, exact_hits = 0, content_hits = 0, misses = 0;
   uint64_t commits = 0, aborts = 0, already_have = 0;
-  uint64_t moved_blocks = 0, moved_bytes = 0;       // within memory, to make room for other sizes
-  uint64_t moved_ahead_bytes = 0;  // of those, before anybody waited (predict_demand)
+  uint64_t moved_blocks = 0, moved_bytes = 0;  // within memory, to make room for other sizes
+  uint64_t moved_ahead_bytes = 0;              // of those, before anybody waited (predict_demand)
   uint64_t evicted_objects = 0, evicted_bytes = 0;  // dropped from memory (on disk or not)
   uint64_t dropped_objects = 0;                     // gone altogether
   uint64_t demoted_objects = 0, demoted_bytes = 0, demotion_failures = 0;

@@ -133,6 +133,7 @@ uint64_t Store::SetPinned(const Selector& selector, bool pinned) {
   const std::vector<Object*> selected = impl_->Select(selector);
   for (Object* object : selected) {
     object->pinned = pinned;
+    if (pinned) object->doomed = false;
     impl_->Refile(object);
   }
   return selected.size();

@@ -27,7 +27,8 @@ absl::Status Store::Impl::CheckObject(const Object& o) const {
       o.filed_dirty != ShouldDemote(o) || o.filed_priority != o.priority) {
     return broken("it is filed wrongly");
   }
-  if (o.filed_resident != (o.in_memory && !o.detached)) return broken("it is not where it is filed");
+  if (o.filed_resident != (o.in_memory && !o.detached))
+    return broken("it is not where it is filed");
   const std::optional<Rung> rung = o.filed_evictable ? std::optional(RungOf(o)) : std::nullopt;
   if (o.listed_rung != rung) return broken("it is listed as a victim of another kind, or of none");
   if (!o.detached && o.children != CountChildren(o)) return broken("its children are miscounted");

@@ -42,7 +42,8 @@ std::vector<Object*> Store::Impl::ChooseDemotions(uint64_t max_bytes, bool only_
   uint64_t excess = draining ? ExcessBytes(PressureBytes(), pools.arena_bytes()) : 0;
   struct Line {
     VictimQueue::Map::const_iterator next, end;
-    uint64_t excess = 0;  // bytes that this tenant alone has too many
+    uint64_t excess = 0;   // bytes that this tenant alone has too many
+    bool waiting = false;  // somebody waits for these: they go before all others
   };
   std::vector<Line> lines;
   lines.reserve(tenants.all().size());
@@ -53,7 +54,8 @@ std::vector<Object*> Store::Impl::ChooseDemotions(uint64_t max_bytes, bool only_
                      .end = tenancy.dirty.map().end(),
                      .excess = tenancy.draining
                                    ? ExcessBytes(tenancy.PressureBytes(), tenancy.quota_bytes())
-                                   : 0});
+                                   : 0,
+                     .waiting = std::exchange(tenancy.wants_room, false)});
   }
   std::vector<Object*> chosen;
   for (uint64_t bytes = 0; bytes < max_bytes || chosen.empty();) {
@@ -61,7 +63,10 @@ std::vector<Object*> Store::Impl::ChooseDemotions(uint64_t max_bytes, bool only_
     for (Line& line : lines) {
       if (line.next == line.end || (only_above_watermark && excess == 0 && line.excess == 0))
         continue;
-      if (first == nullptr || line.next->first < first->next->first) first = &line;
+      if (first == nullptr || std::pair(!line.waiting, line.next->first) <
+                                  std::pair(!first->waiting, first->next->first)) {
+        first = &line;
+      }
     }
     if (first == nullptr) break;
     Object* object = (first->next++)->second;
@@ -82,6 +87,8 @@ std::vector<Demotion> Store::TakeDemotions(uint64_t max_bytes, bool only_above_w
   Impl& s = *impl_;
   std::vector<Demotion> demotions;
   if (!s.options.has_disk) return demotions;
+  // Others could keep a tenant that waits at its quota waiting for ever.
+  s.RetrySetAside([](const Tenancy& tenancy) { return tenancy.wants_room; });
   for (Object* object : s.ChooseDemotions(max_bytes, only_above_watermark)) {
     object->demoting = true;
     s.demoting_bytes += s.BlockBytes(*object);
@@ -95,15 +102,19 @@ std::vector<Demotion> Store::TakeDemotions(uint64_t max_bytes, bool only_above_w
   }
   const bool none_left = std::ranges::all_of(
       s.tenants.all(), [](const Tenancy& tenancy) { return tenancy.dirty.map().empty(); });
-  if (demotions.empty() && none_left) {  // those that failed may try again
-    const std::vector<ObjectId> again(s.set_aside.begin(), s.set_aside.end());
-    for (const ObjectId id : again) {
-      Object* object = s.FindAny(id);
-      object->set_aside = false;
-      s.Refile(object);
-    }
-  }
+  if (demotions.empty() && none_left) s.RetrySetAside([](const Tenancy&) { return true; });
   return demotions;
+}
+
+// What an earlier write failed for may be written again.
+void Store::Impl::RetrySetAside(absl::FunctionRef<bool(const Tenancy&)> of) {
+  const std::vector<ObjectId> again(set_aside.begin(), set_aside.end());
+  for (const ObjectId id : again) {
+    Object* object = FindAny(id);
+    if (!of(tenants.at(object->rule))) continue;
+    object->set_aside = false;
+    Refile(object);
+  }
 }
 
 bool Store::DemotionMayHelp(const base::ObjectHeader& header) {

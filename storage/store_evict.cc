@@ -75,13 +75,21 @@ Rung Store::Impl::RungOf(const Object& object) const {
   return object.children > 0 ? Rung::kInterior : Rung::kLeaf;
 }
 
-// How many objects in memory begin where `object` ends.
+// Whether `next` begins where `object` ends: what a worker says of its context alone could make
+// circles.
+bool Store::Impl::Continues(const Object& object, const Object& next) {
+  return next.header.parent_context == object.header.context &&
+         next.header.base_position == object.header.base_position + object.header.num_tokens();
+}
+
+// How many objects in memory continue `object`.
 uint32_t Store::Impl::CountChildren(const Object& object) const {
   uint32_t count = 0;
   const ContentIndex::Children* children = index.ChildrenOf(object.header.context);
   if (children == nullptr) return 0;
   for (const ContextEntry& entry : *children)
-    count += !entry.link && entry.object->filed_resident ? 1 : 0;
+    count +=
+        !entry.link && entry.object->filed_resident && Continues(object, *entry.object) ? 1 : 0;
   return count;
 }
 
@@ -89,7 +97,7 @@ uint32_t Store::Impl::CountChildren(const Object& object) const {
 void Store::Impl::CountForParents(const Object& object, int change) {
   if (object.header.parent_context.IsZero()) return;
   for (const ContextEntry& entry : index.AtContext(object.header.parent_context)) {
-    if (entry.link || entry.object == &object) continue;
+    if (entry.link || !Continues(*entry.object, object)) continue;
     Object* parent = entry.object;
     parent->children += change;
     if (!parent->filed_resident) continue;

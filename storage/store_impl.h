@@ -19,6 +19,7 @@
 #include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/functional/function_ref.h"
 
 #include "storage/index/content_index.h"
 #include "storage/index/object.h"
@@ -100,14 +101,14 @@ struct Store::Impl {
   // All `count` blocks or none, moving and evicting what it must, within the tenant's quota.
   bool TakeBlocks(uint32_t rule, PoolId pool, uint32_t count, std::vector<Handle>* handles);
   void GiveBlocks(uint32_t rule, PoolId pool, std::vector<Handle>* handles);
-  void TrimTenant(uint32_t rule, uint64_t bytes);
+  void TrimTenant(uint32_t rule, PoolId pool, uint32_t count);
   bool AllocateOrEvict(PoolId pool, uint32_t count, std::vector<Handle>* handles);
   bool CanReach(PoolId pool, uint32_t count) const;
   bool MoveForBlock(PoolId pool);
   void MakeRoomAhead(absl::Time now);
   void MoveBlock(Handle from, Handle to);
   bool EvictForBlock(PoolId pool);
-  bool EvictWindow(PoolId pool, const Object* own);
+  bool EvictWindow(PoolId pool, const Object* own, uint32_t level);
 
   // ---- store_evict.cc
   void EvictFromMemory(Object* object, VictimBook::Exit exit);
@@ -118,6 +119,7 @@ struct Store::Impl {
   void RefileResidence(Object* object);
   void RefileDirty(Object* object);
   void CountForParents(const Object& object, int change);
+  static bool Continues(const Object& object, const Object& next);
   uint32_t CountChildren(const Object& object) const;
   void Recount(Object* object);
   Rung RungOf(const Object& object) const;
@@ -131,6 +133,7 @@ struct Store::Impl {
   uint64_t PressureBytes() const;
   bool Drains(bool draining, uint64_t pressure, uint64_t bytes) const;
   uint64_t ExcessBytes(uint64_t pressure, uint64_t bytes) const;
+  void RetrySetAside(absl::FunctionRef<bool(const Tenancy&)> of);
   std::vector<Object*> ChooseDemotions(uint64_t max_bytes, bool only_above_watermark);
 
   // ---- store_expire.cc

@@ -33,7 +33,8 @@ ObjectView Store::Impl::ViewOf(const Object& object) const {
   return {.id = object.id,
           .header = &object.header,
           .where = object.in_memory ? Where::kMemory : Where::kDisk,
-          .on_disk = object.on_disk};
+          .on_disk = object.on_disk,
+          .rank = object.priority};
 }
 
 ObjectView Store::Describe(ObjectId id) const {

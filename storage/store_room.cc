@@ -28,31 +28,36 @@ bool Store::Impl::TakeBlocks(uint32_t rule, PoolId pool, uint32_t count,
   const uint64_t bytes = count * pools.counts(pool).stride_bytes;
   if (!tenancy.Allows(bytes)) {
     ++tenancy.stats.over_quota;
+    tenancy.wants_room = true;
     return false;
   }
   // Nothing of the tenant's goes for a quota that does it no good.
   const bool reachable =
       !tenancy.Exceeds(bytes) || pools.CanAllocate(pool, count) || CanReach(pool, count);
-  if (reachable) TrimTenant(rule, bytes);
+  if (reachable) TrimTenant(rule, pool, count);
   if (!AllocateOrEvict(pool, count, handles)) return false;
-  if (!reachable) TrimTenant(rule, bytes);
+  if (!reachable) TrimTenant(rule, pool, count);
   tenancy.stats.used_bytes += bytes;
   if (options.predict_demand) predictor.Record(pool, count, latest);
   return true;
 }
 
 void Store::Impl::GiveBlocks(uint32_t rule, PoolId pool, std::vector<Handle>* handles) {
-  for (const Handle handle : *handles) pools.Free(handle);
+  pools.FreeAll(*handles);
   if (options.predict_demand && !handles->empty())
     predictor.Record(pool, -static_cast<int64_t>(handles->size()), latest);
   tenants.at(rule).stats.used_bytes -= handles->size() * pools.counts(pool).stride_bytes;
   handles->clear();
 }
 
-// The tenant makes room for itself before others do.
-void Store::Impl::TrimTenant(uint32_t rule, uint64_t bytes) {
+// The tenant makes room for itself before others do; where memory is full, too, in the pool where
+// it is wanted.
+void Store::Impl::TrimTenant(uint32_t rule, PoolId pool, uint32_t count) {
+  const uint64_t bytes = count * pools.counts(pool).stride_bytes;
   while (tenants.at(rule).Exceeds(bytes)) {
-    Object* lowest = book.LowestOfRule(rule);
+    Object* lowest = nullptr;
+    if (!pools.CanAllocate(pool, count)) lowest = book.LowestOf(rule, pool);
+    if (lowest == nullptr) lowest = book.LowestOfRule(rule);
     if (lowest == nullptr) return;
     EvictFromMemory(lowest, VictimBook::Exit::kChosen);
   }
@@ -63,7 +68,8 @@ void Store::Impl::TrimTenant(uint32_t rule, uint64_t bytes) {
 bool Store::Impl::AllocateOrEvict(PoolId pool, uint32_t count, std::vector<Handle>* handles) {
   bool reachable = false;  // once it is, evictions lead there
   while (!pools.CanAllocate(pool, count)) {
-    if (MoveForBlock(pool)) continue;
+    // A block that must stay could be moved into what evictions are to clear: not any more then.
+    if (!reachable && MoveForBlock(pool)) continue;
     if (!reachable) reachable = CanReach(pool, count);
     if (reachable) {
       if (!EvictForBlock(pool)) return false;
@@ -120,7 +126,8 @@ bool Store::Impl::CanReach(PoolId pool, uint32_t count) const {
 }
 
 // Evicts so that the pool comes nearer to another block: its own cheapest object, or, when that is
-// worth more than a whole stretch of other pools' slabs, that stretch. False when nothing may go.
+// of a higher level or worth more than a whole stretch of other pools' slabs, that stretch. False
+// when nothing may go.
 bool Store::Impl::EvictForBlock(PoolId pool) {
   Object* lowest = book.Lowest();
   if (lowest == nullptr) return false;
@@ -129,12 +136,16 @@ bool Store::Impl::EvictForBlock(PoolId pool) {
     return true;
   }
   Object* own = book.LowestOfPool(pool);
+  const uint32_t own_level = own == nullptr ? kPriorityLevels : PriorityLevel(own->priority);
+  for (uint32_t level = PriorityLevel(lowest->priority); level < own_level; ++level) {
+    if (EvictWindow(pool, nullptr, level)) return true;
+  }
   if (own == nullptr) {
-    if (!EvictWindow(pool, nullptr)) EvictFromMemory(lowest, VictimBook::Exit::kChosen);
+    EvictFromMemory(lowest, VictimBook::Exit::kChosen);
     return true;
   }
   if (lowest->pool != pool && trade_wait[pool] == 0) {
-    if (EvictWindow(pool, own)) return true;
+    if (EvictWindow(pool, own, own_level)) return true;
     trade_wait[pool] = kTradeWait;
   } else if (trade_wait[pool] > 0) {
     --trade_wait[pool];
@@ -143,13 +154,22 @@ bool Store::Impl::EvictForBlock(PoolId pool) {
   return true;
 }
 
-bool Store::Impl::EvictWindow(PoolId pool, const Object* own) {
-  const std::optional<Window> window = pools.CheapestWindow(pool, book.inflation());
+// A stretch with nothing above `level` in it; if there is `own`, one that is worth less than it.
+bool Store::Impl::EvictWindow(PoolId pool, const Object* own, uint32_t level) {
+  const uint64_t worthless = (uint64_t{level} << kPriorityLevelShift) + book.inflation();
+  const std::optional<Window> window = pools.CheapestWindow(pool, worthless, level);
   if (!window.has_value()) return false;
   if (own != nullptr) {
-    const uint64_t own_loss =
-        own->priority > book.inflation() ? own->priority - book.inflation() : 0;
-    if (window->loss_per_byte >= static_cast<double>(own_loss)) return false;
+    const auto worth = [&](const Object& object) {
+      return static_cast<double>(object.priority - std::min(object.priority, worthless));
+    };
+    // Objects go whole, also what of them lies elsewhere.
+    double loss = 0;
+    for (const uint64_t owner : window->owners) {
+      const Object* object = FindAny(owner);
+      loss += worth(*object) * static_cast<double>(BlockBytes(*object));
+    }
+    if (loss >= worth(*own) * static_cast<double>(window->bytes)) return false;
   }
   for (const uint64_t owner : window->owners)
     EvictFromMemory(FindAny(owner), VictimBook::Exit::kTaken);

@@ -1,8 +1,8 @@
 // Which objects have a content, a context, or continue a context.
 //
 //   content key ─► variants: the objects with these tokens, each in its own context
-//   context key ─► the object that ends there, and those that are linked to it ("also serves here,
-//   approximately") parent key  ─► children: the objects (and links) that begin there
+//   context key ─► the object that ends there, and those that are linked to it
+//   parent key  ─► children: the objects (and links) that begin there
 //
 // The index stores pointers and owns nothing. Blobs have a content only. Its answers depend on the
 // order of the calls, never on hash order.

@@ -49,7 +49,8 @@ struct Object {
   uint32_t rule = 0;      // of its tenant, by index
   uint32_t children = 0;  // objects in memory that continue it
   uint64_t priority = 1;  // its tenant's, then its worth when it was last used
-  absl::Time last_use;  // committed, leased, staged or found on disk at start; kept for a finite TTL
+  absl::Time
+      last_use;  // committed, leased, staged or found on disk at start; kept for a finite TTL
 
   // Disk trouble.
   bool droppable = false;      // the disk does not take it: may be dropped though it is on no disk

@@ -117,7 +117,8 @@ absl::StatusOr<std::unique_ptr<EvictionPolicy>> MakeEvictionPolicy(absl::string_
   if (name == "value") return std::make_unique<ValuePolicy>(shared);
   if (name == "lru") return std::make_unique<LruPolicy>(shared);
   if (name == "s3fifo") return std::make_unique<S3FifoPolicy>(shared);
-  if (name == "marconi") return std::make_unique<MarconiPolicy>(MarconiPolicy::kDefaultAlpha, shared);
+  if (name == "marconi")
+    return std::make_unique<MarconiPolicy>(MarconiPolicy::kDefaultAlpha, shared);
   return absl::InvalidArgumentError(absl::StrCat("no eviction policy '", name, "'; there are ",
                                                  absl::StrJoin(EvictionPolicyNames(), ", ")));
 }

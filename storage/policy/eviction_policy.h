@@ -72,6 +72,8 @@ class EvictionPolicy {
   // Comparable among policies that share an age: what is worth less should go first. From 1 to
   // kMaxWorth.
   uint64_t Worth(uint64_t key) const;
+  // Whether worth is counted from an age's inflation; otherwise from nothing, and it ages nobody.
+  virtual bool inflates() const { return false; }
   bool Contains(uint64_t key) const { return entries_.contains(key); }
   size_t size() const { return entries_.size(); }
 

@@ -23,6 +23,7 @@ struct Tenancy {
   uint64_t demoting_bytes = 0;   // of them, that are being written to disk
   uint64_t unsaved_bytes = 0;    // of payload in memory that is on no disk
   bool draining = false;         // above the quota's high watermark, not yet below the low one
+  bool wants_room = false;       // was refused for its quota since demotions were last chosen
   VictimQueue dirty;             // should be demoted
 
   uint64_t quota_bytes() const { return stats.rule.quota_bytes; }

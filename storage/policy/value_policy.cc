@@ -6,8 +6,8 @@
 namespace cistern::storage {
 namespace {
 
-constexpr double kFractions = 65536;  // a density is counted in parts of a FLOP per byte
-constexpr double kMaxDensity = 0x1p52;  // of those parts
+constexpr double kFractions = 65536;    // a density is counted in parts of a FLOP per byte
+constexpr double kMaxDensity = 0x1p46;  // of those parts; 10^9 FLOPs per byte
 
 }  // namespace
 

@@ -36,6 +36,8 @@ class ValuePolicy final : public EvictionPolicy {
  public:
   using EvictionPolicy::EvictionPolicy;
 
+  bool inflates() const override { return true; }
+
   static constexpr uint32_t kMaxUses = 16;  // more say nothing about the next one
   static constexpr uint64_t kProbation = 3;
   static constexpr size_t kGhosts = 4;  // for each block that is there

@@ -4,12 +4,15 @@
 #include <tuple>
 #include <utility>
 
+#include "storage/store.h"
+
 namespace cistern::storage {
 namespace {
 
-// Above every worth, so that objects of different tenants compare by the tenants' priorities first.
-constexpr uint32_t kPriorityShift = 44;
-static_assert(EvictionPolicy::kMaxWorth >> kPriorityShift == 0);
+// Levels stand above every worth: objects of different tenants compare by the tenants' priorities
+// first.
+static_assert(PriorityLevel(EvictionPolicy::kMaxWorth) == 0);
+static_assert(TenantRule::kMaxPriority < kPriorityLevels);
 
 // What it is remembered by after it has gone: an object that comes back has another id. Two that
 // share a name would share a past, which does no harm.
@@ -22,7 +25,17 @@ uint64_t NameOf(const Object& object) {
 VictimBook::VictimBook(const std::string& policy, std::vector<uint32_t> priorities)
     : policy_(policy),
       priorities_(std::move(priorities)),
-      lowest_priority_(*std::min_element(priorities_.begin(), priorities_.end())) {}
+      lowest_priority_(*std::min_element(priorities_.begin(), priorities_.end())),
+      ages_(priorities_.size()) {}
+
+// A call that counts as a use, whichever rule the object is of.
+template <typename Call>
+void VictimBook::CountUse(const Object& object, Call call) {
+  PolicyAge& age = ages_[object.rule];
+  age.uses = uses_;
+  call(*GroupOf(object).policy);
+  uses_ = age.uses;
+}
 
 bool VictimBook::Candidate::GoesBefore(const Candidate& other) const {
   if (object == nullptr || other.object == nullptr) return object != nullptr;
@@ -37,19 +50,25 @@ void VictimBook::Enter(Object& object, double cost, uint64_t bytes) {
     Group& group = groups_.emplace_back();
     group.pool = object.pool;
     group.rule = object.rule;
-    group.policy = MakeEvictionPolicy(policy_, &age_).value();
+    group.policy = MakeEvictionPolicy(policy_, &ages_[object.rule]).value();
   }
   object.group = it->second;
-  EvictionPolicy& policy = *GroupOf(object).policy;
-  policy.Insert({.key = object.id, .cost = cost, .bytes = bytes, .name = NameOf(object)},
-                std::nullopt);
-  policy.Pin(object.id);
+  CountUse(object, [&](EvictionPolicy& policy) {
+    policy.Insert({.key = object.id, .cost = cost, .bytes = bytes, .name = NameOf(object)},
+                  std::nullopt);
+    policy.Pin(object.id);
+  });
   objects_[object.id] = &object;
   Appraise(object, GroupOf(object));
 }
 
 void VictimBook::Leave(Object& object, Exit exit) {
   Group& group = GroupOf(object);
+  if (exit == Exit::kChosen) {
+    const Object* lowest = Lowest();
+    const uint64_t least = lowest == nullptr ? object.priority : lowest->priority;
+    inflation_ = std::max(inflation_, std::min(least, object.priority) & EvictionPolicy::kMaxWorth);
+  }
   Unlist(object, group);
   if (exit == Exit::kErased) {
     group.policy->Erase(object.id);
@@ -61,7 +80,7 @@ void VictimBook::Leave(Object& object, Exit exit) {
 
 void VictimBook::Use(Object& object) {
   Group& group = GroupOf(object);
-  group.policy->Hit(object.id);
+  CountUse(object, [&](EvictionPolicy& policy) { policy.Hit(object.id); });
   Appraise(object, group);
 }
 
@@ -71,14 +90,20 @@ void VictimBook::Follow(Object& object) {
   Appraise(object, group);
 }
 
+// Among rules, what counts is how much is left of an object's worth by the rule's own age.
 void VictimBook::Appraise(Object& object, const Group& group) {
-  const uint64_t offset = uint64_t{priorities_[group.rule] - lowest_priority_} << kPriorityShift;
-  object.priority = offset + group.policy->Worth(object.id);
+  uint64_t worth = group.policy->Worth(object.id);
+  if (group.policy->inflates()) {
+    const uint64_t own = ages_[group.rule].inflation;
+    worth = std::min(inflation_ + (worth - std::min(worth, own)), EvictionPolicy::kMaxWorth);
+  }
+  const uint64_t level = priorities_[group.rule] - lowest_priority_;
+  object.priority = (level << kPriorityLevelShift) + std::max<uint64_t>(worth, 1);
 }
 
 uint64_t VictimBook::Value(const Object& object) const {
   const uint64_t worth = object.priority & EvictionPolicy::kMaxWorth;
-  return worth > age_.inflation ? worth - age_.inflation : 0;
+  return worth - std::min(worth, inflation_);
 }
 
 void VictimBook::Unlist(Object& object, Group& group) {
@@ -135,7 +160,7 @@ template <typename Wanted>
 Object* VictimBook::LowestAmong(Wanted wanted) {
   Candidate lowest;
   for (Group& group : groups_) {
-    if (!wanted(group)) continue;
+    if (group.policy->size() == 0 || !wanted(group)) continue;
     const Candidate candidate = LowestOf(group);
     if (candidate.GoesBefore(lowest)) lowest = candidate;
   }
@@ -148,6 +173,11 @@ Object* VictimBook::Lowest() {
 
 Object* VictimBook::LowestOfPool(PoolId pool) {
   return LowestAmong([pool](const Group& group) { return group.pool == pool; });
+}
+
+Object* VictimBook::LowestOf(uint32_t rule, PoolId pool) {
+  const auto it = group_of_.find(std::pair(pool, rule));
+  return it == group_of_.end() ? nullptr : LowestOf(groups_[it->second]).object;
 }
 
 Object* VictimBook::LowestOfRule(uint32_t rule) {

@@ -3,7 +3,11 @@
 //
 //   1  priority of the tenant     lower first
 //   2  rung                       spent, then leaves, then interior ones
-//   3  worth                      what the policy says; they all share one age
+//   3  worth                      what the policy says
+//
+// Two ages. A rule's own orders its objects among each other and rises with each of its victims; a
+// tenant that keeps within its quota by evicting its own ages nobody else. The common one makes
+// tenants comparable and rises no higher than the lowest object of all.
 //
 // Leaves are objects that nothing in memory continues; within a group the policy chooses among
 // them. Interior ones follow only when no leaf may go: rows are most often used as the beginning of
@@ -43,8 +47,8 @@ class VictimBook {
   // `policy`: of EvictionPolicyNames(). `priorities`: of the tenant rules, by their index.
   VictimBook(const std::string& policy, std::vector<uint32_t> priorities);
 
-  // It is in memory. `cost`: FLOPs to compute it again. Sets Object::priority, as do Use and Follow;
-  // Object::rule and pool say which group it joins.
+  // It is in memory. `cost`: FLOPs to compute it again. Sets Object::priority, as do Use and
+  // Follow; Object::rule and pool say which group it joins.
   void Enter(Object& object, double cost, uint64_t bytes);
   void Leave(Object& object, Exit exit);
   void Use(Object& object);
@@ -57,11 +61,12 @@ class VictimBook {
   Object* Lowest();
   Object* LowestOfPool(PoolId pool);
   Object* LowestOfRule(uint32_t rule);
+  Object* LowestOf(uint32_t rule, PoolId pool);
 
   // What is left of its worth: an object that is used no more comes down to 0.
   uint64_t Value(const Object& object) const;
   // In terms of Object::priority: at or below it, an object is worth nothing.
-  uint64_t inflation() const { return age_.inflation; }
+  uint64_t inflation() const { return inflation_; }
   size_t size() const { return objects_.size(); }
   size_t listed() const { return listed_; }
 
@@ -81,6 +86,8 @@ class VictimBook {
   };
 
   Group& GroupOf(const Object& object) { return groups_[object.group]; }
+  template <typename Call>
+  void CountUse(const Object& object, Call call);
   Candidate LowestOf(Group& group);
   template <typename Wanted>
   Object* LowestAmong(Wanted wanted);
@@ -90,10 +97,12 @@ class VictimBook {
   std::string policy_;
   std::vector<uint32_t> priorities_;
   uint32_t lowest_priority_;
-  PolicyAge age_;
+  std::vector<PolicyAge> ages_;  // by rule
+  uint64_t uses_ = 0;            // of all rules: last uses compare
+  uint64_t inflation_ = 0;
   std::vector<Group> groups_;
   absl::flat_hash_map<std::pair<PoolId, uint32_t>, uint32_t> group_of_;  // (pool, rule)
-  absl::flat_hash_map<uint64_t, Object*> objects_;  // by id
+  absl::flat_hash_map<uint64_t, Object*> objects_;                       // by id
   size_t listed_ = 0;
 };
 

@@ -187,12 +187,14 @@ void AsymmetricPools::SetPriority(Handle handle, uint64_t priority) {
   if (entry.priority != 0) {
     --slab.evictable;
     slab.priority_sum -= entry.priority;
+    --slab.levels[PriorityLevel(entry.priority)];
     --pool.counts.blocks_evictable;
     evictable_bytes_ -= pool.counts.stride_bytes;
   }
   if (priority != 0) {
     ++slab.evictable;
     slab.priority_sum += priority;
+    ++slab.levels[PriorityLevel(priority)];
     ++pool.counts.blocks_evictable;
     evictable_bytes_ += pool.counts.stride_bytes;
   }

@@ -3,7 +3,7 @@
 // Each block size has a pool. A pool cuts slabs out of the arena's free extents, hands out their
 // blocks, and gives a slab back the moment its last block is freed; free neighbours merge, so that
 // any pool can use the bytes next. A slab is cut to a whole number of the pool's blocks, about a
-// 64th of the arena and at least one block, so no bytes are lost inside it whatever the block size;
+// 64th of the arena (4 MiB at most) and at least one block, so no bytes are lost inside it whatever the block size;
 // when no free extent is that large the pool takes as many blocks as the largest one holds.
 //
 // The pools know nothing of objects. The store tells them which block belongs to which owner, what
@@ -38,6 +38,7 @@ namespace cistern::storage {
 
 // A stretch of the arena that would be free if its owners were evicted.
 struct Window {
+  uint64_t bytes = 0;
   std::vector<uint64_t> owners;  // ascending, each once
   double loss_per_byte = 0;      // what would be lost, in the unit of priorities
 };
@@ -81,7 +82,8 @@ class AsymmetricPools {
   void FreeAll(absl::Span<const Handle> handles);
 
   void SetOwner(Handle handle, uint64_t owner) { table_.at(handle).owner = owner; }
-  // `priority` (below 2^48) if the block's owner may be evicted, 0 if it must stay.
+  // `priority` (below 2^47) if the block's owner may be evicted, 0 if it must stay. Its top bits
+  // are its level (PriorityLevel).
   void SetPriority(Handle handle, uint64_t priority);
 
   // Whether the block's bytes may be copied elsewhere: its owner is known, and nobody reads or
@@ -98,10 +100,11 @@ class AsymmetricPools {
 
   // How many blocks Allocate could take if everything evictable were gone. O(slabs).
   uint64_t ReachableBlocks(PoolId pool) const;
-  // The cheapest stretch to clear that makes room for a block of `pool`, if clearing one stretch
-  // can. `inflation` is the priority at which a block is worth nothing. O(slabs), plus the blocks
-  // of the stretch.
-  std::optional<Window> CheapestWindow(PoolId pool, uint64_t inflation) const;
+  // The cheapest stretch of other pools' slabs to clear that makes room for a block of `pool`, if
+  // clearing one stretch can, and nothing in it is of a level above `max_level`. `worthless` is the
+  // priority at which a block is worth nothing. O(slabs), plus the blocks of the stretch.
+  std::optional<Window> CheapestWindow(PoolId pool, uint64_t worthless,
+                                       uint32_t max_level = kPriorityLevels - 1) const;
 
   const PageTable& table() const { return table_; }
   // Of a live handle.
@@ -142,7 +145,7 @@ class AsymmetricPools {
   void LinkOpen(SlabId id);
   void UnlinkOpen(SlabId id);
   uint64_t BlocksIn(PoolId pool, uint64_t extent_bytes) const;
-  double Loss(const Slab& slab, uint64_t inflation) const;
+  double Loss(const Slab& slab, uint64_t worthless) const;
   absl::Status CheckSlab(SlabId id) const;
   absl::Status CheckPools() const;
 

@@ -24,6 +24,7 @@ absl::Status AsymmetricPools::CheckSlab(SlabId id) const {
   uint32_t evictable = 0;
   uint32_t movable = 0;
   uint64_t sum = 0;
+  std::array<uint32_t, kPriorityLevels> levels = {};
   for (uint32_t i = 0; i < slab.capacity; ++i) {
     if (slab.free.IsFree(i)) continue;
     ++used;
@@ -40,13 +41,14 @@ absl::Status AsymmetricPools::CheckSlab(SlabId id) const {
     if (entry.priority != 0) {
       ++evictable;
       sum += entry.priority;
+      ++levels[PriorityLevel(entry.priority)];
       if (entry.owner == 0) return broken("a block that nobody owns may be evicted");
     }
   }
   if (used != slab.used) return broken("its used blocks are counted wrongly");
   if (movable != slab.movable) return broken("its movable blocks are counted wrongly");
   if (slab.closing) return broken("it was left half emptied");
-  if (evictable != slab.evictable || sum != slab.priority_sum)
+  if (evictable != slab.evictable || sum != slab.priority_sum || levels != slab.levels)
     return broken("its value is summed wrongly");
   FreeBlocks free = slab.free;  // by its own account there are as many as there should be
   for (uint32_t i = slab.used; i < slab.capacity; ++i) {

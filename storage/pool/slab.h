@@ -3,6 +3,7 @@
 // Taking and giving a block is O(1).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -14,6 +15,13 @@ namespace cistern::storage {
 
 using PoolId = uint32_t;
 
+// What is of a lower level always goes before what is of a higher one.
+inline constexpr uint32_t kPriorityLevelShift = 44;
+inline constexpr uint32_t kPriorityLevels = 8;
+constexpr uint32_t PriorityLevel(uint64_t priority) {
+  return static_cast<uint32_t>(priority >> kPriorityLevelShift);
+}
+
 struct Slab {
   static constexpr uint32_t kMaxBlocks = FreeBlocks::kMaxBlocks;
 
@@ -22,9 +30,10 @@ struct Slab {
   uint64_t bytes = 0;     // the extent's
   uint32_t capacity = 0;  // blocks; 0: this slab id is not in use
   uint32_t used = 0;
-  uint32_t movable = 0;           // blocks in use whose bytes may be copied elsewhere now
-  uint32_t evictable = 0;         // blocks in use whose objects may go now
-  uint64_t priority_sum = 0;      // over the evictable blocks
+  uint32_t movable = 0;       // blocks in use whose bytes may be copied elsewhere now
+  uint32_t evictable = 0;     // blocks in use whose objects may go now
+  uint64_t priority_sum = 0;  // over the evictable blocks
+  std::array<uint32_t, kPriorityLevels> levels = {};  // evictable blocks by their priority's level
   bool closing = false;           // it is being emptied: its free blocks are not handed out
   SlabId previous = kFreeExtent;  // in the pool's list of slabs with free blocks
   SlabId next = kFreeExtent;
@@ -33,6 +42,13 @@ struct Slab {
 
   bool full() const { return used == capacity; }
   bool clearable() const { return used == evictable; }  // nothing in it must stay
+  // Nothing in it is of a higher level.
+  bool within(uint32_t max_level) const {
+    for (uint32_t level = max_level + 1; level < kPriorityLevels; ++level) {
+      if (levels[level] > 0) return false;
+    }
+    return true;
+  }
 
   void Open(PoolId owner, uint64_t at, uint64_t extent_bytes, uint32_t blocks) {
     *this = Slab{.pool = owner, .offset = at, .bytes = extent_bytes, .capacity = blocks};

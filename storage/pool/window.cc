@@ -23,16 +23,17 @@ uint64_t AsymmetricPools::ReachableBlocks(PoolId pool) const {
   return blocks + BlocksIn(pool, run_bytes);
 }
 
-double AsymmetricPools::Loss(const Slab& slab, uint64_t inflation) const {
-  const uint64_t worthless = inflation * slab.evictable;
-  if (slab.priority_sum <= worthless) return 0;
-  return static_cast<double>(slab.priority_sum - worthless) *
+double AsymmetricPools::Loss(const Slab& slab, uint64_t worthless) const {
+  const uint64_t nothing = worthless * slab.evictable;
+  if (slab.priority_sum <= nothing) return 0;
+  return static_cast<double>(slab.priority_sum - nothing) *
          static_cast<double>(pools_[slab.pool].counts.stride_bytes);
 }
 
 // Two ends move over the extents in address order: the right one takes an extent in, the left one
 // gives up extents as long as the stretch stays large enough. Every shortest stretch is seen once.
-std::optional<Window> AsymmetricPools::CheapestWindow(PoolId pool, uint64_t inflation) const {
+std::optional<Window> AsymmetricPools::CheapestWindow(PoolId pool, uint64_t worthless,
+                                                      uint32_t max_level) const {
   const uint64_t need = pools_[pool].counts.stride_bytes;
   const auto end = extents_.extents().end();
   auto left = extents_.extents().begin();
@@ -42,12 +43,15 @@ std::optional<Window> AsymmetricPools::CheapestWindow(PoolId pool, uint64_t infl
   double loss = 0;
   uint64_t bytes = 0;
   auto loss_of = [&](const Extent& e) {
-    return e.slab == kFreeExtent ? 0.0 : Loss(slabs_[e.slab], inflation);
+    return e.slab == kFreeExtent ? 0.0 : Loss(slabs_[e.slab], worthless);
+  };
+  auto may_clear = [&](const Slab& slab) {
+    return slab.pool != pool && slab.clearable() && slab.within(max_level);
   };
   for (auto right = left; right != end;) {
     const Extent& extent = right->second;
     ++right;
-    if (extent.slab != kFreeExtent && !slabs_[extent.slab].clearable()) {
+    if (extent.slab != kFreeExtent && !may_clear(slabs_[extent.slab])) {
       left = right;
       loss = 0;
       bytes = 0;
@@ -70,8 +74,9 @@ std::optional<Window> AsymmetricPools::CheapestWindow(PoolId pool, uint64_t infl
     }
   }
   if (best_begin == end) return std::nullopt;
-  Window window{.owners = {}, .loss_per_byte = best};
+  Window window{.bytes = 0, .owners = {}, .loss_per_byte = best};
   for (auto it = best_begin; it != best_end; ++it) {
+    window.bytes += it->second.bytes;
     if (it->second.slab == kFreeExtent) continue;
     slabs_[it->second.slab].ForEachUsed(
         [&](Handle handle) { window.owners.push_back(table_.at(handle).owner); });

@@ -10,8 +10,8 @@
 // demotion comes.
 //
 // Waiting  A Write that finds no room asks for it (make_room) and waits for RoomCame, at most
-//          `patience` in all; then what had no room is DeadlineExceeded: it stays where it was, to be
-//          written again. Nothing else waits for room, and nothing waits while it holds a
+//          `patience` in all; then what had no room is DeadlineExceeded: it stays where it was, to
+//          be written again. Nothing else waits for room, and nothing waits while it holds a
 //          reservation
 // Thread   any. This store's lock is taken inside that of the store above, never the other way
 // Errors   as a Tier has them. ResourceExhausted: larger than this store's memory.

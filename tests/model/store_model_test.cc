@@ -70,7 +70,7 @@ TEST(StoreModel, TenantsWithDisk) {
   RunWorlds({.seed = 10000, .has_disk = true, .quota_bytes = 40 << 10});
 }
 TEST(StoreModel, PredictedDemand) {
-  RunWorlds({.seed = 12000, .has_disk = true, .arena_bytes = 320 << 10, .predict_demand = true});
+  RunWorlds({.seed = 12000, .has_disk = true, .arena_bytes = 448 << 10, .predict_demand = true});
 }
 TEST(StoreModel, TimeToLive) {
   RunWorlds({.seed = 11000,

@@ -76,7 +76,7 @@ class StoreReplay {
     header.context = Name("context", request.blocks[index]);
     header.parent_context =
         index == 0 ? base::HashBytes("the beginning") : Name("context", request.blocks[index - 1]);
-    header.base_position = static_cast<uint32_t>(index) * tools::kTraceBlockTokens;
+    header.base_position = static_cast<uint32_t>(index) * base::ModelSpec::kPageTokens;
     return header;
   }
   void Put(const base::ObjectHeader& header) {
@@ -100,11 +100,13 @@ TEST_P(StoreReplayTest, KeepsWhatThePolicyKeeps) {
   base::ModelSpec model = storage::TestModel("m", 1, 256);
   model.flops_per_token = 1000000;
   model.flops_per_token_pair = 100;
+  base::ModelSpec page_model = model;  // pages are at a 32nd of the blocks' depth
+  page_model.flops_per_token_pair *= tools::kTraceBlockTokens / base::ModelSpec::kPageTokens;
   const BlockTrace trace = ShortTrace();
   const uint64_t pages = trace.num_blocks / 5;
   const auto policy = storage::MakeEvictionPolicy(GetParam()).value();
   const BlockReplay expected = tools::ReplayBlocks(trace, model, pages, *policy);
-  StoreReplay replay(model, std::string(GetParam()), pages);
+  StoreReplay replay(page_model, std::string(GetParam()), pages);
   uint64_t hits = 0;
   for (const BlockRequest& request : trace.requests) hits += replay.Serve(request);
   EXPECT_EQ(replay.store().CheckInvariants(), absl::OkStatus());

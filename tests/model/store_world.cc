@@ -37,6 +37,7 @@ StoreOptions World::StoreOptionsNow() const {
   if (options_.quota_bytes != 0) {
     options.tenants = {{.tenant = 1, .quota_bytes = options_.quota_bytes},
                        {.tenant = 2, .priority = 3}};
+    options.other_tenants.priority = 0;
   }
   return options;
 }
@@ -197,7 +198,7 @@ void World::Reserve() {
                         .blocks = answer->blocks});
     FillBlocks(*arena_, answer->blocks, block_bytes, writing_.back().seed);
   }
-  Sync(kEvicts);
+  Sync(kEvicts, block_bytes);
 }
 
 void World::Write() {

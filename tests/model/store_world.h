@@ -32,7 +32,7 @@ struct WorldOptions {
   uint32_t max_handles = 0;
   std::string eviction_policy = "value";
   absl::Duration object_ttl = absl::InfiniteDuration();
-  uint64_t quota_bytes = 0;     // of tenant 1; then tenant 2 has a higher priority than tenant 0
+  uint64_t quota_bytes = 0;  // of tenant 1; then tenant 2 has a higher priority, tenant 0 a lower
   bool predict_demand = false;
   uint64_t steps_per_look = 8;  // at all bytes in memory: a look is a use
 };
@@ -123,8 +123,11 @@ class World {
   void FlushDrops();
   void AbortAt(size_t position);
   void ReleaseAt(size_t position);
-  // Compares every known object with the store; what vanished must have been allowed to.
-  void Sync(unsigned allowed);
+  // Compares every known object with the store; what vanished must have been allowed to, and for
+  // room for blocks of `wanted_bytes` in its turn.
+  void Sync(unsigned allowed, uint64_t wanted_bytes = 0);
+  bool Evictable(const Known& known) const;
+  void CheckTurns(const std::vector<base::ObjectHeader>& victims, uint64_t wanted_bytes);
   void CheckBytes();
   void Fail(const std::string& what);
   void Note(uint64_t answer) { trace_ = (trace_ ^ answer) * 0x100000001b3; }

@@ -97,7 +97,7 @@ void World::Stage() {
     staging_.push_back(
         {.id = id, .header = staging.header, .seed = known.seed, .blocks = staging.blocks});
   }
-  Sync(kEvicts);
+  Sync(kEvicts, BlockBytes(known.header));
 }
 
 void World::FinishStage() {
@@ -155,7 +155,26 @@ void World::Restart() {
   Sync(kLimitsVariants);
 }
 
-void World::Sync(unsigned allowed) {
+bool World::Evictable(const Known& known) const {
+  return known.in_memory && known.leases == 0 && !known.pinned && !Busy(known.id) &&
+         (!options_.has_disk || known.on_disk || known.droppable);
+}
+
+// Tenant 2 comes before all others, 1 before 0; 1 makes room within its quota out of its own.
+void World::CheckTurns(const std::vector<ObjectHeader>& victims, uint64_t wanted_bytes) {
+  if (options_.quota_bytes == 0) return;
+  for (const ObjectHeader& victim : victims) {
+    if (BlockBytes(victim) != wanted_bytes || victim.tenant == 1) continue;
+    for (const auto& [name, known] : known_) {
+      const bool lower = victim.tenant == 2 && known.header.tenant != 2;
+      if (lower && BlockBytes(known.header) == wanted_bytes && Evictable(known))
+        Fail("an object went before one of a lower priority");
+    }
+  }
+}
+
+void World::Sync(unsigned allowed, uint64_t wanted_bytes) {
+  std::vector<ObjectHeader> victims;
   for (auto it = known_.begin(); it != known_.end();) {
     Known& known = it->second;
     const Name name = it->first;
@@ -169,6 +188,7 @@ void World::Sync(unsigned allowed) {
       if (in_memory != known.in_memory) {
         if (in_memory || held || !known.on_disk || (allowed & kEvicts) == 0)
           Fail("it left memory and must not");
+        victims.push_back(known.header);
         known.in_memory = in_memory;
       }
       continue;
@@ -179,8 +199,10 @@ void World::Sync(unsigned allowed) {
     for (const auto& [other, unused] : known_) variants += other.first == name.first ? 1 : 0;
     const bool surplus = (allowed & kLimitsVariants) != 0 && variants > 3;
     if (held || (!evictable && !surplus)) Fail("an object vanished that must not");
+    if (evictable) victims.push_back(known.header);
     Forget(known);
   }
+  CheckTurns(victims, wanted_bytes);
 }
 
 void World::CheckBytes() {

@@ -202,6 +202,7 @@ void World::Pin() {
       known.header.kind == ObjectKind::kBlob ? known.header.content : known.header.context;
   if (store_->SetPinned(selector, pin) != 1) return Fail("pinned a wrong number");
   known.pinned = pin;
+  if (pin) known.doomed = false;
 }
 
 }  // namespace cistern::model_test

@@ -76,9 +76,21 @@ TEST(ObjectHeaderTest, LargestSegment) {
 TEST(ObjectHeaderTest, BlobFaults) {
   ExpectFaults(Blob(), {{"content key is zero", [](ObjectHeader* h) { h->content = Key(); }},
                         {"a blob of 0 bytes", [](ObjectHeader* h) { h->blob_bytes = 0; }},
-                        {"a blob of 1073741825 bytes", [](ObjectHeader* h) {
-                           h->blob_bytes = ObjectHeader::kMaxBlobBytes + 1;
-                         }}});
+                        {"a blob of 1073741825 bytes",
+                         [](ObjectHeader* h) { h->blob_bytes = ObjectHeader::kMaxBlobBytes + 1; }},
+                        {"a blob has no model",
+                         [](ObjectHeader* h) {
+                           h->model = Key{1, 1};
+                         }},
+                        {"a blob has no model",
+                         [](ObjectHeader* h) {
+                           h->context = Key{1, 1};
+                         }},
+                        {"a blob has no model",
+                         [](ObjectHeader* h) {
+                           h->parent_context = Key{1, 1};
+                         }},
+                        {"a blob has no model", [](ObjectHeader* h) { h->tokens = {1}; }}});
 }
 
 TEST(ObjectHeaderTest, Names) {

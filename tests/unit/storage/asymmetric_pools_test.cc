@@ -179,7 +179,13 @@ TEST(AsymmetricPools, AFreeStretchIsNoWindow) {
   EXPECT_EQ(pools.CheapestWindow(small, 0), std::nullopt);
   pools.SetOwner(handle, 9);
   pools.SetPriority(handle, 7);
-  EXPECT_EQ(pools.CheapestWindow(small, 0)->owners, std::vector<uint64_t>({9}));
+  EXPECT_EQ(pools.CheapestWindow(small, 0), std::nullopt) << "its own victims are no window";
+  const PoolId other = pools.PoolFor(96 << 10).value();
+  EXPECT_EQ(pools.CheapestWindow(other, 0)->owners, std::vector<uint64_t>({9}));
+  EXPECT_EQ(pools.CheapestWindow(other, 0)->bytes, 128u << 10);
+  pools.SetPriority(handle, (uint64_t{2} << kPriorityLevelShift) + 7);
+  EXPECT_EQ(pools.CheapestWindow(other, 0, 1), std::nullopt) << "it is of a higher level";
+  EXPECT_EQ(pools.CheapestWindow(other, 0, 2)->owners, std::vector<uint64_t>({9}));
 }
 
 TEST(AsymmetricPools, RandomUseConservesCapacity) {

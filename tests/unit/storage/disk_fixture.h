@@ -86,9 +86,7 @@ struct TestObject {
     if (!rest.empty() || out.empty()) out.push_back(rest);
     return out;
   }
-  Tier::Item Item() const {
-    return {.header = header, .payload = Runs<const std::byte>(bytes)};
-  }
+  Tier::Item Item() const { return {.header = header, .payload = Runs<const std::byte>(bytes)}; }
 };
 
 inline TestObject Segment(uint64_t seed, uint64_t bytes, uint32_t num_tokens = 128) {
@@ -123,8 +121,7 @@ inline absl::Status WriteOne(Tier& tier, const TestObject& object) {
 }
 
 // Reads `object` into memory of the same runs; what came is in `bytes`.
-inline absl::Status ReadBack(Tier& tier, const TestObject& object,
-                             std::vector<std::byte>* bytes) {
+inline absl::Status ReadBack(Tier& tier, const TestObject& object, std::vector<std::byte>* bytes) {
   bytes->assign(object.bytes.size(), std::byte{0xee});
   return tier.Read(object.key(), object.Runs<std::byte>(*bytes));
 }

@@ -86,8 +86,8 @@ TEST_F(MemoryTierTest, FullOfDirtyObjectsItHasThemWrittenBelowAndLosesNothing) {
   EXPECT_EQ(tier().Stats().copied_in, objects.size());
 }
 
-// A disk that does not answer: the write waits for its patience, says Unavailable, and goes through
-// once the disk is back.
+// A disk that does not answer: the write waits for its patience, says that it has waited, and goes
+// through once the disk is back.
 TEST_F(MemoryTierTest, WaitingForASlowDiskIsBoundedAndNothingIsLost) {
   Make(4, absl::Milliseconds(200));
   const TestObject first = TierSegment(1, 64), second = TierSegment(2, 64);
@@ -95,7 +95,7 @@ TEST_F(MemoryTierTest, WaitingForASlowDiskIsBoundedAndNothingIsLost) {
   disk_->Block();
   std::thread demoter([&] { memory_->MakeRoom(); });
   disk_->AwaitBlocked(1);
-  EXPECT_EQ(WriteOne(tier(), second).code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(WriteOne(tier(), second).code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_EQ(tier().Stats().refused, 1u);
   EXPECT_EQ(CheckReadBack(tier(), first), absl::OkStatus()) << "reads do not wait for the disk";
   disk_->Release();
@@ -105,7 +105,7 @@ TEST_F(MemoryTierTest, WaitingForASlowDiskIsBoundedAndNothingIsLost) {
   EXPECT_EQ(CheckReadBack(tier(), second), absl::OkStatus());
 }
 
-TEST_F(MemoryTierTest, ADiskThatRefusesForAWhileMakesWritesUnavailableNotExhausted) {
+TEST_F(MemoryTierTest, ADiskThatRefusesForAWhileMakesWritesWaitAndDoesNotExhaustThem) {
   Make(4, absl::Milliseconds(50));
   const TestObject first = TierSegment(1, 64), second = TierSegment(2, 64);
   ASSERT_EQ(WriteOne(tier(), first), absl::OkStatus());
@@ -115,7 +115,7 @@ TEST_F(MemoryTierTest, ADiskThatRefusesForAWhileMakesWritesUnavailableNotExhaust
     const ObjectId id = store.Find({first.header.content, first.header.context}).object.id;
     return store.Acquire(5, id, absl::Now())->id;
   });
-  EXPECT_EQ(WriteOne(tier(), second).code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(WriteOne(tier(), second).code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_EQ(tier().Stats().refused, 1u);
   memory_->store().With([&](Store& store) { EXPECT_TRUE(store.Release(5, lease).ok()); });
   EXPECT_EQ(WriteOne(tier(), second), absl::OkStatus());
@@ -198,7 +198,7 @@ TEST_F(MemoryTierTest, ADeletedObjectThatIsHeldIsFoundNoMore) {
   ASSERT_EQ(tier().Delete({object.key()}), absl::OkStatus());
   EXPECT_EQ(CheckReadBack(tier(), object).code(), absl::StatusCode::kNotFound);
   EXPECT_TRUE(HeadersOf(tier()).empty());
-  EXPECT_EQ(WriteOne(tier(), object).code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(WriteOne(tier(), object).code(), absl::StatusCode::kDeadlineExceeded);
   memory_->store().With([&](Store& store) { EXPECT_TRUE(store.Release(5, lease).ok()); });
   EXPECT_EQ(WriteOne(tier(), object), absl::OkStatus());
   EXPECT_EQ(tier().Stats().copied_in, 2u);

@@ -332,5 +332,15 @@ TEST_F(StoreDemotionTest, PinnedObjectsAreWrittenButStayInMemory) {
   EXPECT_EQ(WhereIs(Segment(1, 0, 16)), Where::kMemory);
 }
 
+TEST_F(StoreDemotionTest, APinSavesWhatWasToGoOnceItIsWritten) {
+  const ObjectId id = Put(Segment(1));
+  const std::vector<Demotion> demotions = store_->TakeDemotions(1, false);
+  ASSERT_EQ(demotions.size(), 1u);
+  EXPECT_EQ(store_->Evict({.all = true}), 1u);
+  EXPECT_EQ(store_->SetPinned({.all = true}, true), 1u);
+  store_->FinishDemotion(id, absl::OkStatus());
+  EXPECT_EQ(WhereIs(Segment(1)), Where::kMemory);
+}
+
 }  // namespace
 }  // namespace cistern::storage

@@ -117,6 +117,66 @@ TEST_F(StoreTenantsTest, WhatOthersHaveUnsavedDoesNotHelpATenantAtItsQuota) {
   EXPECT_TRUE(store_->Release(kSession, lease.id).ok());
 }
 
+TEST_F(StoreTenantsTest, ATenantThatWaitsAtItsQuotaIsWrittenFirst) {
+  WithRules({{.tenant = kTenant, .quota_bytes = 2 * kPage, .priority = 3}}, /*has_disk=*/true);
+  Put(Of(kOtherTenant, 1));
+  Put(Of(kTenant, 10, 2));
+  EXPECT_EQ(Reserve(Of(kTenant, 11)).outcome, Reservation::Outcome::kNoRoom);
+  std::vector<Demotion> demotions = store_->TakeDemotions(1, false);
+  ASSERT_EQ(demotions.size(), 1u);
+  EXPECT_EQ(demotions[0].header.tenant, kTenant);
+  // The write fails. Others have something unsaved still; it is tried again all the same.
+  store_->FinishDemotion(demotions[0].id, absl::UnavailableError("I/O error"));
+  EXPECT_EQ(store_->TakeDemotions(1, true).size(), 0u);
+  EXPECT_EQ(Reserve(Of(kTenant, 11)).outcome, Reservation::Outcome::kNoRoom);
+  demotions = store_->TakeDemotions(1, false);
+  ASSERT_EQ(demotions.size(), 1u);
+  EXPECT_EQ(demotions[0].header.tenant, kTenant);
+  store_->FinishDemotion(demotions[0].id, absl::OkStatus());
+  EXPECT_EQ(Reserve(Of(kTenant, 11)).outcome, Reservation::Outcome::kReserved);
+}
+
+TEST_F(StoreTenantsTest, ATenantThatTurnsOverItsQuotaAgesNobodyElse) {
+  WithRules({{.tenant = kTenant, .quota_bytes = kPage}});
+  Put(Of(kOtherTenant, 1));
+  base::ObjectHeader dear = Of(kOtherTenant, 2);
+  dear.base_position = 1 << 20;
+  Put(dear);
+  const auto value = [&] {
+    double worth = 0;
+    store_->List({.key = dear.context}, 0, 1,
+                 [&](const ObjectView&, bool, uint32_t, double v) { worth = v; });
+    return worth;
+  };
+  const double before = value();
+  for (uint32_t text = 10; text < 500; ++text) Put(Of(kTenant, text));
+  EXPECT_EQ(Stats(0).evicted_objects, 489u);
+  EXPECT_GE(value(), before / 2) << "nothing has aged beyond the cheapest of all";
+  // And its own age: what was popular once goes in the end.
+  const ObjectId popular = Put(Of(kTenant, 1000));
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(store_->Release(kSession, MustAcquire(popular).id).ok());
+  Put(Of(kTenant, 1001));
+  EXPECT_EQ(WhereIs(Of(kTenant, 1000)), Where::kMiss) << "there is room for one";
+}
+
+// Two segments that claim to continue each other are no prompt: they go in their turn.
+TEST_F(StoreTenantsTest, ACircleOfContextsProtectsNobody) {
+  base::ObjectHeader a = Segment(1);
+  base::ObjectHeader b = Segment(2);
+  a.parent_context = b.context;
+  b.parent_context = a.context;
+  Put(a);
+  Put(b);
+  base::ObjectHeader self = Segment(3);
+  self.parent_context = self.context;
+  Put(self);
+  EXPECT_EQ(store_->CheckInvariants(), absl::OkStatus());
+  for (uint32_t text = 10; text < 26; ++text) Put(Segment(text, text));
+  EXPECT_EQ(WhereIs(a), Where::kMiss);
+  EXPECT_EQ(WhereIs(b), Where::kMiss);
+  EXPECT_EQ(WhereIs(self), Where::kMiss);
+}
+
 TEST_F(StoreTenantsTest, StagingKeepsToTheQuota) {
   WithRules({{.tenant = kTenant, .quota_bytes = 2 * kPage}}, /*has_disk=*/true);
   ASSERT_TRUE(store_->AddDiskRecord(Of(kTenant, 1), now_).ok());
@@ -168,6 +228,25 @@ TEST_F(StorePoolsAndTenantsTest, PrioritiesHoldAcrossPools) {
   EXPECT_EQ(Blobs(), 3u) << "its own kind yields to it";
   for (uint32_t text = 0; text < 48; ++text)
     EXPECT_EQ(WhereIs(Small(text)), Where::kMemory) << text;
+}
+
+// Slabs that tenants share: what is of a higher priority keeps the slab, though the others in it
+// are worth nothing beside it.
+TEST_F(StorePoolsAndTenantsTest, AHigherPriorityKeepsASharedSlab) {
+  Reset({.tenants = {{.tenant = kTenant, .priority = 4}, {.tenant = kOtherTenant, .priority = 2}},
+         .blob_block_bytes = 4 * kPage});
+  for (uint32_t text = 0; text < 48; ++text) {  // one of 16 in each slab
+    base::ObjectHeader header = Small(text);
+    if (text % 16 != 5) header.tenant = 0;
+    Put(header);
+  }
+  for (uint32_t name = 0; name < 6; ++name) {
+    base::ObjectHeader blob = TestBlob(name, 4 * kPage);
+    blob.tenant = kOtherTenant;
+    Put(blob);
+  }
+  for (const uint32_t text : {5, 21, 37}) EXPECT_EQ(WhereIs(Small(text)), Where::kMemory) << text;
+  EXPECT_EQ(Blobs(), 4u) << "in the fourth slab";
 }
 
 class StoreExpireTest : public StoreTest {
