@@ -10,6 +10,7 @@
 #include "tools/bench/evict/evict_command.h"
 #include "tools/bench/pools/pools_command.h"
 #include "tools/bench/replay_command.h"
+#include "tools/bench/transfer/transfer_command.h"
 
 namespace {
 
@@ -29,10 +30,14 @@ constexpr char kUsage[] = R"(cistern-bench: measure a Cistern node with whole wo
       Eviction policies beside Belady's optimum, on a block trace in Mooncake's format (or on synthetic
       conversations).
 
+  cistern-bench transfer --json
+      Every path between a worker and a node beside its physical limit, one JSON object for each size.
+
 Commands
   evict     token hit ratio and recompute cost saved, for every policy at 5, 10, 25 and 50 % of the footprint
   pools     out-of-memory counts, lost state and makespan of pool policies under recorded arrivals
   replay    plan, fetch, verify every row, compute the rest, publish; for every call of a trace
+  transfer  GB/s and latency of reads in place, fetches, publishes, TCP, disk and lookups beside their limits
 
 Exit code: 0 all is well; 1 bad flags or no node; 2 rows did not match;
 3 calls to the node failed.)";
@@ -53,11 +58,12 @@ int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape): std::ba
       cistern::base::ParseCommandLine(argc, argv);
   if (!words.ok()) return Complain(words.status().message());
   if (words->empty())
-    return Complain("say what to measure: evict, pools or replay; --help tells more");
+    return Complain("say what to measure: evict, pools, replay or transfer; --help tells more");
   if (words->size() > 1) return Complain(absl::StrCat("'", words->at(1), "' is one word too many"));
   if (words->front() == "replay") return cistern::tools::RunReplayCommand();
   if (words->front() == "evict") return cistern::tools::RunEvictCommand();
   if (words->front() == "pools") return cistern::tools::RunPoolsCommand();
-  return Complain(
-      absl::StrCat("there is no command '", words->front(), "'; there are: evict, pools, replay"));
+  if (words->front() == "transfer") return cistern::tools::RunTransferCommand();
+  return Complain(absl::StrCat("there is no command '", words->front(),
+                               "'; there are: evict, pools, replay, transfer"));
 }

@@ -116,6 +116,7 @@ absl::StatusOr<std::unique_ptr<NodeProcess>> NodeProcess::Start(const NodeProces
                                         absl::StrCat("--pool_bytes=", options.pool_bytes)};
   arguments.push_back(absl::StrCat(
       "--disk_path=", options.disk ? (fs::path(options.directory) / "disk").string() : ""));
+  arguments.insert(arguments.end(), options.more_flags.begin(), options.more_flags.end());
   absl::StatusOr<pid_t> pid = Spawn(arguments, log);
   if (!pid.ok()) return pid.status();
   std::unique_ptr<NodeProcess> node(new NodeProcess(*pid, socket));

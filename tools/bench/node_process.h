@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <sys/types.h>
 
@@ -20,6 +21,7 @@ struct NodeProcessOptions {
   uint64_t pool_bytes = 0;
   bool disk = true;
   absl::Duration start_timeout = absl::Seconds(60);
+  std::vector<std::string> more_flags = {};  // of cistern-server, after those above
 };
 
 class NodeProcess {
