@@ -16,7 +16,7 @@ constexpr uint64_t kCacheBytes = 32ull << 20;  // where the system does not tell
 uint64_t SweepBytes() {
   const long told = sysconf(_SC_LEVEL3_CACHE_SIZE);
   const uint64_t cache = std::max(kCacheBytes, told > 0 ? static_cast<uint64_t>(told) : 0);
-  return std::min<uint64_t>(3 * cache, 1ull << 30);
+  return std::min<uint64_t>(4 * cache, 1ull << 30);
 }
 
 using Words = uint64_t __attribute__((vector_size(32), aligned(8), may_alias));
@@ -58,9 +58,8 @@ uint64_t ReadOnce(std::span<const std::byte> bytes) {
 CacheSweep::CacheSweep() : region_(SweepBytes()) {}
 
 void CacheSweep::Sweep() {
-  for (uint64_t i = 0; i < region_.size(); i += 64) {
-    region_.data()[i] = static_cast<std::byte>(static_cast<uint8_t>(region_.data()[i]) + 1);
-  }
+  const uint64_t sum = ReadOnce({region_.data(), region_.size()});
+  asm volatile("" : : "r"(sum));  // the pass is made
 }
 
 Ring::Ring(uint64_t region_bytes, uint64_t piece_bytes)

@@ -29,7 +29,8 @@ class Memory {
 // memory delivers.
 uint64_t ReadOnce(std::span<const std::byte> bytes);
 
-// Reads and writes a region several times as large as the last-level cache.
+// Reads a region several times as large as the last-level cache. What it leaves there is clean:
+// nobody pays for writing it back.
 class CacheSweep {
  public:
   CacheSweep();

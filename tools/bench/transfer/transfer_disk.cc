@@ -35,7 +35,8 @@ uint64_t SeedOf(size_t shape, uint32_t round, uint32_t i) {
 // A file that was just written, read past the page cache.
 class ColdFile {
  public:
-  static absl::StatusOr<std::unique_ptr<ColdFile>> Write(const std::string& path, uint64_t bytes) {
+  static absl::StatusOr<std::unique_ptr<ColdFile>> Write(const std::string& path, uint64_t bytes,
+                                                         uint64_t piece_bytes) {
     const int out = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (out < 0) return absl::ErrnoToStatus(errno, absl::StrCat("cannot write ", path));
     const std::vector<std::byte> piece(1 << 20, std::byte{0x3c});
@@ -46,13 +47,13 @@ class ColdFile {
     close(out);
     if (!good) return absl::FailedPreconditionError(absl::StrCat("no room for ", path));
     const int in = open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
-    if (in >= 0) return std::unique_ptr<ColdFile>(new ColdFile(in, bytes));
+    if (in >= 0) return std::unique_ptr<ColdFile>(new ColdFile(in, bytes, piece_bytes));
     return absl::FailedPreconditionError(absl::StrCat("direct reads are not possible at ", path,
                                                       ": set TMPDIR to a folder on a disk"));
   }
   ~ColdFile() { close(fd_); }
 
-  // The next `bytes`, up to the end of a block.
+  // The next `bytes`, up to the end of a block; each byte of the file once, as objects are.
   absl::Status Read(uint64_t bytes) {
     const uint64_t whole = (bytes + kBlock - 1) / kBlock * kBlock;
     if (at_ + whole > bytes_) at_ = 0;
@@ -67,7 +68,8 @@ class ColdFile {
   }
 
  private:
-  ColdFile(int fd, uint64_t bytes) : fd_(fd), bytes_(bytes), memory_(bytes) {}
+  ColdFile(int fd, uint64_t bytes, uint64_t piece_bytes)
+      : fd_(fd), bytes_(bytes), memory_(piece_bytes + kBlock) {}
 
   const int fd_;
   const uint64_t bytes_;
@@ -108,9 +110,10 @@ class DiskBench {
                     .rounds = options_.rounds};
     PagedObjects into(shape.model, shape.tokens, what.operations);
     std::vector<Plan> plans(what.operations);
-    const uint64_t region = what.operations * ((what.bytes + kBlock - 1) / kBlock * kBlock);
+    const uint64_t all = uint64_t{what.operations} * (what.rounds + 1) *
+                         ((what.bytes + kBlock - 1) / kBlock * kBlock);
     CISTERN_ASSIGN_OR_RETURN(const std::unique_ptr<ColdFile> file,
-                             ColdFile::Write(scratch_->path() + "/plain", region + (1 << 20)));
+                             ColdFile::Write(scratch_->path() + "/plain", all, what.bytes));
     uint32_t round = 0;
     what.prepare = [&]() -> absl::Status {
       into.Wipe();
