@@ -3,8 +3,9 @@
 // Each block size has a pool. A pool cuts slabs out of the arena's free extents, hands out their
 // blocks, and gives a slab back the moment its last block is freed; free neighbours merge, so that
 // any pool can use the bytes next. A slab is cut to a whole number of the pool's blocks, about a
-// 64th of the arena (4 MiB at most) and at least one block, so no bytes are lost inside it whatever the block size;
-// when no free extent is that large the pool takes as many blocks as the largest one holds.
+// 64th of the arena (4 MiB at most) and at least one block, so no bytes are lost inside it whatever
+// the block size; when no free extent is that large the pool takes as many blocks as the largest
+// one holds.
 //
 // The pools know nothing of objects. The store tells them which block belongs to which owner, what
 // it is worth and whether its bytes may be copied elsewhere. When a pool is out, the others make
