@@ -15,7 +15,7 @@
 
 namespace cistern::cacheserver {
 
-inline constexpr uint32_t kTexts = 96;  // 23 MiB of blocks in all
+inline constexpr uint32_t kTexts = 96;  // 22 MiB of blocks in all
 inline constexpr uint32_t kMaxTokens = 100;
 
 // One of the computations of a text. Its number travels as the base position; the rows follow it.
@@ -60,8 +60,11 @@ class Book {
   // Before the call: it may be served, and be on disk, before its answer is here.
   void Committing(uint32_t text) {
     base::MutexLock lock(&mutex_);
-    ++entries_[text].changes;
-    entries_[text].possible.insert(entries_[text].begun);
+    Entry& entry = entries_[text];
+    ++entry.changes;
+    entry.committed = 0;
+    entry.acknowledged = false;
+    entry.possible.insert(entry.begun);
   }
   void Committed(uint32_t text) {
     base::MutexLock lock(&mutex_);
@@ -89,6 +92,13 @@ class Book {
       entry.possible = {entry.committed};
     }
     return news;
+  }
+  void AnyMayBeGone() {
+    base::MutexLock lock(&mutex_);
+    for (Entry& entry : entries_) {
+      entry.acknowledged = false;
+      entry.possible.insert(0);
+    }
   }
   void FoundAfterKill(uint32_t text, uint32_t version) {
     base::MutexLock lock(&mutex_);
