@@ -32,7 +32,7 @@ struct Comparison {
 };
 
 // Everything but the names. What any of the parts answers ends the run.
-absl::StatusOr<TransferLine> Compare(const Comparison& comparison, CacheSweep& sweep);
+absl::StatusOr<TransferLine> Compare(const Comparison& what, CacheSweep& sweep);
 
 // Operations of a round: enough to time small ones, no more memory than needed for large ones.
 uint32_t OperationsFor(uint64_t bytes);

@@ -32,6 +32,7 @@ class InPlaceReader {
   absl::Status Find(Client& client) {
     for (uint32_t i = 0; i < stored_.count(); ++i) {
       CISTERN_ASSIGN_OR_RETURN(const Plan plan, PlanAll(client, shape_.model, stored_.tokens(i)));
+      parts_[i].reserve(plan.spans().size());
       for (const Span& span : plan.spans())
         parts_[i].push_back(
             {.id = span.object_id, .begin = span.begin, .tokens = span.end - span.begin});
@@ -42,6 +43,7 @@ class InPlaceReader {
   absl::Status LeaseAll() {
     for (std::vector<Part>& parts : parts_) {
       transport::LeaseRequest request;
+      request.objects.reserve(parts.size());
       for (const Part& part : parts) request.objects.push_back(part.id);
       CISTERN_ASSIGN_OR_RETURN(transport::LeaseReply reply,
                                transport::CallFor<transport::LeaseReply>(link_, request));

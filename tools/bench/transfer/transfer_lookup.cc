@@ -35,7 +35,7 @@ struct Round {
   Rounds* times = nullptr;
   std::counting_semaphore<kDeep> free{0};
 
-  void Done(absl::StatusOr<transport::Reply> reply, bool lease, absl::Time start) {
+  void Done(const absl::StatusOr<transport::Reply>& reply, bool lease, absl::Time start) {
     const absl::Duration took = absl::Now() - start;
     {
       const std::lock_guard<std::mutex> lock(mutex);
@@ -46,7 +46,7 @@ struct Round {
   }
 
  private:
-  absl::Status Take(absl::StatusOr<transport::Reply>& reply, bool lease) {
+  absl::Status Take(const absl::StatusOr<transport::Reply>& reply, bool lease) {
     if (!reply.ok()) return reply.status();
     const auto* found = std::get_if<transport::FindReply>(&*reply);
     if (found == nullptr) return absl::InternalError("a lookup was answered by another reply");
@@ -77,7 +77,7 @@ absl::StatusOr<absl::Duration> RunRound(const transport::FindRequest& request, c
     way.link->Call(
         request, {},
         [round, lease = way.lease, begun = absl::Now()](absl::StatusOr<transport::Reply> reply) {
-          round->Done(std::move(reply), lease, begun);
+          round->Done(reply, lease, begun);
         });
   }
   for (uint32_t i = 0; i < way.in_flight; ++i) round->free.acquire();
@@ -123,6 +123,7 @@ absl::StatusOr<transport::FindRequest> StoreChunks(Client& client) {
   prompt.Draw(0, 1);
   prompt.Compute(0);
   std::vector<uint32_t> boundaries;
+  boundaries.reserve(kKeys - 1);
   for (uint32_t i = 1; i < kKeys; ++i) boundaries.push_back(i * kChunkTokens);
   CISTERN_RETURN_IF_ERROR(PublishAll(client, prompt, 0, prompt.Source(0), boundaries));
 
@@ -130,6 +131,7 @@ absl::StatusOr<transport::FindRequest> StoreChunks(Client& client) {
   transport::FindRequest request;
   request.model = model.Fingerprint();
   request.start_context = keys.ContextSeed();
+  request.items.reserve(kKeys);
   base::Key context = keys.ContextSeed();
   for (uint32_t i = 0; i < kKeys; ++i) {
     const base::Key content =

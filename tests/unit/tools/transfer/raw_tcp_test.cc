@@ -22,8 +22,7 @@ TEST(RawTcpTest, EachFormBringsAllBytes) {
   EXPECT_TRUE(AllAre(bytes, 0x5a));  // what a Ring holds
   std::vector<std::byte> sent(300'000, std::byte{1});
   ASSERT_TRUE((*tcp)->Publish(sent).ok());
-  // What was published lies in the one place that the other side's ring gave it: three streams
-  // round it bring it back.
+  // What was published lies in one place of the other side's ring (447 pieces): once round it.
   size_t pieces = 0, published = 0;
   ASSERT_TRUE((*tcp)
                   ->StreamHere(500, bytes.size(),

@@ -1,5 +1,6 @@
 // `cistern-bench transfer` as a program, against real nodes in other processes: its flags, its
 // lines, its exit codes.
+#include <algorithm>
 #include <map>
 #include <string>
 #include <vector>
