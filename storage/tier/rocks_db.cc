@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -27,6 +28,8 @@ namespace fs = std::filesystem;
 
 constexpr char kFormatKey[] = "format";
 constexpr std::chrono::seconds kFlushRetryTime{1};
+constexpr std::chrono::seconds kSettleTime{2};
+constexpr std::chrono::milliseconds kSettleStep{10};
 
 absl::Status ForeignDatabase(const std::string& path, absl::string_view why) {
   return absl::FailedPreconditionError(absl::StrCat(
@@ -96,8 +99,19 @@ absl::StatusOr<std::unique_ptr<RocksDb>> RocksDb::Open(const RocksDbOptions& opt
   return rocks;
 }
 
+// A disk that works again gets what took failed writes back. Otherwise the next start may find
+// these writes, whole, as it may after a kill.
+void RocksDb::SettleFailed() {
+  const auto give_up = std::chrono::steady_clock::now() + kSettleTime;
+  if (!Heal().ok()) return;
+  while (!FailedAreGone() && std::chrono::steady_clock::now() < give_up) {
+    std::this_thread::sleep_for(kSettleStep);
+  }
+}
+
 RocksDb::~RocksDb() {
   if (db_ != nullptr) {
+    SettleFailed();
     for (rocksdb::ColumnFamilyHandle* handle : handles_) {
       if (handle != nullptr) db_->DestroyColumnFamilyHandle(handle);
     }

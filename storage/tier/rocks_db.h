@@ -96,6 +96,7 @@ class RocksDb {
   absl::StatusOr<bool> IsEmpty();
   uint64_t Property(rocksdb::ColumnFamilyHandle* family, const std::string& name) const;
   absl::Status StartFlush(rocksdb::ColumnFamilyHandle* family);
+  void SettleFailed();
   absl::Status HealLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mutex_);
 
   base::Mutex write_mutex_;

@@ -37,6 +37,9 @@ rocksdb::DBOptions DatabaseOptions(bool direct_io, rocksdb::Env* env) {
   options.max_background_jobs = 2;
   options.max_total_wal_size = 64 << 20;
   options.manifest_preallocation_size = 64 << 10;
+  // Nothing but what took a failed write back is in no log. Closing would wait for it to be
+  // flushed, and after an error of the disk for ever; see ~RocksDb.
+  options.avoid_flush_during_shutdown = true;
   options.skip_stats_update_on_db_open = true;  // would read every file at start
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;

@@ -156,6 +156,23 @@ TEST_F(LogFaultTest, WantOfRoomInTheLogKeepsNoPayload) {
   log_->RefuseTables(false);
 }
 
+// What took a failed write back can be flushed neither before the end nor at it: closing gives up.
+TEST_F(LogFaultTest, AClosingTierDoesNotWaitForADiskThatFails) {
+  Open();
+  ASSERT_EQ(WriteOne(*tier_, Segment(1, kBytes)), absl::OkStatus());
+  log_->FailNext(How::kTorn, /*no_space=*/false);
+  EXPECT_FALSE(WriteOne(*tier_, Segment(2, kBytes)).ok());
+  log_->RefuseTables(true);
+  EXPECT_EQ(WriteOne(*tier_, Segment(3, kBytes)), absl::OkStatus()) << "in a log of its own";
+  tier_.reset();  // the test's time limit bounds this
+  log_->Clear();
+  Open();
+  for (const uint64_t i : {1, 3})
+    EXPECT_EQ(CheckReadBack(*tier_, Segment(i, kBytes)), absl::OkStatus());
+  const absl::Status ghost = CheckReadBack(*tier_, Segment(2, kBytes));
+  EXPECT_TRUE(ghost.ok() || absl::IsNotFound(ghost)) << ghost;
+}
+
 // The order that makes a header worth something: name, payload, sync, and only then the log.
 TEST_F(LogFaultTest, NoHeaderIsLoggedBeforeItsPayloadIsSafe) {
   options_.log.file_bytes = 1;  // a file for each commit
