@@ -118,7 +118,7 @@ absl::StatusOr<MemoryTier::Source> MemoryTier::Locate(Store& store, const Record
 
 absl::Status MemoryTier::Stage(const RecordKey& key, Source& source) {
   const absl::Status read = parts_.below->Read(key, source.runs);
-  const absl::Status leased = parts_.store->With([&](Store& store) -> absl::Status {
+  absl::Status leased = parts_.store->With([&](Store& store) -> absl::Status {
     store.FinishStage(source.id, read);
     return read.ok() ? Lease(store, source) : read;
   });

@@ -69,16 +69,15 @@ absl::StatusOr<absl::Duration> RunRound(const transport::FindRequest& request, c
                                         Rounds* times) {
   auto round = std::make_shared<Round>();
   round->times = times;
-  round->leases.reserve(kCalls * kKeys);
+  round->leases.reserve(size_t{kCalls} * kKeys);
   round->free.release(way.in_flight);
   const absl::Time start = absl::Now();
   for (uint32_t i = 0; i < kCalls; ++i) {
     round->free.acquire();
     way.link->Call(
         request, {},
-        [round, lease = way.lease, begun = absl::Now()](absl::StatusOr<transport::Reply> reply) {
-          round->Done(reply, lease, begun);
-        });
+        [round, lease = way.lease, begun = absl::Now()](
+            const absl::StatusOr<transport::Reply>& reply) { round->Done(reply, lease, begun); });
   }
   for (uint32_t i = 0; i < way.in_flight; ++i) round->free.acquire();
   const absl::Duration took = absl::Now() - start;
@@ -135,7 +134,7 @@ absl::StatusOr<transport::FindRequest> StoreChunks(Client& client) {
   base::Key context = keys.ContextSeed();
   for (uint32_t i = 0; i < kKeys; ++i) {
     const base::Key content =
-        keys.Content(std::span(prompt.tokens(0)).subspan(i * kChunkTokens, kChunkTokens));
+        keys.Content(std::span(prompt.tokens(0)).subspan(size_t{i} * kChunkTokens, kChunkTokens));
     context = base::KeySpace::Context(context, content);
     request.items.push_back({.content = content, .context = context});
   }

@@ -63,7 +63,7 @@ std::string ToTableRow(const TransferLine& line) {
     return absl::StrFormat("%-11s %-26s %10s %8s %10.1f %10.1f  %.2f M keys/s\n", line.path, what,
                            "", "", line.p50_us, line.p99_us, line.keys_per_s / 1e6);
   }
-  std::string stream = "";
+  std::string stream;
   if (line.stream_gbps > 0) stream = absl::StrFormat("%.2f", line.gbps / line.stream_gbps);
   return absl::StrFormat("%-11s %-26s %10d %8.2f %10.1f %10.1f  %-20s %8.2f %6.2f %7s\n", line.path,
                          line.object, line.bytes, line.gbps, line.p50_us, line.p99_us, line.limit,
