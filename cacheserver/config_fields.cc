@@ -155,7 +155,8 @@ const std::vector<ConfigField>& ConfigFields() {
             "an object that nobody has used for so long goes, from disk, too; 0: never"),
       FIELD(tenants,
             "what tenants may take of memory, and whose objects go first: "
-            "SALT:quota=4GiB,priority=2 for each (a salt, or 0x and 16 digits as `cistern status` "
+            "SALT:quota=4GiB,priority=2 for each, commas between them (a salt, or 0x and 16 digits "
+            "as `cistern status` "
             "shows it), others:... for all that are not named; priority 0 (first to go) to 7, 1 "
             "when left out"),
       FIELD(disk_path, "directory of the disk tier; empty: memory only"),

@@ -54,6 +54,7 @@ void Node::Impl::StopThreads() {
     timer_changed.notify_all();
     timer.join();
   }
+  if (stager != nullptr) stager->Stop();
   copy_pool->Stop();
   if (disk_pool != nullptr) disk_pool->Stop();
 }

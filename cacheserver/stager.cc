@@ -54,6 +54,7 @@ bool Stager::PostRead(storage::ObjectId id, Staging staging) {
 }
 
 void Stager::Read(storage::ObjectId id, const Staging& staging) {
+  if (stopping_) return Finish(id, absl::CancelledError("the node is stopping"));
   const absl::StatusOr<ObjectShape> shape = parts_.store->With(
       [&](Store& store) { return ShapeOf(store, staging.header, parts_.blob_block_bytes); });
   absl::Status read = shape.status();

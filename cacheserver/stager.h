@@ -8,6 +8,7 @@
 //          memory has at hand is copied on the copy threads instead, and waits for no disk
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
@@ -50,6 +51,8 @@ class Stager {
   explicit Stager(Parts parts) : parts_(std::move(parts)) {}
 
   Outcome Stage(storage::Store& store, storage::ObjectId id, absl::Time now, Waiter waiter);
+  // Reads that have not begun are Cancelled: nobody waits for them any more.
+  void Stop() { stopping_ = true; }
 
  private:
   // On the pool where it waits for nothing that it does not need. False: too many wait.
@@ -62,6 +65,7 @@ class Stager {
               AfterLock& after);
 
   Parts parts_;
+  std::atomic<bool> stopping_ = false;
   absl::flat_hash_map<storage::ObjectId, std::vector<Waiter>> waiters_;  // the store's lock
 };
 

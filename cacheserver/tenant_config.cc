@@ -39,7 +39,12 @@ absl::StatusOr<std::vector<TenantEntry>> SplitTenants(absl::string_view text) {
     part = absl::StripAsciiWhitespace(part);
     const size_t colon = part.rfind(':');
     if (colon != absl::string_view::npos) {
-      entries.push_back({part.substr(0, colon), {}});
+      const absl::string_view name = part.substr(0, colon);
+      if (name.find_first_of("=; \t") != absl::string_view::npos)
+        return WrongTenant(
+            name,
+            "commas lie between tenants; a salt with '=', ';' or a space is given by its number");
+      entries.push_back({name, {}});
       part.remove_prefix(colon + 1);
     }
     if (entries.empty())

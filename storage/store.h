@@ -265,7 +265,8 @@ class Store {
   void FinishDemotion(ObjectId id, const absl::Status& written);
   Staging BeginStage(ObjectId id, absl::Time now);
   // OK: readable from memory. DataLoss, NotFound or the third error in a row: the object is
-  // dropped. Any other error: it stays on disk.
+  // dropped. Any other error: it stays on disk. ResourceExhausted and Cancelled (nobody has tried
+  // to read it) do not count.
   void FinishStage(ObjectId id, const absl::Status& read);
   // Its record turned out to be damaged: what is in memory is written again, what is not is
   // dropped.

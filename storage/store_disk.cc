@@ -130,6 +130,9 @@ void Store::ForgetRecord(ObjectId id) {
   Object* object = impl_->FindAttached(id);
   if (object == nullptr || !object->on_disk || object->busy()) return;
   if (!object->in_memory) return impl_->Drop(object);
+  // Deleted before it is written again, and also if it never is.
+  const RecordKey key = Impl::KeyOf(object->header);
+  if (impl_->record_drop_keys.insert(key).second) impl_->record_drops.push_back(key);
   object->on_disk = false;
   impl_->Refile(object);
 }
@@ -215,7 +218,8 @@ void Store::FinishStage(ObjectId id, const absl::Status& read) {
     object->in_memory = true;
     object->failed_reads = 0;
   } else {
-    ++object->failed_reads;
+    const bool tried = !absl::IsResourceExhausted(read) && !absl::IsCancelled(read);
+    object->failed_reads += tried ? 1 : 0;
     s.FreeBlocks(object);
   }
   s.Refile(object);

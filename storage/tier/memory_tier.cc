@@ -205,15 +205,17 @@ absl::Status MemoryTier::Delete(const std::vector<RecordKey>& keys) {
 }
 
 absl::Status MemoryTier::Verify(const RecordKey& key) {
+  bool comparable = false;
   const ObjectView view = parts_.store->With([&](Store& store) {
     ObjectView found = FindOwn(store, key);
+    comparable = found.header != nullptr && found.header->blob_bytes <= kMaxComparedBytes;
     found.header = nullptr;  // not valid without the lock
     return found;
   });
   if (view.where == Where::kMiss) return absl::NotFoundError("no such object in memory");
   if (!view.on_disk) return absl::OkStatus();  // there is nothing to compare it with
   absl::Status status = absl::AbortedError("");
-  if (view.where == Where::kMemory)
+  if (view.where == Where::kMemory && comparable)
     status = CompareWithRecord(*parts_.store, *parts_.arena, *parts_.below, view.id, kTierSession,
                                options_.blob_block_bytes, parts_.clock->Now());
   const bool in_memory = !absl::IsAborted(status);

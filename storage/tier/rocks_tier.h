@@ -99,6 +99,8 @@ class RocksTier final : public DiskTier {
   absl::StatusOr<bool> IsDamaged(const Found& found);
 
   // ---- rocks_tier_write.cc; one thread at a time, the leader
+  // True: it is done. False: this thread has led a commit, of this request or of earlier ones.
+  bool LeadUntilDone(Request& request);
   void CommitGroup(const std::vector<Request*>& group);
   std::vector<Pending> Admit(const std::vector<Request*>& group);
   absl::Status CommitPending(std::vector<Pending>* pending);

@@ -39,13 +39,23 @@ absl::Status Valid(const DiskTier::Item& item) {
 
 std::vector<absl::Status> RocksTier::Write(const std::vector<Item>& items) {
   Request request{.items = &items, .statuses = std::vector<absl::Status>(items.size())};
-  std::vector<Request*> group;
   {
     base::MutexLock lock(&queue_mutex_);
     queue_.push_back(&request);
+  }
+  // Whoever leads commits those who came first, and may have to lead again for its own.
+  while (!LeadUntilDone(request)) {
+  }
+  return std::move(request.statuses);
+}
+
+bool RocksTier::LeadUntilDone(Request& request) {
+  std::vector<Request*> group;
+  {
+    base::MutexLock lock(&queue_mutex_);
     queue_changed_.wait(queue_mutex_,
                         [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return request.done || !leading_; });
-    if (request.done) return std::move(request.statuses);
+    if (request.done) return true;
     leading_ = true;
     uint64_t bytes = 0;
     auto end = queue_.begin();
@@ -62,7 +72,7 @@ std::vector<absl::Status> RocksTier::Write(const std::vector<Item>& items) {
     leading_ = false;
   }
   queue_changed_.notify_all();
-  return std::move(request.statuses);
+  return false;
 }
 
 void RocksTier::CommitGroup(const std::vector<Request*>& group) {

@@ -1,8 +1,10 @@
 // A disk on which one call hangs: nothing waits for it that does not need it.
 #include <atomic>
+#include <chrono>
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "gtest/gtest.h"
 
@@ -113,6 +115,32 @@ class SlowDiskTest : public DiskTest {
 
 class SlowWriteTest : public SlowDiskTest,
                       public ::testing::WithParamInterface<HangingCalls::Call> {};
+
+// A commit that takes in no more than so many bytes leaves others behind it in the queue: each is
+// written by somebody, whoever wakes first.
+TEST_F(SlowDiskTest, EveryWriteBehindALargeOneIsWritten) {
+  WriteSome();
+  const TestObject large = Segment(50, 130 * kMiB);
+  for (int round = 0; round < 3; ++round) {
+    calls_.Hang(HangingCalls::Call::kWrite);
+    std::vector<std::thread> writers;
+    std::atomic<int> written{0};
+    const auto write = [&](const TestObject& object) {
+      writers.emplace_back([&, object] { written += WriteOne(*tier_, object).ok() ? 1 : 0; });
+    };
+    write(Segment(51, kMiB));
+    calls_.AwaitHanging();
+    write(large);
+    for (uint64_t i = 52; i < 56; ++i) write(Segment(i, kMiB));
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));  // they have probably queued by now
+    calls_.LetGo();
+    for (std::thread& writer : writers) writer.join();
+    EXPECT_EQ(written.load(), 6);
+    for (uint64_t i = 51; i < 56; ++i)
+      EXPECT_EQ(CheckReadBack(*tier_, Segment(i, kMiB)), absl::OkStatus()) << i;
+    EXPECT_EQ(CheckReadBack(*tier_, large), absl::OkStatus());
+  }
+}
 
 // Reads and deletes pass a commit that hangs, wherever it does.
 TEST_P(SlowWriteTest, ReadsAndDeletesGoOnBesideAWriteThatHangs) {

@@ -23,7 +23,7 @@ constexpr char kUsage[] = R"(cistern-bench: measure a Cistern node with whole wo
   cistern-bench replay --workload repo --address unix:/run/cistern/node.sock
       The same against a node that runs already.
 
-  cistern-bench pools --workloads avmp --json
+  cistern-bench pools --json
       The allocators of the AVMP paper beside the product's pools, one JSON object for each run.
 
   cistern-bench evict --trace conversation_trace.jsonl

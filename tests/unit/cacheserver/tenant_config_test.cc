@@ -86,6 +86,9 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         WrongTenants{"team-a", "tenant 'team-a': give SALT:quota=SIZE,priority=0..7"},
         WrongTenants{"quota=1GiB", "give SALT:quota="},
+        WrongTenants{"a:priority=2;others:quota=1", "commas lie between tenants"},
+        WrongTenants{"a:quota=1,priority=2;b:quota=1", "commas lie between tenants"},
+        WrongTenants{"a:quota=1 b:quota=1", "commas lie between tenants"},
         WrongTenants{"a:", "tenant 'a': give quota=SIZE, priority=0..7 or both"},
         WrongTenants{"a:priority=1,b:", "tenant 'b': give quota=SIZE"},
         WrongTenants{"a:quota=lots", "tenant 'a': quota = 'lots': give a size"},

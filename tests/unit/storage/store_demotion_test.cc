@@ -199,11 +199,24 @@ TEST_F(StoreDemotionTest, ADamagedRecordOfWhatIsInMemoryIsWrittenAgain) {
   ASSERT_TRUE(TakeAll().empty());
   store_->ForgetRecord(id);
   EXPECT_EQ(WhereIs(Segment(1)), Where::kMemory);
+  EXPECT_TRUE(TakeAll().empty()) << "the damaged record goes first";
+  EXPECT_EQ(store_->TakeRecordDrops().size(), 1u);
   EXPECT_EQ(TakeAll().size(), 1u);
   store_->FinishDemotion(id, absl::OkStatus());
   const ObjectId other = PutOnDisk(Segment(2));
   store_->ForgetRecord(other);
   EXPECT_EQ(WhereIs(Segment(2)), Where::kMiss) << "it is nowhere else";
+}
+
+// What nobody has tried to read is no worse than before: too many reads, or an end of the node.
+TEST_F(StoreDemotionTest, AReadThatNeverBeganDropsNothing) {
+  const ObjectId id = PutOnDisk(Segment(1));
+  for (int i = 0; i < 6; ++i) {
+    ASSERT_EQ(store_->BeginStage(id, now_).outcome, Staging::Outcome::kBegun);
+    store_->FinishStage(id, i % 2 == 0 ? absl::ResourceExhaustedError("too many reads wait")
+                                       : absl::CancelledError("the node is stopping"));
+    EXPECT_EQ(WhereIs(Segment(1)), Where::kDisk);
+  }
 }
 
 TEST_F(StoreDemotionTest, StagingNeedsRoom) {

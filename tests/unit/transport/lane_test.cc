@@ -230,6 +230,7 @@ TEST(LaneTest, AnIdleLaneUsesNoCpu) {
   elapsed.get_future().wait();
   EXPECT_LT(used() - before, 20e6) << "nanoseconds of CPU in 200 ms";
   EXPECT_LE(hook.arms - arms, 10) << "rounds of the loop";
+  lane->RunAndWait([&] { lane->RemovePollHook(&hook); });
 }
 
 TEST(LaneTest, ManyThreadsPost) {
