@@ -281,7 +281,7 @@ class DiskWorld {
 };
 
 TEST(DiskRandom, AgreesWithAMapWhateverTheDiskDoes) {
-  const uint64_t seed = model_test::GivenSeed().value_or(std::random_device{}());
+  const uint64_t seed = model_test::GivenSeed().value_or(12);
   SCOPED_TRACE("repeat with --seed=" + std::to_string(seed));
   const uint64_t steps = model_test::StepsOr(kSteps);
   DiskWorld world(seed);

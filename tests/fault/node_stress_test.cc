@@ -2,7 +2,6 @@
 // of them vanish in the middle of things. Afterwards nothing is held, nothing is damaged, and every
 // invariant holds. --seed=N repeats a run.
 #include <atomic>
-#include <cstdlib>
 #include <random>
 #include <thread>
 #include <vector>
@@ -12,6 +11,7 @@
 #include "cacheserver/embedded.h"
 #include "nlohmann/json.hpp"
 #include "tests/integration/node_under_test.h"
+#include "tests/model/seed.h"
 
 namespace cistern::cacheserver {
 namespace {
@@ -19,14 +19,6 @@ namespace {
 constexpr int kWorkers = 4;
 constexpr int kSteps = 300;
 constexpr uint32_t kTexts = 60;
-
-uint32_t Seed() {
-  for (const std::string& argument : testing::internal::GetArgvs()) {
-    if (argument.rfind("--seed=", 0) == 0)
-      return static_cast<uint32_t>(std::strtoul(argument.c_str() + 7, nullptr, 10));
-  }
-  return std::random_device{}();
-}
 
 struct Outcomes {
   std::atomic<int> published{0};
@@ -78,7 +70,7 @@ NodeConfig StressConfig(const Scratch& scratch) {
 }
 
 void Stress(const NodeConfig& config) {
-  const uint32_t seed = Seed();
+  const auto seed = static_cast<uint32_t>(model_test::GivenSeed().value_or(14));
   SCOPED_TRACE(testing::Message() << "--seed=" << seed);
   auto node = EmbeddedNode::Start(config);
   ASSERT_TRUE(node.ok()) << node.status();
