@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "base/aligned_map.h"
 #include "base/round.h"
 #include "base/status_macros.h"
 #include "base/units.h"
@@ -63,10 +64,23 @@ absl::Status NotEnough(uint64_t wanted_bytes, absl::string_view why) {
                    "; choose a smaller pool or free memory on this machine"));
 }
 
+// Brings [begin, begin + bytes) in as huge pages, where the kernel has them: one small page of each
+// (a kernel whose shmem_enabled says so gives a huge one at once), then the rest by collapsing,
+// which needs a page to begin with and clears what is missing. 2 GiB took 0.15 to 0.25 s of two
+// threads in memory that the host has given to the virtual machine before, 3 to 7 s in memory that
+// it has not; in small pages 1.3 s. Collapsed after they have been populated, all bytes would be
+// copied. A wish: Touch sees to what is not there.
+void Collapse(std::byte* begin, uint64_t bytes) {
+  for (uint64_t i = 0; i + kHugePage <= bytes; i += kHugePage) {
+    if (madvise(begin + i, kSmallPage, MADV_POPULATE_WRITE) != 0) return;
+  }
+  madvise(begin, bytes, MADV_COLLAPSE);
+}
+
 // Makes every page of [begin, begin + bytes) present. One thread faults 0.3 to 0.8 GB/s on a small
 // virtual machine and two nearly twice that; asking the kernel for ranges is 1.5 times faster than
 // touching page by page.
-int Touch(std::byte* begin, uint64_t bytes) {
+int Touch(std::byte* begin, uint64_t bytes, bool huge_pages) {
   const uint64_t pieces = (bytes + kTouchPiece - 1) / kTouchPiece;
   const unsigned threads = static_cast<unsigned>(std::min<uint64_t>(
       {std::max(1u, std::thread::hardware_concurrency()), kMaxTouchThreads, pieces}));
@@ -76,6 +90,7 @@ int Touch(std::byte* begin, uint64_t bytes) {
     for (uint64_t piece; error.load() == 0 && (piece = next.fetch_add(1)) < pieces;) {
       std::byte* at = begin + piece * kTouchPiece;
       const uint64_t n = std::min(kTouchPiece, bytes - piece * kTouchPiece);
+      if (huge_pages) Collapse(at, n);
       if (madvise(at, n, MADV_POPULATE_WRITE) == 0) continue;
       if (errno != EINVAL) {
         error.store(errno);
@@ -136,7 +151,7 @@ absl::StatusOr<std::unique_ptr<Arena>> Arena::Create(const ArenaOptions& options
   if (ftruncate(fd, static_cast<off_t>(sizes.mapped_bytes)) != 0) {
     return NotEnough(sizes.mapped_bytes, absl::StrCat("ftruncate: ", strerror(errno)));
   }
-  void* mapping = mmap(nullptr, sizes.mapped_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  void* mapping = base::MapAligned(sizes.mapped_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
   if (mapping == MAP_FAILED)
     return NotEnough(sizes.mapped_bytes, absl::StrCat("mmap: ", strerror(errno)));
   auto* data = static_cast<std::byte*>(mapping);
@@ -150,10 +165,9 @@ absl::StatusOr<std::unique_ptr<Arena>> Arena::Create(const ArenaOptions& options
   // Both are wishes: a kernel that says no gives small pages.
   if (options.huge_pages) madvise(data, sizes.mapped_bytes, MADV_HUGEPAGE);
   if (options.pre_touch) {
-    if (const int error = Touch(data, sizes.mapped_bytes); error != 0) {
+    if (const int error = Touch(data, sizes.mapped_bytes, options.huge_pages); error != 0) {
       return NotEnough(sizes.mapped_bytes, absl::StrCat("touching its pages: ", strerror(error)));
     }
-    if (options.huge_pages) madvise(data, sizes.mapped_bytes, MADV_COLLAPSE);
   }
   *reinterpret_cast<base::ArenaHeader*>(data) = {
       .magic = base::kArenaMagic,

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "base/aligned_map.h"
 #include "base/status_macros.h"
 
 namespace cistern::transport {
@@ -31,7 +32,7 @@ absl::StatusOr<int> Seals(int fd) {
 absl::StatusOr<std::shared_ptr<Mapping>> Mapping::Map(int fd, uint64_t bytes, Access access,
                                                       bool touch) {
   const int protection = access == Access::kRead ? PROT_READ : PROT_READ | PROT_WRITE;
-  void* data = mmap(nullptr, bytes, protection, MAP_SHARED | (touch ? MAP_POPULATE : 0), fd, 0);
+  void* data = base::MapAligned(bytes, protection, MAP_SHARED | (touch ? MAP_POPULATE : 0), fd);
   if (data == MAP_FAILED) {
     const absl::string_view reason = strerror(errno);
     if (errno == EPERM || errno == EACCES) {
