@@ -105,7 +105,7 @@ absl::StatusOr<FetchHandle> ClientImpl::Fetch(Plan plan, const PagedCache& desti
   auto job = std::make_unique<FetchJob>(
       FetchJob{std::move(impl), std::move(target), options.on_layer, options_.arithmetic, state});
   if (absl::Status queued = fetcher_.Submit(std::move(job)); !queued.ok()) return failed(queued);
-  return FetchHandle(std::make_unique<FetchHandle::Impl>(std::move(state)));
+  return FetchHandle(std::make_unique<FetchHandle::Impl>(std::move(state), fetcher_.queue()));
 }
 
 absl::StatusOr<PublishReport> ClientImpl::Publish(const ModelSpec& model,
@@ -155,6 +155,7 @@ FetchHandle& FetchHandle::operator=(FetchHandle&& other) noexcept {
 
 absl::Status FetchHandle::WaitLayer(uint32_t layer) {
   if (impl_ == nullptr) return absl::InvalidArgumentError("this handle has no fetch");
+  if (layer < impl_->state->num_layers()) impl_->queue->Help(impl_->state.get(), layer + 1);
   return impl_->state->WaitLayer(layer);
 }
 
@@ -165,6 +166,7 @@ std::vector<TokenRange> FetchHandle::Missing() const {
 
 absl::StatusOr<FetchResult> FetchHandle::Wait() {
   if (impl_ == nullptr) return absl::InvalidArgumentError("this handle has no fetch");
+  impl_->queue->Help(impl_->state.get(), impl_->state->num_layers());
   return impl_->state->Wait();
 }
 

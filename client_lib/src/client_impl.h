@@ -58,8 +58,10 @@ namespace cistern {
 
 class FetchHandle::Impl {
  public:
-  explicit Impl(std::shared_ptr<client::FetchState> fetch) : state(std::move(fetch)) {}
+  Impl(std::shared_ptr<client::FetchState> fetch, std::shared_ptr<client::FetchQueue> its_queue)
+      : state(std::move(fetch)), queue(std::move(its_queue)) {}
   const std::shared_ptr<client::FetchState> state;
+  const std::shared_ptr<client::FetchQueue> queue;
 };
 
 }  // namespace cistern

@@ -13,7 +13,8 @@ namespace cistern::client {
 namespace {
 
 constexpr uint32_t kPageTokens = base::ModelSpec::kPageTokens;
-constexpr uint64_t kStepBytes = 4 << 20;  // between two looks at whether the caller still wants it
+// Between two looks at whether the caller still wants it.
+constexpr uint64_t kStepBytes = 4 << 20;
 
 uint32_t NumPages(uint32_t tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
 
@@ -54,39 +55,52 @@ void FetchRun::CheckStale(uint32_t object) {
   Lose(object);
 }
 
-void FetchRun::PassInPlace(const std::vector<uint32_t>& objects, bool last) {
-  const base::ModelSpec& spec = plan_.model->spec();
+FetchRun::InPlace FetchRun::StartInPlace(const std::vector<uint32_t>& objects, bool last) {
   const std::byte* const arena = plan_.session->link().arena();
-  std::vector<std::vector<const std::byte*>> pages(objects.size());
+  InPlace pass;
+  pass.objects = objects;
+  pass.last = last;
+  pass.pages.resize(objects.size());
   for (size_t i = 0; i < objects.size(); ++i) {
     if (!BlocksFit(objects[i])) {
       Lose(objects[i]);
       continue;
     }
-    for (const base::BlockRef& block : plan_.objects[objects[i]].blocks) {
-      pages[i].push_back(arena + block.offset);
-    }
+    const std::vector<base::BlockRef>& blocks = plan_.objects[objects[i]].blocks;
+    pass.pages[i].reserve(blocks.size());
+    for (const base::BlockRef& block : blocks) pass.pages[i].push_back(arena + block.offset);
   }
-  const auto step = static_cast<uint32_t>(std::clamp<uint64_t>(
-      kStepBytes / std::max<uint64_t>(1, RowBytes(objects)), 1, spec.num_layers));
-  for (uint32_t layer = 0; layer < spec.num_layers; layer += step) {
-    const uint32_t layer_end = std::min(layer + step, spec.num_layers);
-    if (!state_.BeginStep()) return;
-    for (size_t i = 0; i < objects.size(); ++i) {
+  return pass;
+}
+
+bool FetchRun::MoveInPlace(InPlace* pass, uint32_t layers) {
+  const base::ModelSpec& spec = plan_.model->spec();
+  const uint64_t layer_bytes = std::max<uint64_t>(1, RowBytes(pass->objects));
+  if (!pass->last) pass->step_bytes = kStepBytes;  // nobody looks before its end
+  while (pass->next_layer < layers) {
+    const auto step = static_cast<uint32_t>(
+        std::clamp<uint64_t>(pass->step_bytes / layer_bytes, 1, spec.num_layers));
+    const uint32_t layer_end = std::min(pass->next_layer + step, spec.num_layers);
+    pass->step_bytes = std::min(kStepBytes, 2 * step * layer_bytes);
+    if (!state_.BeginStep()) return true;
+    for (size_t i = 0; i < pass->objects.size(); ++i) {
+      const uint32_t object = pass->objects[i];
       kernels::SegmentRows source;
-      source.pages = pages[i].data();
-      source.num_pages = static_cast<uint32_t>(pages[i].size());
+      source.pages = pass->pages[i].data();
+      source.num_pages = static_cast<uint32_t>(pass->pages[i].size());
       source.page_rows = kPageTokens;
       source.layer_stride = uint64_t{kPageTokens} * spec.row_bytes;
       source.num_layers = spec.num_layers;
       source.row_bytes = spec.row_bytes;
-      MoveRows(objects[i], source, layer, layer_end);
-      CheckStale(objects[i]);
-      if (layer_end == spec.num_layers) SettleObject(objects[i], /*mapped=*/true);
+      MoveRows(object, source, pass->next_layer, layer_end);
+      CheckStale(object);
+      if (layer_end == spec.num_layers) SettleObject(object, /*mapped=*/true);
     }
-    if (last) Announce(layer_end);
+    if (pass->last) Announce(layer_end);
     state_.EndStep();
+    pass->next_layer = layer_end;
   }
+  return pass->next_layer == spec.num_layers;
 }
 
 }  // namespace cistern::client

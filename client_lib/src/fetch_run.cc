@@ -1,6 +1,7 @@
 #include "client_lib/src/fetch_run.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -17,7 +18,14 @@ FetchRun::FetchRun(FetchJob* job, Counters* counters, Rates* rates)
       spans_of_(plan_.objects.size()),
       from_disk_(plan_.objects.size()) {}
 
-void FetchRun::Run() {
+bool FetchRun::immediate() const {
+  return plan_.session != nullptr && plan_.session->mapped() &&
+         std::all_of(plan_.objects.begin(), plan_.objects.end(),
+                     [](const PlannedObject& object) { return object.lease != 0; });
+}
+
+bool FetchRun::RunTo(uint32_t layers) {
+  if (immediate_pass_.has_value() || immediate()) return RunImmediate(layers);
   if (state_.wanted()) {
     Prepare();
     std::vector<uint32_t> held, wanted;
@@ -26,6 +34,32 @@ void FetchRun::Run() {
     }
     LeaseAndMove(std::move(held), wanted);
   }
+  Finish();
+  return true;
+}
+
+bool FetchRun::RunImmediate(uint32_t layers) {
+  const absl::Time start = absl::Now();
+  if (!immediate_pass_.has_value()) {
+    Prepare();
+    std::vector<uint32_t> held(plan_.objects.size());
+    std::iota(held.begin(), held.end(), 0);
+    immediate_pass_ = StartInPlace(held, /*last=*/true);
+  }
+  const bool over = MoveInPlace(&*immediate_pass_, layers);
+  immediate_took_ += absl::Now() - start;
+  if (!over) return false;
+  if (!immediate_pass_->objects.empty()) {
+    if (immediate_pass_->next_layer == plan_.model->spec().num_layers)
+      CountRate(immediate_pass_->objects, immediate_took_);
+    GiveBack(immediate_pass_->objects);
+  }
+  AnnounceAll();
+  Finish();
+  return true;
+}
+
+void FetchRun::Finish() {
   if (state_.Failed()) ++counters_.fetch_failures;
   state_.Finish();
 }
@@ -96,20 +130,32 @@ void FetchRun::Pass(const std::vector<uint32_t>& objects, bool last) {
   const absl::Time start = absl::Now();
   if (!objects.empty()) {
     if (plan_.session->mapped()) {
-      PassInPlace(objects, last);
+      InPlace pass = StartInPlace(objects, last);
+      MoveInPlace(&pass, plan_.model->spec().num_layers);
     } else {
       PassByCopy(objects, last);
     }
-    rates_.AddFetch(RowBytes(objects) * plan_.model->spec().num_layers, absl::Now() - start);
-    std::vector<transport::LeaseId> leases;
-    leases.reserve(objects.size());
-    for (uint32_t object : objects) leases.push_back(std::exchange(plan_.objects[object].lease, 0));
-    plan_.session->Release(std::move(leases));
+    CountRate(objects, absl::Now() - start);
+    GiveBack(objects);
   }
-  if (last && state_.BeginStep()) {
-    Announce(plan_.model->spec().num_layers);
-    state_.EndStep();
-  }
+  if (last) AnnounceAll();
+}
+
+void FetchRun::CountRate(const std::vector<uint32_t>& objects, absl::Duration took) {
+  rates_.AddFetch(RowBytes(objects) * plan_.model->spec().num_layers, took);
+}
+
+void FetchRun::GiveBack(const std::vector<uint32_t>& objects) {
+  std::vector<transport::LeaseId> leases;
+  leases.reserve(objects.size());
+  for (uint32_t object : objects) leases.push_back(std::exchange(plan_.objects[object].lease, 0));
+  plan_.session->Release(std::move(leases));
+}
+
+void FetchRun::AnnounceAll() {
+  if (!state_.BeginStep()) return;
+  Announce(plan_.model->spec().num_layers);
+  state_.EndStep();
 }
 
 void FetchRun::Announce(uint32_t layers) {

@@ -1,10 +1,14 @@
-// One fetch, from leases to rows in place. Runs on a fetch thread and owns the plan while it does.
+// One fetch, from leases to rows in place. Owns the plan while it runs: on a fetch thread, or, as
+// long as nothing has to be waited for, on the thread of a caller who waits for it (fetcher.h).
 //
 // Everything that is held is moved in one pass, layer by layer over all spans. Only when some
 // objects lie on disk, or the node has no room for all leases at once, are there passes before
 // that: they move what is there while the node brings the next window, and give the leases back.
 //
-// Thread   one
+// The last pass comes layer by layer: the first steps are short, so that whoever waits for a layer
+// has it soon.
+//
+// Thread   one at a time
 #pragma once
 
 #include <cstdint>
@@ -37,8 +41,13 @@ class FetchRun {
  public:
   FetchRun(FetchJob* job, Counters* counters, Rates* rates);
 
-  // Returns when all is settled or nobody wants it any more. Finishes the state.
-  void Run();
+  // All that it needs lies leased in mapped memory: it never waits for the node.
+  bool immediate() const;
+
+  // Goes on until `layers` layers are announced. True: all is settled, or nobody wants it any more;
+  // the state has been finished, and this is not to be called again. What is not immediate() is
+  // always run to its end.
+  bool RunTo(uint32_t layers);
 
  private:
   struct SpanWork {
@@ -46,6 +55,17 @@ class FetchRun {
     bool lost = false;
   };
 
+  // A pass over rows in place, and how far it has come.
+  struct InPlace {
+    std::vector<uint32_t> objects;
+    std::vector<std::vector<const std::byte*>> pages;  // per object
+    bool last = false;
+    uint32_t next_layer = 0;
+    uint64_t step_bytes = 0;
+  };
+
+  bool RunImmediate(uint32_t layers);
+  void Finish();
   void Prepare();
   void LeaseAndMove(std::vector<uint32_t> held, const std::vector<uint32_t>& wanted);
   std::vector<uint32_t> FinishLeases(LeaseQueue* queue);
@@ -53,8 +73,13 @@ class FetchRun {
   // Moves all rows of `objects`, which are leased, and gives the leases back. `last`: their layers
   // are announced.
   void Pass(const std::vector<uint32_t>& objects, bool last);
-  void PassInPlace(const std::vector<uint32_t>& objects, bool last);
+  InPlace StartInPlace(const std::vector<uint32_t>& objects, bool last);
+  // True when `pass` is over: moved, or not wanted.
+  bool MoveInPlace(InPlace* pass, uint32_t layers);
   void PassByCopy(const std::vector<uint32_t>& objects, bool last);
+  void GiveBack(const std::vector<uint32_t>& objects);
+  void CountRate(const std::vector<uint32_t>& objects, absl::Duration took);
+  void AnnounceAll();
   void Announce(uint32_t layers);
 
   // Both within a step.
@@ -76,6 +101,8 @@ class FetchRun {
   std::vector<SpanWork> spans_;                  // per span of the plan
   std::vector<std::vector<uint32_t>> spans_of_;  // per object of the plan
   std::vector<bool> from_disk_;                  // per object of the plan
+  std::optional<InPlace> immediate_pass_;        // under way
+  absl::Duration immediate_took_;
   uint32_t announced_ = 0;
   kernels::StoreHint stores_ = kernels::StoreHint::kAuto;
 };

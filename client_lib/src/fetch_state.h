@@ -1,5 +1,5 @@
-// A fetch seen from two sides: the client's thread that moves rows, and the caller who waits,
-// cancels or goes away.
+// A fetch seen from two sides: the thread that moves rows, one of the client's or the caller's own
+// while he waits (fetcher.h), and the caller who waits, cancels or goes away.
 //
 //   mover:   (BeginStep ... Delivered ... EndStep | Lost)* LayersDone* Finish
 //   caller:  (WaitLayer | Missing)* Wait | Cancel

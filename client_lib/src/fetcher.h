@@ -1,6 +1,11 @@
 // The threads on which fetches run, and the queue before them.
 //
-// Thread   any. The destructor cancels what is queued or running and joins
+// Waking a thread takes as long as moving half a megabyte. So who waits for a fetch that nobody has
+// begun, and that needs nothing but the mapped memory, moves its rows himself: all of them, or,
+// when he waits for a layer, up to that one, and a fetch thread moves the rest meanwhile.
+//
+// Thread   any. The destructor cancels what is queued or running, joins its threads and waits for
+//          those who help
 // Errors   ResourceExhausted: the queue is full
 #pragma once
 
@@ -8,6 +13,7 @@
 #include <deque>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -20,25 +26,60 @@
 
 namespace cistern::client {
 
-class Fetcher {
+// Shared by the client and by the handles of its fetches, which may outlive it.
+class FetchQueue {
  public:
-  // `counters` and `rates` outlive the fetcher.
-  Fetcher(uint32_t num_threads, uint32_t max_queued, Counters* counters, Rates* rates);
-  ~Fetcher();
+  // `counters` and `rates` are not used after Close.
+  FetchQueue(uint32_t max_queued, Counters* counters, Rates* rates)
+      : max_queued_(max_queued), counters_(counters), rates_(rates) {}
 
   absl::Status Submit(std::unique_ptr<FetchJob> job);
 
- private:
+  // Runs fetches until Close.
   void Work();
+
+  // Does the work of `state`'s fetch, if it waits in the queue and is immediate, until `layers`
+  // layers are there.
+  void Help(FetchState* state, uint32_t layers);
+
+  // Ends Work and answers all fetches. AwaitHelpers, after it: nobody is in Help any more.
+  void Close();
+  void AwaitHelpers();
+
+ private:
+  struct Task {
+    Task(std::unique_ptr<FetchJob> fetch, Counters* counters, Rates* rates)
+        : job(std::move(fetch)), run(job.get(), counters, rates) {}
+    const std::unique_ptr<FetchJob> job;
+    FetchRun run;
+  };
+
+  // The fetch of `state` if it waits and can be helped with; it counts as running from here on.
+  std::unique_ptr<Task> Take(const FetchState* state);
+  void StartLocked(const Task& task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndLocked(const FetchState* state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const uint32_t max_queued_;
   Counters* const counters_;
   Rates* const rates_;
   base::Mutex mutex_;
   base::CondVar changed_;
-  std::deque<std::unique_ptr<FetchJob>> queue_ ABSL_GUARDED_BY(mutex_);
+  std::deque<std::unique_ptr<Task>> queue_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<FetchState>> running_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+class Fetcher {
+ public:
+  // `counters` and `rates` outlive the fetcher.
+  Fetcher(uint32_t num_threads, uint32_t max_queued, Counters* counters, Rates* rates);
+  ~Fetcher();
+
+  absl::Status Submit(std::unique_ptr<FetchJob> job) { return queue_->Submit(std::move(job)); }
+  std::shared_ptr<FetchQueue> queue() const { return queue_; }
+
+ private:
+  const std::shared_ptr<FetchQueue> queue_;
   std::vector<std::thread> threads_;
 };
 

@@ -72,8 +72,9 @@ struct ClientOptions {
 struct FetchOptions {
   absl::Duration deadline = absl::Seconds(30);
   // Called once per layer, in order, when every span of the plan has its rows of that layer, or is
-  // known to be missing (FetchHandle::Missing); from the client's thread. It may call Missing and
-  // Cancel on the handle, but must neither wait for it nor drop it.
+  // known to be missing (FetchHandle::Missing); from a thread of the client's, or from within
+  // WaitLayer or Wait of this fetch. It may call Missing and Cancel on the handle, but must neither
+  // wait for it nor drop it.
   std::function<void(uint32_t layer)> on_layer;
   // Where k_r before RoPE goes as well; the shape of RowSource::pre_rope. Filled for rows that are
   // stored unrotated, in chunks of which the worker computes a part (Span::pre_rope): with it such
@@ -118,8 +119,9 @@ class FetchHandle {
   FetchHandle(FetchHandle&&) noexcept;
   FetchHandle& operator=(FetchHandle&&) noexcept;
 
-  // Until all rows of `layer` are in place, or it is known which are not. DeadlineExceeded after
-  // the fetch's deadline.
+  // Until all rows of `layer` are in place, or it is known which are not. Rows that lie in the
+  // mapped memory and that no thread has begun to move are moved by the caller. DeadlineExceeded
+  // after the fetch's deadline.
   absl::Status WaitLayer(uint32_t layer);
   // What is known by now to be missing, ascending. It only grows, and ends as
   // FetchResult::missing. After WaitLayer(n) answered OK, and in on_layer(n), every planned range

@@ -1,6 +1,9 @@
 // Fetching: every row where it belongs, in layer order, in place and by copy; from disk, from a
 // small pool, from many threads.
 #include <atomic>
+#include <functional>
+#include <future>
+#include <memory>
 #include <thread>
 
 #include "tests/unit/client_lib/client_fixture.h"
@@ -149,6 +152,116 @@ TEST_F(FetcherTest, APoolThatIsTooSmallForAllLeasesServesThemInTurn) {
     Drain();
     EXPECT_EQ(node_->num_leases(), 0u);
   }
+}
+
+// The only fetch thread waits for the node's disk, and one fetch from memory is in the queue.
+class FetchHelpTest : public ClientFixture {
+ protected:
+  void StartBehindTheDisk() {
+    Start();
+    const Text on_disk = Join({RandomTokens(300, 8)});
+    Seed(on_disk);
+    node_->MoveAllToDisk();
+    Seed(text_);
+    NewWorker();
+    node_->Hold<transport::LeaseRequest>();
+    from_disk_ = MustFetch(on_disk, MustPlan(on_disk, Exact()), Raw());
+    node_->AwaitHeld();
+    other_worker_ = std::move(worker_);
+    NewWorker();
+  }
+  FetchHandle FetchFromMemory() {
+    FetchOptions options = Raw();
+    options.on_layer = [this](uint32_t layer) {
+      layers_.push_back(layer);
+      helped_ &= std::this_thread::get_id() == caller_;
+      if (on_layer_) on_layer_();
+    };
+    return MustFetch(text_, MustPlan(text_, Exact()), options);
+  }
+  // Of the rows of `layer`, those that are right.
+  uint32_t RightRows(uint32_t layer) {
+    tools::RowModel rows(model_);
+    uint32_t right = 0;
+    for (uint32_t i = 0; i + 1 < text_.size(); ++i)
+      right += rows.RowEquals(text_.tokens[i], layer, i, worker_->Row(layer, i)) ? 1 : 0;
+    return right;
+  }
+
+  const Text text_ = Join({RandomTokens(2500, 1)});
+  const std::thread::id caller_ = std::this_thread::get_id();
+  std::unique_ptr<tools::WorkerCache> other_worker_;  // outlives the fetch into it
+  FetchHandle from_disk_;
+  std::vector<uint32_t> layers_;
+  bool helped_ = true;
+  std::function<void()> on_layer_;
+};
+
+TEST_F(FetchHelpTest, WhoWaitsMovesTheRowsHimself) {
+  StartBehindTheDisk();
+  FetchHandle fetch = FetchFromMemory();
+  const FetchResult fetched = *fetch.Wait();
+  EXPECT_EQ(Recovered(fetched), 2499u);
+  EXPECT_EQ(Mismatches(fetched), 0u);
+  EXPECT_THAT(layers_, ElementsAre(0, 1, 2));
+  EXPECT_TRUE(helped_);
+  node_->OpenGate();
+  EXPECT_EQ(Recovered(*from_disk_.Wait()), 299u);
+  Drain();
+  EXPECT_EQ(node_->num_leases(), 0u);
+}
+
+TEST_F(FetchHelpTest, WhoWaitsForALayerGetsItBeforeTheNextOneIsMoved) {
+  StartBehindTheDisk();
+  FetchHandle fetch = FetchFromMemory();
+  for (uint32_t layer = 0; layer < 2; ++layer) {
+    EXPECT_TRUE(fetch.WaitLayer(layer).ok());
+    EXPECT_EQ(layers_.size(), layer + 1);
+    EXPECT_EQ(RightRows(layer), 2499u);
+    EXPECT_EQ(RightRows(layer + 1), 0u);
+  }
+  EXPECT_EQ(Recovered(*fetch.Wait()), 2499u);
+  EXPECT_TRUE(helped_);
+  node_->OpenGate();
+}
+
+// What the caller has begun goes on in a fetch thread.
+TEST_F(FetchHelpTest, TheRestComesWithoutTheCaller) {
+  StartBehindTheDisk();
+  FetchHandle fetch = FetchFromMemory();
+  std::promise<void> all;
+  on_layer_ = [&] {
+    if (layers_.size() == 3) all.set_value();
+  };
+  EXPECT_TRUE(fetch.WaitLayer(0).ok());
+  node_->OpenGate();
+  all.get_future().wait();
+  EXPECT_FALSE(helped_);
+  EXPECT_THAT(layers_, ElementsAre(0, 1, 2));
+  EXPECT_EQ(RightRows(2), 2499u);
+  EXPECT_EQ(Recovered(*fetch.Wait()), 2499u);
+}
+
+TEST_F(FetchHelpTest, OnLayerMayCancelWhatItsOwnThreadMoves) {
+  StartBehindTheDisk();
+  FetchHandle fetch = FetchFromMemory();
+  on_layer_ = [&] { fetch.Cancel(); };
+  EXPECT_EQ(MissingTokens(*fetch.Wait()), 2499u);
+  EXPECT_THAT(layers_, ElementsAre(0));
+  EXPECT_EQ(RightRows(1), 0u);
+  EXPECT_TRUE(absl::IsCancelled(fetch.WaitLayer(1)));
+  node_->OpenGate();
+}
+
+TEST_F(FetchHelpTest, AClientThatGoesAnswersWhatIsHalfMoved) {
+  StartBehindTheDisk();
+  FetchHandle fetch = FetchFromMemory();
+  EXPECT_TRUE(fetch.WaitLayer(0).ok());
+  std::thread opener([&] { node_->OpenGate(); });
+  client_.reset();
+  opener.join();
+  EXPECT_EQ(Recovered(*fetch.Wait()) + MissingTokens(*fetch.Wait()), 2499u);
+  EXPECT_EQ(RightRows(0), 2499u);
 }
 
 TEST_F(FetcherTest, AFullQueueIsResourceExhausted) {
