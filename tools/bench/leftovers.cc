@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include <fcntl.h>
@@ -26,7 +27,7 @@ constexpr char kLock[] = "owner.lock";
 
 struct Leftovers {
   std::mutex mutex;
-  pid_t node = 0;
+  std::set<pid_t> processes;
   std::string folder;
 };
 
@@ -54,9 +55,9 @@ void WaitAndCleanUp() {
   sigwait(&signals, &signal);
   Leftovers& left = TheLeftovers();
   const std::lock_guard<std::mutex> lock(left.mutex);
-  if (left.node != 0) {
-    kill(left.node, SIGKILL);
-    while (waitpid(left.node, nullptr, 0) < 0 && errno == EINTR) {
+  for (const pid_t process : left.processes) kill(process, SIGKILL);
+  for (const pid_t process : left.processes) {
+    while (waitpid(process, nullptr, 0) < 0 && errno == EINTR) {
     }
   }
   if (!left.folder.empty()) RemoveFolder(left.folder);
@@ -91,10 +92,16 @@ void CleanUpOnSignals() {
   std::thread(WaitAndCleanUp).detach();
 }
 
-void SetNodeToKill(pid_t pid) {
+void AddProcessToKill(pid_t pid) {
   Leftovers& left = TheLeftovers();
   const std::lock_guard<std::mutex> lock(left.mutex);
-  left.node = pid;
+  left.processes.insert(pid);
+}
+
+void ForgetProcess(pid_t pid) {
+  Leftovers& left = TheLeftovers();
+  const std::lock_guard<std::mutex> lock(left.mutex);
+  left.processes.erase(pid);
 }
 
 absl::StatusOr<std::unique_ptr<ScratchDirectory>> ScratchDirectory::Make() {

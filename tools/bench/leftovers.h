@@ -1,9 +1,9 @@
-// What a run must not leave behind when it is stopped from outside: a node's process, a folder.
+// What a run must not leave behind when it is stopped from outside: processes, a folder.
 //
-// SIGINT, SIGTERM, SIGHUP   the node is killed and waited for, the folder removed, the exit code is
-//                           128 and the signal's number
-// SIGKILL                   the kernel kills the node (NodeProcess); the next run removes the
-// folder
+// SIGINT, SIGTERM, SIGHUP   the processes are killed and waited for, the folder removed, the exit
+//                           code is 128 and the signal's number
+// SIGKILL                   the kernel kills the processes (ChildProcess); the next run removes the
+//                           folder
 #pragma once
 
 #include <memory>
@@ -18,8 +18,9 @@ namespace cistern::tools {
 // Before any other thread is made: those then leave the signals to the one that waits for them.
 void CleanUpOnSignals();
 
-// The node to kill: at most one at a time. 0: none.
-void SetNodeToKill(pid_t pid);
+// A child to kill, until it was waited for.
+void AddProcessToKill(pid_t pid);
+void ForgetProcess(pid_t pid);
 
 // A directory that goes away with its owner, or with the process.
 class ScratchDirectory {

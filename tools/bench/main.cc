@@ -8,6 +8,7 @@
 
 #include "base/command_line.h"
 #include "tools/bench/evict/evict_command.h"
+#include "tools/bench/peers/peers_command.h"
 #include "tools/bench/pools/pools_command.h"
 #include "tools/bench/replay_command.h"
 #include "tools/bench/transfer/transfer_command.h"
@@ -33,8 +34,13 @@ constexpr char kUsage[] = R"(cistern-bench: measure a Cistern node with whole wo
   cistern-bench transfer --json
       Every path between a worker and a node beside its physical limit, one JSON object for each size.
 
+  cistern-bench peers --json
+      GET and SET of Redis and memcached beside fetch and publish of the same bytes. Needs their servers
+      (Debian packages redis-server and memcached), which it starts itself.
+
 Commands
   evict     token hit ratio and recompute cost saved, for every policy at 5, 10, 25 and 50 % of the footprint
+  peers     GB/s of Redis and memcached beside the node's, within a host and over TCP, one connection and eight
   pools     out-of-memory counts, lost state and makespan of pool policies under recorded arrivals
   replay    plan, fetch, verify every row, compute the rest, publish; for every call of a trace
   transfer  GB/s and latency of reads in place, fetches, publishes, TCP, disk and lookups beside their limits
@@ -58,12 +64,14 @@ int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape): std::ba
       cistern::base::ParseCommandLine(argc, argv);
   if (!words.ok()) return Complain(words.status().message());
   if (words->empty())
-    return Complain("say what to measure: evict, pools, replay or transfer; --help tells more");
+    return Complain(
+        "say what to measure: evict, peers, pools, replay or transfer; --help tells more");
   if (words->size() > 1) return Complain(absl::StrCat("'", words->at(1), "' is one word too many"));
   if (words->front() == "replay") return cistern::tools::RunReplayCommand();
   if (words->front() == "evict") return cistern::tools::RunEvictCommand();
+  if (words->front() == "peers") return cistern::tools::RunPeersCommand();
   if (words->front() == "pools") return cistern::tools::RunPoolsCommand();
   if (words->front() == "transfer") return cistern::tools::RunTransferCommand();
   return Complain(absl::StrCat("there is no command '", words->front(),
-                               "'; there are: evict, pools, replay, transfer"));
+                               "'; there are: evict, peers, pools, replay, transfer"));
 }

@@ -13,6 +13,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
+#include "tools/bench/child_process.h"
+
 namespace cistern::tools {
 
 struct NodeProcessOptions {
@@ -29,17 +31,18 @@ class NodeProcess {
   // Returns when the node answers. FailedPrecondition, with the end of the node's log, when it
   // stops before that.
   static absl::StatusOr<std::unique_ptr<NodeProcess>> Start(const NodeProcessOptions& options);
-  ~NodeProcess();  // SIGTERM, and SIGKILL when it has not gone within ten seconds
 
   std::string address() const { return "unix:" + socket_; }
-  pid_t pid() const { return pid_; }
-  uint64_t ResidentBytes() const;  // its memory now, of which the pool is a part
-  void Stop(int signal);           // and waits for the end
+  pid_t pid() const { return process_->pid(); }
+  // Its memory now, of which the pool is a part.
+  uint64_t ResidentBytes() const { return process_->ResidentBytes(); }
+  void Stop(int signal) { process_->Stop(signal); }  // and waits for the end
 
  private:
-  NodeProcess(pid_t pid, std::string socket) : pid_(pid), socket_(std::move(socket)) {}
+  NodeProcess(std::unique_ptr<ChildProcess> process, std::string socket)
+      : process_(std::move(process)), socket_(std::move(socket)) {}
 
-  pid_t pid_;
+  std::unique_ptr<ChildProcess> process_;
   std::string socket_;
 };
 

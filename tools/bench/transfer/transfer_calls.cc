@@ -1,10 +1,11 @@
-// What the measurements of several paths have in common: calls that must bring everything.
+#include "tools/bench/transfer/transfer_calls.h"
+
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 
 #include "base/status_macros.h"
-#include "tools/bench/transfer/transfer_run.h"
+#include <nlohmann/json.hpp>
 
 namespace cistern::tools {
 
@@ -55,6 +56,18 @@ absl::Status EvictModel(transport::Link& link, const base::ModelSpec& model) {
   request.verb = transport::AdminVerb::kEvict;
   request.model = model.Fingerprint();
   return transport::CallFor<transport::AdminReply>(link, std::move(request)).status();
+}
+
+absl::StatusOr<std::string> UcxAddress(transport::Link& link) {
+  CISTERN_ASSIGN_OR_RETURN(
+      const transport::AdminReply status,
+      transport::CallFor<transport::AdminReply>(link, transport::AdminRequest{}));
+  const auto json = nlohmann::json::parse(status.json, nullptr, false);
+  const auto node = json.is_object() ? json.find("node") : json.end();
+  std::string address;
+  if (node != json.end() && node->is_object()) address = node->value("ucx_address", "");
+  if (address.empty()) return absl::InternalError("the node does not tell its UCX address");
+  return address;
 }
 
 }  // namespace cistern::tools

@@ -14,11 +14,13 @@ ABSL_DECLARE_FLAG(bool, json);
 ABSL_DECLARE_FLAG(std::string, server);
 ABSL_FLAG(std::string, paths, "inplace,fetch,publish,tcp_fetch,tcp_publish,disk,lookup",
           "transfer: which to measure");
-ABSL_FLAG(std::string, sizes, "4KiB,64KiB,1MiB,4MiB,16MiB,64MiB,deepseek-v2-lite,deepseek-v3",
-          "transfer: of what is moved at once; a model's name stands for a segment of 128 tokens");
-ABSL_FLAG(uint32_t, rounds, 5, "transfer: of which the median is given, after one that warms up");
+ABSL_FLAG(
+    std::string, sizes, "4KiB,64KiB,1MiB,4MiB,16MiB,64MiB,deepseek-v2-lite,deepseek-v3",
+    "transfer, peers: of what is moved at once; a model's name stands for a segment of 128 tokens");
+ABSL_FLAG(uint32_t, rounds, 5,
+          "transfer, peers: of which the median is given, after one that warms up");
 ABSL_FLAG(bool, flip_a_byte, false,
-          "transfer: change one byte of what has come, to see that the check finds it");
+          "transfer, peers: change one byte of what has come, to see that the check finds it");
 
 namespace cistern::tools {
 namespace {

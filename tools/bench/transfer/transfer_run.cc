@@ -9,7 +9,6 @@
 #include "tools/bench/leftovers.h"
 #include "tools/bench/node_process.h"
 #include "tools/bench/transfer/compare.h"
-#include <nlohmann/json.hpp>
 
 namespace cistern::tools {
 namespace {
@@ -28,18 +27,6 @@ uint64_t PoolBytes(const TransferOptions& options) {
   for (const TransferShape& shape : options.shapes)
     largest = std::max(largest, OperationsFor(shape.bytes()) * shape.bytes());
   return 4 * largest + (512ull << 20);
-}
-
-absl::StatusOr<std::string> UcxAddress(transport::Link& link) {
-  CISTERN_ASSIGN_OR_RETURN(
-      const transport::AdminReply status,
-      transport::CallFor<transport::AdminReply>(link, transport::AdminRequest{}));
-  const auto json = nlohmann::json::parse(status.json, nullptr, false);
-  const auto node = json.is_object() ? json.find("node") : json.end();
-  std::string address;
-  if (node != json.end() && node->is_object()) address = node->value("ucx_address", "");
-  if (address.empty()) return absl::InternalError("the node does not tell its UCX address");
-  return address;
 }
 
 // The node in memory and all connections to it.

@@ -17,6 +17,7 @@
 #include "tools/bench/transfer/cold_memory.h"
 #include "tools/bench/transfer/paged_objects.h"
 #include "tools/bench/transfer/raw_tcp.h"
+#include "tools/bench/transfer/transfer_calls.h"
 #include "tools/bench/transfer/transfer_report.h"
 #include "tools/bench/transfer/transfer_shape.h"
 #include "transport/link.h"
@@ -61,20 +62,5 @@ absl::Status MeasurePublish(const TransferOptions& options, const TransferShape&
 absl::Status MeasureLookups(const TransferOptions& options, TransferPeers& peers,
                             const EmitLine& emit);
 absl::Status MeasureDisk(const TransferOptions& options, CacheSweep& sweep, const EmitLine& emit);
-
-// ---- Calls that they share
-
-// A plan that finds all of `tokens`; Unavailable: the node has not all of them.
-absl::StatusOr<Plan> PlanAll(Client& client, const base::ModelSpec& model,
-                             const std::vector<base::TokenId>& tokens);
-// Fetches all that is planned. Unavailable: some did not come.
-absl::StatusOr<FetchResult> FetchAll(Client& client, Plan plan, const PagedCache& into);
-// Publishes sequence `i` of `source` whole. Unavailable: the node did not take all of it.
-absl::Status PublishAll(Client& client, const PagedObjects& source, uint32_t i,
-                        const RowSource& rows, std::span<const uint32_t> part_boundaries = {});
-// The bytes of all sequences, when they are right.
-absl::StatusOr<uint64_t> CheckAll(PagedObjects& objects, const TransferShape& shape, bool flip);
-// All objects of `model` go.
-absl::Status EvictModel(transport::Link& link, const base::ModelSpec& model);
 
 }  // namespace cistern::tools

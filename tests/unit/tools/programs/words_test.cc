@@ -45,7 +45,7 @@ TEST(WordsTest, AWrongWordIsNamedInOneLine) {
       {{CISTERN_CLI, "ls", "--deadline=5"}, 2, "give a duration with its unit"},
       {{CISTERN_BENCH, "replay", "--no_such"}, 1, "cistern-bench: there is no flag --no_such"},
       {{CISTERN_BENCH, "replay", "--calls=x"}, 1, "cistern-bench: --calls = 'x': give a whole"},
-      {{CISTERN_BENCH, "replays"}, 1, "there is no command 'replays'; there are: evict, pools"},
+      {{CISTERN_BENCH, "replays"}, 1, "there is no command 'replays'; there are: evict, peers"},
       {{CISTERN_BENCH, "replay", "twice"}, 1, "'twice' is one word too many"},
       {{CISTERN_BENCH}, 1, "say what to measure"},
       {{CISTERN_BENCH, "replay", "--trace=a", "--workload=repo"}, 1, "give one of them"},
