@@ -26,6 +26,7 @@ bool RoomQueue::Park(absl::Time give_up, Attempt attempt) {
 
 void RoomQueue::RoomCame() {
   base::MutexLock lock(&mutex_);
+  if (waiters_.empty() && busy_ == 0) return;  // who parks later tries at once
   try_all_ = true;
   changed_.notify_all();
 }

@@ -214,6 +214,8 @@ class Store {
   // Marks layers as written; Commit wants all of them (a blob counts as one layer).
   absl::Status MarkWritten(SessionId session, ReservationId id, uint32_t layer_begin,
                            uint32_t layer_end);
+  // Whether Commit would take it: no layer is left, no write in progress.
+  bool MayCommit(SessionId session, ReservationId id) const;
   absl::StatusOr<ObjectId> Commit(SessionId session, ReservationId id, absl::Time now);
   absl::Status Abort(SessionId session, ReservationId id);
 

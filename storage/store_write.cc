@@ -131,6 +131,11 @@ absl::Status Store::MarkWritten(SessionId session, ReservationId id, uint32_t la
   return absl::OkStatus();
 }
 
+bool Store::MayCommit(SessionId session, ReservationId id) const {
+  const absl::StatusOr<PendingWrite*> pending = impl_->FindPending(session, id);
+  return pending.ok() && (*pending)->layers_left == 0 && (*pending)->writers == 0;
+}
+
 absl::StatusOr<ObjectId> Store::Commit(SessionId session, ReservationId id, absl::Time now) {
   Impl& s = *impl_;
   CISTERN_ASSIGN_OR_RETURN(PendingWrite * pending, s.FindPending(session, id));

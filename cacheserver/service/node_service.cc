@@ -66,8 +66,9 @@ void NodeService::OnCall(std::unique_ptr<transport::ServerCall> server_call) {
   parts_.counters->CountCall(kind);
   if (!call->admitted())
     return call->Fail(absl::UnavailableError("the node is stopping; compute, or ask another one"));
-  if (call->payload_bytes() > 0 && kHandlers[kind] != HandleWrite)
-    return call->Fail(absl::InvalidArgumentError("only a write brings a payload"));
+  if (call->payload_bytes() > 0 && kHandlers[kind] != HandleWrite &&
+      kHandlers[kind] != HandleReserve)
+    return call->Fail(absl::InvalidArgumentError("only a write or a reserve brings a payload"));
   kHandlers[kind](parts_, call);
 }
 

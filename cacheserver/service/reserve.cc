@@ -2,6 +2,8 @@
 // until its call must be answered. When there is nothing to demote, only what others release helps:
 // that is waited for briefly (kReleasePatience), so that a worker whose node is full of leased
 // objects goes on without it.
+//
+// A payload that came along is written when everything was reserved, and not looked at otherwise.
 #include <algorithm>
 #include <memory>
 #include <utility>
@@ -11,6 +13,7 @@
 
 #include "base/status_macros.h"
 #include "cacheserver/service/handlers.h"
+#include "cacheserver/service/write_job.h"
 
 namespace cistern::cacheserver {
 namespace {
@@ -21,6 +24,16 @@ using transport::ReserveReply;
 using transport::ReserveRequest;
 
 constexpr absl::Duration kReleasePatience = absl::Milliseconds(100);
+
+absl::Status CheckPayload(const ReserveRequest& request, uint64_t payload_bytes) {
+  if (request.payload_headers > request.headers.size() ||
+      (request.payload_headers > 0) != (payload_bytes > 0)) {
+    return absl::InvalidArgumentError(absl::StrCat("a payload of ", payload_bytes, " bytes for ",
+                                                   request.payload_headers, " of ",
+                                                   request.headers.size(), " headers"));
+  }
+  return absl::OkStatus();
+}
 
 absl::Status CheckHeaders(const Parts& parts, const std::vector<base::ObjectHeader>& headers) {
   for (size_t i = 0; i < headers.size(); ++i) {
@@ -40,7 +53,7 @@ absl::Status CheckHeaders(const Parts& parts, const std::vector<base::ObjectHead
 }
 
 // One Reserve call; one thread at a time works on it.
-class ReserveJob {
+class ReserveJob : public std::enable_shared_from_this<ReserveJob> {
  public:
   ReserveJob(const Parts& parts, CallPtr call)
       : parts_(parts),
@@ -64,7 +77,7 @@ class ReserveJob {
                           !parts_.store->With([&](Store& store) { return DemotionMayHelp(store); });
     if (waiting_.empty() || last || hopeless) {
       Counters::Bump(parts_.counters->no_room, waiting_.size());
-      call_->Answer(std::move(reply_));
+      Finish();
       return true;
     }
     if (want_room) parts_.WantRoom();
@@ -78,6 +91,33 @@ class ReserveJob {
   }
 
  private:
+  // Everything is settled: the payload, if it may go in, then the answer.
+  void Finish() {
+    const auto& request = call_->request<ReserveRequest>();
+    if (request.payload_headers == 0 || reserved_ < headers_.size())
+      return call_->Answer(std::move(reply_));
+    WriteOrder order{
+        .layers = {0, request.layer_end}, .checksum = request.checksum, .commit = request.commit};
+    order.reservations.reserve(request.payload_headers);
+    for (uint32_t i = 0; i < request.payload_headers; ++i)
+      order.reservations.push_back(reply_.results[i].reservation);
+    StartWrite(parts_, call_, std::move(order),
+               [self = shared_from_this()](const absl::Status& status, uint32_t committed) {
+                 self->Written(status, committed);
+               });
+  }
+
+  // What may go better a second time is left to the worker, who holds the reservations.
+  void Written(const absl::Status& status, uint32_t committed) {
+    reply_.written = status.ok();
+    reply_.committed = committed;
+    if (status.ok() || absl::IsDataLoss(status) || absl::IsResourceExhausted(status))
+      return call_->Answer(std::move(reply_));
+    parts_.store->With([&](Store& store) { AbortAll(store); });
+    parts_.room->RoomCame();
+    call_->Fail(status);
+  }
+
   // The lock is taken for one header at a time: making room for it may move blocks.
   absl::Status TryWaiting() {
     std::vector<size_t> still;
@@ -124,8 +164,10 @@ class ReserveJob {
 }  // namespace
 
 void HandleReserve(const Parts& parts, const CallPtr& call) {
-  if (absl::Status fine = CheckHeaders(parts, call->request<ReserveRequest>().headers); !fine.ok())
-    return call->Fail(fine);
+  const auto& request = call->request<ReserveRequest>();
+  absl::Status fine = CheckPayload(request, call->payload_bytes());
+  if (fine.ok()) fine = CheckHeaders(parts, request.headers);
+  if (!fine.ok()) return call->Fail(fine);
   auto job = std::make_shared<ReserveJob>(parts, call);
   if (job->Try(/*last=*/false, /*want_room=*/false)) return;
   Counters::Bump(parts.counters->parked);

@@ -108,15 +108,30 @@ absl::StatusOr<FetchHandle> ClientImpl::Fetch(Plan plan, const PagedCache& desti
   return FetchHandle(std::make_unique<FetchHandle::Impl>(std::move(state), fetcher_.queue()));
 }
 
+template <typename Fn>
+auto ClientImpl::Sharing(const ModelSpec& model, Fn send) -> decltype(send(nullptr, nullptr)) {
+  ++counters_.publishes;
+  const auto publish = [&]() -> decltype(send(nullptr, nullptr)) {
+    CISTERN_ASSIGN_OR_RETURN(std::shared_ptr<const Model> known, models_.Find(model));
+    CISTERN_ASSIGN_OR_RETURN(std::shared_ptr<Session> session, connection_.Current());
+    decltype(send(nullptr, nullptr)) answer = absl::UnknownError("");
+    CISTERN_RETURN_IF_ERROR(Guarded([&] {
+      answer = send(std::move(known), std::move(session));
+      return answer.status();
+    }));
+    return answer;
+  };
+  auto answer = publish();
+  if (!answer.ok()) ++counters_.publish_failures;
+  return answer;
+}
+
 absl::StatusOr<PublishReport> ClientImpl::Publish(const ModelSpec& model,
                                                   std::span<const TokenId> tokens,
                                                   const FetchResult& fetched, TokenRange range,
                                                   const RowSource& rows,
                                                   std::span<const uint32_t> part_boundaries) {
-  ++counters_.publishes;
-  const auto publish = [&]() -> absl::StatusOr<PublishReport> {
-    CISTERN_ASSIGN_OR_RETURN(std::shared_ptr<const Model> known, models_.Find(model));
-    CISTERN_ASSIGN_OR_RETURN(std::shared_ptr<Session> session, connection_.Current());
+  return Sharing(model, [&](std::shared_ptr<const Model> known, std::shared_ptr<Session> session) {
     const PublishRequest request{std::move(known),
                                  tokens,
                                  part_boundaries,
@@ -124,17 +139,32 @@ absl::StatusOr<PublishReport> ClientImpl::Publish(const ModelSpec& model,
                                  range,
                                  rows,
                                  options_.arithmetic,
-                                 absl::Now() + options_.publish_deadline};
-    absl::StatusOr<PublishReport> report;
-    CISTERN_RETURN_IF_ERROR(Guarded([&] {
-      report = PublishRows(request, *session, &counters_);
-      return report.status();
-    }));
-    return report;
-  };
-  auto report = publish();
-  if (!report.ok()) ++counters_.publish_failures;
-  return report;
+                                 options_.publish_deadline};
+    return PublishRows(request, *session, &counters_);
+  });
+}
+
+absl::StatusOr<PublishHandle> ClientImpl::StartPublish(const ModelSpec& model,
+                                                       std::span<const TokenId> tokens,
+                                                       const FetchResult& fetched, TokenRange range,
+                                                       const RowSource& rows,
+                                                       std::span<const uint32_t> part_boundaries) {
+  using StreamPtr = std::unique_ptr<PublishStream>;
+  auto stream = Sharing(model,
+                        [&](std::shared_ptr<const Model> known,
+                            std::shared_ptr<Session> session) -> absl::StatusOr<StreamPtr> {
+                          const PublishRequest request{std::move(known),
+                                                       tokens,
+                                                       part_boundaries,
+                                                       fetched,
+                                                       range,
+                                                       rows,
+                                                       options_.arithmetic,
+                                                       options_.publish_deadline};
+                          return PublishStream::Start(request, std::move(session), &counters_);
+                        });
+  if (!stream.ok()) return stream.status();
+  return PublishHandle(std::make_unique<PublishHandle::Impl>(*std::move(stream), &counters_));
 }
 
 }  // namespace cistern::client
@@ -172,6 +202,30 @@ absl::StatusOr<FetchResult> FetchHandle::Wait() {
 
 void FetchHandle::Cancel() {
   if (impl_ != nullptr) impl_->state->Cancel();
+}
+
+PublishHandle::PublishHandle() = default;
+PublishHandle::PublishHandle(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+PublishHandle::~PublishHandle() = default;
+PublishHandle::PublishHandle(PublishHandle&&) noexcept = default;
+PublishHandle& PublishHandle::operator=(PublishHandle&&) noexcept = default;
+
+absl::Status PublishHandle::LayerDone(uint32_t layer) {
+  if (impl_ == nullptr || impl_->stream == nullptr) {
+    return absl::InvalidArgumentError("this handle has no publish");
+  }
+  return impl_->stream->LayerDone(layer);
+}
+
+absl::StatusOr<PublishReport> PublishHandle::Finish() {
+  if (impl_ == nullptr || impl_->stream == nullptr) {
+    return absl::InvalidArgumentError("this handle has no publish");
+  }
+  auto report = impl_->stream->Finish();
+  if (absl::IsFailedPrecondition(report.status())) return report;
+  impl_->stream.reset();
+  if (!report.ok()) ++impl_->counters->publish_failures;
+  return report;
 }
 
 }  // namespace cistern

@@ -13,6 +13,7 @@
 #include "client_lib/src/counters.h"
 #include "client_lib/src/fetcher.h"
 #include "client_lib/src/model_book.h"
+#include "client_lib/src/publisher.h"
 #include "client_lib/src/rates.h"
 
 namespace cistern::client {
@@ -31,11 +32,19 @@ class ClientImpl final : public Client {
                                         const FetchResult& fetched, TokenRange range,
                                         const RowSource& rows,
                                         std::span<const uint32_t> part_boundaries) override;
+  absl::StatusOr<PublishHandle> StartPublish(const ModelSpec& model,
+                                             std::span<const TokenId> tokens,
+                                             const FetchResult& fetched, TokenRange range,
+                                             const RowSource& rows,
+                                             std::span<const uint32_t> part_boundaries) override;
   ClientStats stats() const override { return counters_.Snapshot(); }
 
  private:
   absl::StatusOr<Plan> TryPlan(const ModelSpec& model, std::span<const TokenId> tokens,
                                const PlanPolicy& policy, std::span<const uint32_t> part_boundaries);
+  // `send`: from the request and the session to what Publish or StartPublish answers.
+  template <typename Fn>
+  auto Sharing(const ModelSpec& model, Fn send) -> decltype(send(nullptr, nullptr));
   // Runs `call`, which asks the node and says how that went, unless the node is too slow.
   template <typename Fn>
   absl::Status Guarded(Fn call);
@@ -62,6 +71,14 @@ class FetchHandle::Impl {
       : state(std::move(fetch)), queue(std::move(its_queue)) {}
   const std::shared_ptr<client::FetchState> state;
   const std::shared_ptr<client::FetchQueue> queue;
+};
+
+class PublishHandle::Impl {
+ public:
+  Impl(std::unique_ptr<client::PublishStream> publish, client::Counters* count)
+      : stream(std::move(publish)), counters(count) {}
+  std::unique_ptr<client::PublishStream> stream;  // null: it has finished
+  client::Counters* const counters;
 };
 
 }  // namespace cistern

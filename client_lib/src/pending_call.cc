@@ -9,10 +9,14 @@
 namespace cistern::client {
 
 std::shared_ptr<PendingCall> PendingCall::Start(transport::Link& link, transport::Request request,
-                                                transport::CallOptions options) {
+                                                transport::CallOptions options,
+                                                absl::AnyInvocable<void()> ended) {
   auto call = std::make_shared<PendingCall>();
   link.Call(std::move(request), std::move(options),
-            [call](absl::StatusOr<transport::Reply> reply) { call->Complete(std::move(reply)); });
+            [call, ended = std::move(ended)](absl::StatusOr<transport::Reply> reply) mutable {
+              if (ended != nullptr) ended();
+              call->Complete(std::move(reply));
+            });
   return call;
 }
 

@@ -29,8 +29,11 @@ class PendingCall {
   using LateReply = absl::AnyInvocable<void(absl::StatusOr<transport::Reply>)>;
 
   // No lock may be held: a link within the process may complete at once, on this thread.
+  // `ended` runs before anybody learns of the reply, on whatever thread that is: to give buffers
+  // back. It must not block.
   static std::shared_ptr<PendingCall> Start(transport::Link& link, transport::Request request,
-                                            transport::CallOptions options);
+                                            transport::CallOptions options,
+                                            absl::AnyInvocable<void()> ended = nullptr);
 
   // True when the reply is there; false at `until`. A link completes each call by its deadline.
   bool WaitUntil(absl::Time until);

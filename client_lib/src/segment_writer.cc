@@ -38,79 +38,116 @@ absl::Status SegmentWriter::Validate(std::span<const NewSegment> segments) const
   return absl::OkStatus();
 }
 
-void SegmentWriter::Write(std::vector<Reserved>* batch) {
-  tokens_.clear();
-  for (const Reserved& reserved : *batch) {
-    tokens_.push_back(reserved.segment.end - reserved.segment.begin);
+WriteBatch::WriteBatch(const base::ModelSpec& spec, std::vector<Reserved> all)
+    : segments(std::move(all)) {
+  tokens.reserve(segments.size());
+  for (const Reserved& one : segments) tokens.push_back(one.segment.end - one.segment.begin);
+  units = CutIntoUnits(tokens, spec.num_layers, spec.row_bytes, kPublishUnitBytes);
+}
+
+absl::Status SegmentWriter::StillWorthIt() const {
+  if (!session_.alive()) return absl::UnavailableError("the node has gone");
+  if (absl::Now() >= deadline_) {
+    return absl::DeadlineExceededError("the publish's deadline has passed");
   }
-  const std::vector<TransferUnit> units = CutIntoUnits(tokens_, spec_.num_layers, spec_.row_bytes);
-  size_t next = 0;
-  while (next < units.size() || !flying_.empty()) {
-    if (next < units.size() && flying_.size() < kUnitsInFlight && StartNext(units[next], batch)) {
-      ++next;
-    } else {
-      FinishOldest(batch);
+  return absl::OkStatus();
+}
+
+bool SegmentWriter::GatherNext(WriteBatch* batch, uint32_t layers) {
+  if (batch->next == batch->units.size() || batch->units[batch->next].layer_end > layers ||
+      batch->gathered.size() >= kPublishUnitsInFlight) {
+    return false;
+  }
+  return Gather(batch, /*may_wait=*/false).ok();
+}
+
+void SegmentWriter::Write(WriteBatch* batch, uint32_t layers) {
+  for (;;) {
+    while (!batch->gathered.empty()) Send(batch);
+    if (batch->next == batch->units.size()) return;
+    const TransferUnit& unit = batch->units[batch->next];
+    if (unit.layer_end > layers) return;
+    absl::Status status = StillWorthIt();
+    if (status.ok()) status = Gather(batch, /*may_wait=*/flying_.empty());
+    if (absl::IsResourceExhausted(status) && !flying_.empty()) {
+      FinishOldest();
+    } else if (!status.ok()) {
+      Fail(unit, status, batch);
+      ++batch->next;
     }
   }
 }
 
-// False: all buffers are in use now, some of them by this.
-bool SegmentWriter::StartNext(const TransferUnit& unit, std::vector<Reserved>* batch) {
-  if (!session_.alive() || absl::Now() >= deadline_) {
-    Fail(unit,
-         session_.alive() ? absl::DeadlineExceededError("the publish's deadline has passed")
-                          : absl::UnavailableError("the node has gone"),
-         batch);
-    return true;
-  }
-  auto buffer = flying_.empty() ? session_.staging().Take(unit.bytes(), deadline_)
-                                : session_.staging().TryTake(unit.bytes());
-  if (!buffer.ok()) {
-    if (!flying_.empty()) return false;
-    Fail(unit, buffer.status(), batch);
-    return true;
-  }
-  const transport::MutableSlice payload = buffer->bytes(unit.bytes());
-  if (absl::Status gathered = GatherUnit(unit, *batch, payload.data()); !gathered.ok()) {
-    Fail(unit, gathered, batch);
-    return true;
-  }
-  WriteRequest request;
-  request.layer_begin = unit.layer_begin;
-  request.layer_end = unit.layer_end;
+void SegmentWriter::Drain() {
+  while (!flying_.empty()) FinishOldest();
+}
+
+absl::Status SegmentWriter::Gather(WriteBatch* batch, bool may_wait) {
+  const TransferUnit& unit = batch->units[batch->next];
+  CISTERN_ASSIGN_OR_RETURN(Staging::Lent buffer,
+                           may_wait ? session_.staging().Take(unit.bytes(), deadline_)
+                                    : session_.staging().TryTake(unit.bytes()));
+  WriteBatch::Gathered gathered;
+  gathered.unit = unit;
+  gathered.payload = buffer.bytes(unit.bytes());
+  CISTERN_RETURN_IF_ERROR(GatherUnit(unit, *batch, gathered.payload.data()));
   // Within one machine the bytes are copied once, by the node, from memory that both share.
   if (!session_.mapped()) {
-    request.checksum = transport::PayloadChecksum(std::vector<transport::Slice>{payload});
+    gathered.checksum = transport::PayloadChecksum(std::vector<transport::Slice>{gathered.payload});
   }
-  for (uint32_t i = unit.object_begin; i < unit.object_end; ++i) {
-    request.reservations.push_back((*batch)[i].id);
+  gathered.buffer = std::move(buffer);
+  batch->gathered.push_back(std::move(gathered));
+  ++batch->next;
+  return absl::OkStatus();
+}
+
+void SegmentWriter::Send(WriteBatch* batch) {
+  if (flying_.size() >= kPublishUnitsInFlight) FinishOldest();
+  WriteBatch::Gathered next = std::move(batch->gathered.front());
+  batch->gathered.pop_front();
+  if (const absl::Status status = StillWorthIt(); !status.ok()) {
+    return Fail(next.unit, status, batch);
+  }
+  WriteRequest request;
+  request.layer_begin = next.unit.layer_begin;
+  request.layer_end = next.unit.layer_end;
+  request.checksum = next.checksum;
+  request.commit = true;
+  request.reservations.reserve(next.unit.object_end - next.unit.object_begin);
+  for (uint32_t i = next.unit.object_begin; i < next.unit.object_end; ++i) {
+    request.reservations.push_back(batch->segments[i].id);
   }
   transport::CallOptions options;
   options.deadline = session_.CallDeadline(deadline_);
-  options.send = {payload};
-  auto call = PendingCall::Start(session_.link(), std::move(request), std::move(options));
-  flying_.push_back({unit, *std::move(buffer), std::move(call)});
-  return true;
+  options.send = {next.payload};
+  // The buffer is free for others when the call has ended, not when somebody asks how.
+  auto call = PendingCall::Start(session_.link(), std::move(request), std::move(options),
+                                 [buffer = std::move(next.buffer)]() mutable { buffer = {}; });
+  ++batch->in_flight;
+  flying_.push_back({batch, next.unit, std::move(call)});
 }
 
-void SegmentWriter::FinishOldest(std::vector<Reserved>* batch) {
+void SegmentWriter::FinishOldest() {
   Flight flight = std::move(flying_.front());
   flying_.pop_front();
   flight.call->Wait();
   const auto reply = As<WriteReply>(flight.call->Take());
-  if (!reply.ok()) Fail(flight.unit, reply.status(), batch);
+  --flight.batch->in_flight;
+  if (!reply.ok()) return Fail(flight.unit, reply.status(), flight.batch);
+  flight.batch->committed += reply->committed;
 }
 
-void SegmentWriter::Fail(const TransferUnit& unit, const absl::Status& why,
-                         std::vector<Reserved>* batch) {
-  for (uint32_t i = unit.object_begin; i < unit.object_end; ++i) (*batch)[i].written.Update(why);
-}
-
-absl::Status SegmentWriter::GatherUnit(const TransferUnit& unit, const std::vector<Reserved>& batch,
-                                       std::byte* payload) const {
-  UnitRows<std::byte> rows(unit, tokens_, spec_.row_bytes, payload);
+void SegmentWriter::Fail(const TransferUnit& unit, const absl::Status& why, WriteBatch* batch) {
   for (uint32_t i = unit.object_begin; i < unit.object_end; ++i) {
-    CISTERN_RETURN_IF_ERROR(GatherSegment(batch[i].segment, rows.Next()));
+    batch->segments[i].written.Update(why);
+  }
+}
+
+absl::Status SegmentWriter::GatherUnit(const TransferUnit& unit, const WriteBatch& batch,
+                                       std::byte* payload) const {
+  UnitRows<std::byte> rows(unit, batch.tokens, spec_.row_bytes, payload);
+  for (uint32_t i = unit.object_begin; i < unit.object_end; ++i) {
+    CISTERN_RETURN_IF_ERROR(GatherSegment(batch.segments[i].segment, rows.Next()));
   }
   return absl::OkStatus();
 }
@@ -123,6 +160,7 @@ absl::Status SegmentWriter::GatherSegment(const NewSegment& segment,
   params.range = {target.first_layer, target.num_layers, 0, segment.end - segment.begin,
                   segment.begin};
   params.rotary_offset = spec_.rotary_offset();
+  params.stores = kernels::StoreHint::kCached;  // whoever sends them on reads them next
   if (rows_.pre_rope.empty() || segment.encoding == base::RotaryEncoding::kRotated) {
     return kernels::Gather(params);
   }

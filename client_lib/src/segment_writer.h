@@ -1,5 +1,7 @@
 // Takes rows of new segments out of the worker's cache and sends them: gather into staging buffers,
-// Write, a few calls in flight.
+// Write, a few calls in flight. Each write asks the node to commit what it completes.
+//
+//   (GatherNext)* ─► reservations are known ─► Write ─► Drain
 //
 // Thread   one at a time
 #pragma once
@@ -23,44 +25,84 @@
 
 namespace cistern::client {
 
+// Small enough that the node finds what was gathered in a cache still, and copies one unit while
+// the next is gathered (tools/bench/transfer/README.md).
+inline constexpr uint64_t kPublishUnitBytes = 1 << 20;
+inline constexpr uint32_t kPublishUnitsInFlight = 4;
+
 struct Reserved {
   NewSegment segment;
-  transport::ReservationId id = 0;
-  absl::Status written;  // of all its layers
+  transport::ReservationId id = 0;  // 0: not reserved yet
+  absl::Status written;             // of all its layers
+};
+
+// Segments that are written together, in layer order.
+struct WriteBatch {
+  WriteBatch(const base::ModelSpec& spec, std::vector<Reserved> all);
+
+  // A unit that waits for its reservations.
+  struct Gathered {
+    TransferUnit unit;
+    Staging::Lent buffer;
+    transport::MutableSlice payload;
+    uint64_t checksum = 0;
+  };
+
+  std::vector<Reserved> segments;
+  std::vector<uint32_t> tokens;
+  std::vector<TransferUnit> units;
+  size_t next = 0;  // of units: what is gathered next
+  std::deque<Gathered> gathered;
+  uint32_t in_flight = 0;
+  uint64_t committed = 0;  // segments, as the node says
 };
 
 class SegmentWriter {
  public:
   // All outlive the writer.
-  SegmentWriter(const base::ModelSpec& spec, const RowSource& rows, Session* session,
-                absl::Time deadline)
-      : spec_(spec), rows_(rows), session_(*session), deadline_(deadline) {}
+  SegmentWriter(const base::ModelSpec& spec, const RowSource& rows, Session* session)
+      : spec_(spec), rows_(rows), session_(*session) {}
+  ~SegmentWriter() { Drain(); }
+  SegmentWriter(const SegmentWriter&) = delete;
+  SegmentWriter& operator=(const SegmentWriter&) = delete;
+
+  // No call goes on for longer.
+  void set_deadline(absl::Time deadline) { deadline_ = deadline; }
 
   // InvalidArgument: rows that do not cover `segments`.
   absl::Status Validate(std::span<const NewSegment> segments) const;
 
-  // All layers of each; sets `written`.
-  void Write(std::vector<Reserved>* batch);
+  // One more unit out of the cache, if its layers lie below `layers` and a buffer is free.
+  bool GatherNext(WriteBatch* batch, uint32_t layers);
+
+  // All units below `layers`, to reservations that are known. What goes wrong is in
+  // Reserved::written. The batch stays where it is until Drain.
+  void Write(WriteBatch* batch, uint32_t layers);
+
+  // Waits for every call in flight.
+  void Drain();
 
  private:
   struct Flight {
+    WriteBatch* batch;
     TransferUnit unit;
-    Staging::Lent buffer;
     std::shared_ptr<PendingCall> call;
   };
 
-  bool StartNext(const TransferUnit& unit, std::vector<Reserved>* batch);
-  void FinishOldest(std::vector<Reserved>* batch);
-  absl::Status GatherUnit(const TransferUnit& unit, const std::vector<Reserved>& batch,
+  void Send(WriteBatch* batch);
+  void FinishOldest();
+  absl::Status StillWorthIt() const;
+  // `may_wait`: for a buffer, if this holds none.
+  absl::Status Gather(WriteBatch* batch, bool may_wait);
+  absl::Status GatherUnit(const TransferUnit& unit, const WriteBatch& batch,
                           std::byte* payload) const;
   absl::Status GatherSegment(const NewSegment& segment, kernels::MutableSegmentRows target) const;
-  static void Fail(const TransferUnit& unit, const absl::Status& why, std::vector<Reserved>* batch);
+  static void Fail(const TransferUnit& unit, const absl::Status& why, WriteBatch* batch);
 
   const base::ModelSpec& spec_;
   const RowSource& rows_;
   Session& session_;
-  const absl::Time deadline_;
-  std::vector<uint32_t> tokens_;  // of the batch
+  absl::Time deadline_ = absl::InfiniteFuture();
   std::deque<Flight> flying_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,11 +13,12 @@
 namespace cistern::client {
 
 bool Staging::TakeKeptOrRoom(size_t bytes, std::unique_ptr<transport::Buffer>* buffer) {
-  const auto fits = std::find_if(kept_.begin(), kept_.end(),
+  // The one that was used last is the likeliest to lie in a cache still.
+  const auto fits = std::find_if(kept_.rbegin(), kept_.rend(),
                                  [bytes](const auto& b) { return b->bytes().size() >= bytes; });
-  if (fits != kept_.end()) {
+  if (fits != kept_.rend()) {
     *buffer = std::move(*fits);
-    kept_.erase(fits);
+    kept_.erase(std::next(fits).base());
     return true;
   }
   while (bytes_ + bytes > max_bytes_ && !kept_.empty()) {  // kept ones are too small: let them go

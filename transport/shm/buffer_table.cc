@@ -100,7 +100,7 @@ absl::StatusOr<ResolvedPayload> BufferTable::Resolve(std::span<const std::byte>*
     CISTERN_ASSIGN_OR_RETURN(const MutableSlice bytes, ResolveOne(slice, &payload));
     payload.receive.push_back(bytes);
   }
-  if (table.receive_slices > 0) {
+  if (table.receive_slices > 0 || table.ticket_word != 0) {
     if (tickets_ == nullptr || table.ticket >= tickets_->bytes() / sizeof(uint64_t)) {
       return absl::InvalidArgumentError(absl::StrCat("there is no ticket ", table.ticket));
     }

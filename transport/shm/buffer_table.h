@@ -30,7 +30,7 @@ namespace cistern::transport {
 struct ResolvedPayload {
   std::vector<Slice> send;
   std::vector<MutableSlice> receive;
-  std::shared_ptr<Mapping> tickets;  // with receive slices
+  std::shared_ptr<Mapping> tickets;  // with receive slices, or where the call has a ticket
   Ticket ticket;
   std::vector<std::shared_ptr<Mapping>> keep;  // what the slices lie in
 };

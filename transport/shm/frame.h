@@ -7,7 +7,7 @@
 //   kBuffer        BufferNotice; with a memfd of the worker's, in which payloads will lie
 //   kDropBuffer    BufferNotice; no later call speaks of this buffer
 //   kTickets       BufferNotice; with a memfd of Tickets (tickets.h). Once, before the first call
-//                  with receive slices
+//                  with a payload
 //
 // A worker sends all four, a node only kMessage. A payload never travels on the socket: it lies in
 // the worker's buffers, where the node reads it from or writes it to.
@@ -39,7 +39,9 @@ static_assert(sizeof(FrameHeader) == 16);
 struct PayloadTable {
   uint32_t send_slices = 0;     // where the request's payload lies
   uint32_t receive_slices = 0;  // where the reply's goes
-  uint32_t ticket = 0;  // with receive slices: what the node must claim before it writes ...
+  // What the node must claim before it writes a reply's payload, and after it has read a request's
+  // (there it may be missing: a word of 0) ...
+  uint32_t ticket = 0;
   uint32_t reserved = 0;
   uint64_t ticket_word = 0;  // ... and what it looks like until then
 };

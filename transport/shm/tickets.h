@@ -1,13 +1,13 @@
-// Who may write a reply's payload: the node asks before it writes, the worker withdraws when it has
-// waited long enough.
+// Whose a call's payload memory is: the node asks before it writes a reply there, and after it has
+// read a request there; the worker withdraws when it has waited long enough.
 //
 // A worker's buffer is its own again once a call has completed, be it by its deadline. A node that
-// is late must not write into it then. So each call with receive slices has a ticket, a word in
-// memory that both share:
+// is late must not write into it then, nor believe what it has read from it: by now that may be
+// something else. So each call with a payload has a ticket, a word in memory that both share:
 //
-//   worker: armed ─► node: claimed (it writes now, then answers)
+//   worker: armed ─► node: claimed (it writes now, or it has read all; then it answers)
 //                └─► worker: withdrawn (the deadline has passed; the node, finding it so, writes
-//                nothing)
+//                nothing, and drops what it has read)
 //
 // Both sides move it by compare-and-swap from `armed`, so exactly one of them wins. A word carries
 // a number that is not used again, so that a stale claim of an earlier call never fits.

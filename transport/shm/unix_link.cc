@@ -78,7 +78,7 @@ class UnixLink final : public Link {
 
   base::Mutex tickets_mutex_;
   std::shared_ptr<TicketBook> tickets_
-      ABSL_GUARDED_BY(tickets_mutex_);  // from the first call that receives
+      ABSL_GUARDED_BY(tickets_mutex_);  // from the first call with a payload
 
   UniqueFd arena_fd_;  // the lane's, until the hello's reply
   HelloReply node_;    // fixed once open
@@ -150,7 +150,7 @@ absl::StatusOr<UnixLink::Placement> UnixLink::Place(const CallOptions& options) 
         absl::StrCat("a payload of ", std::max(table.send_slices, table.receive_slices),
                      " slices; at most ", kMaxSlices, " go with one call"));
   }
-  if (table.receive_slices > 0) {
+  if (table.receive_slices > 0 || table.send_slices > 0) {
     CISTERN_ASSIGN_OR_RETURN(TicketBook * book, Tickets());
     const std::optional<Ticket> ticket = book->Arm();
     if (!ticket.has_value()) {
@@ -217,6 +217,7 @@ bool UnixLink::MayExpire(const PendingCall& call) {
   if (call.carrier_data == 0) return true;
   base::MutexLock lock(&tickets_mutex_);
   if (tickets_->Withdraw(static_cast<uint32_t>(call.carrier_data - 1))) return true;
+  if (call.receive.empty()) return true;  // claimed: the node has read all there was to read
   if (!call.overdue) return false;
   // It has begun to write and does not come to an end. Nothing may be believed of its buffers any
   // more.

@@ -7,6 +7,7 @@
 
 #include "base/status_macros.h"
 #include "transport/rpc/copy_slices.h"
+#include "transport/rpc/stream_copy.h"
 
 namespace cistern::transport {
 namespace {
@@ -21,16 +22,17 @@ class UnixChannel final : public CallChannel {
   uint64_t payload_bytes() const override { return TotalBytes(payload_.send); }
 
   void ReceivePayload(std::vector<MutableSlice> into, Received done) override {
-    CopySlices(payload_.send, into);
+    StreamSlices(payload_.send, into);
+    // What was copied is what the worker sent only if it still waited then.
+    if (payload_.ticket.word != 0 && !Claim())
+      return done(absl::UnavailableError("the worker has stopped waiting"));
     done(absl::OkStatus());
   }
 
   void SendReply(std::string message, std::vector<Slice> payload, Sent sent) override {
     if (!payload.empty()) {
       // The worker has stopped waiting: the buffer is its own again, and nobody wants the reply.
-      if (payload_.tickets == nullptr ||
-          !MoveTicket(*payload_.tickets, payload_.ticket, kTicketClaimed))
-        return;
+      if (payload_.tickets == nullptr || !Claim()) return;
       CopySlices(payload, payload_.receive);
     }
     sent();
@@ -38,8 +40,14 @@ class UnixChannel final : public CallChannel {
   }
 
  private:
+  bool Claim() {
+    claimed_ = claimed_ || MoveTicket(*payload_.tickets, payload_.ticket, kTicketClaimed);
+    return claimed_;
+  }
+
   const std::shared_ptr<UnixSession> session_;
   const ResolvedPayload payload_;
+  bool claimed_ = false;
 };
 
 absl::Status ReadNotice(const IncomingFrame& frame, BufferNotice* notice) {

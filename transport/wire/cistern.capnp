@@ -51,6 +51,7 @@ struct Reply {
     abort @12 :Void;
     link @13 :UInt32;         # how many were linked
     admin @14 :Text;          # one JSON object
+    committed @15 :UInt32;    # to a Write: how many were committed with it (none: write)
   }
 }
 
@@ -192,6 +193,7 @@ struct Transfer {
   layerBegin @1 :UInt32;
   layerEnd @2 :UInt32;
   checksum @3 :UInt64;        # of a Write's payload; 0 = not checked
+  commit @4 :Bool;            # a Write's: what it completes is committed
 }
 
 struct ReadReply {
@@ -203,6 +205,10 @@ struct ReadReply {
 
 struct Reserve {
   headers @0 :List(ObjectHeader);
+  payloadHeaders @1 :UInt32;  # the payload: layers [0, layerEnd) of the first so many; 0 = none
+  layerEnd @2 :UInt32;
+  checksum @3 :UInt64;
+  commit @4 :Bool;
 }
 
 enum ReserveOutcome { reserved @0; alreadyHave @1; noRoom @2; tooLarge @3; }
@@ -214,6 +220,8 @@ struct ReserveResult {
 
 struct ReserveReply {
   results @0 :List(ReserveResult);
+  written @1 :Bool;
+  committed @2 :UInt32;
 }
 
 struct Link {

@@ -50,6 +50,7 @@ struct RequestEncoder {
     write.setLayerBegin(m.layer_begin);
     write.setLayerEnd(m.layer_end);
     write.setChecksum(m.checksum);
+    write.setCommit(m.commit);
   }
   void operator()(const CommitRequest& m) { Ids(m.reservations, out.initCommit()); }
   void operator()(const AbortRequest& m) { Ids(m.reservations, out.initAbort()); }
@@ -96,6 +97,7 @@ absl::Status DecodeBody(wire::Request::Reader in, Request* out) {
       write.layer_begin = from.getLayerBegin();
       write.layer_end = from.getLayerEnd();
       write.checksum = from.getChecksum();
+      write.commit = from.getCommit();
       return wire::DecodeIds(from.getIds(), &write.reservations);
     }
     case wire::Request::COMMIT:
@@ -143,7 +145,9 @@ struct ReplyEncoder {
     to.setChecksum(m.checksum);
   }
   void operator()(const ReserveReply& m) { Encode(m, out.initReserve()); }
-  void operator()(const WriteReply&) { out.setWrite(); }
+  void operator()(const WriteReply& m) {
+    m.committed == 0 ? out.setWrite() : out.setCommitted(m.committed);
+  }
   void operator()(const CommitReply& m) { out.setCommit(m.committed); }
   void operator()(const AbortReply&) { out.setAbort(); }
   void operator()(const LinkReply& m) { out.setLink(m.linked); }
@@ -178,6 +182,9 @@ absl::Status DecodeBody(wire::Reply::Reader in, Reply* out) {
       return DecodeInto<ReserveReply>(in.getReserve(), out);
     case wire::Reply::WRITE:
       out->emplace<WriteReply>();
+      return absl::OkStatus();
+    case wire::Reply::COMMITTED:
+      out->emplace<WriteReply>().committed = in.getCommitted();
       return absl::OkStatus();
     case wire::Reply::COMMIT:
       out->emplace<CommitReply>().committed = in.getCommit();

@@ -8,11 +8,19 @@ void Encode(const ReserveRequest& message, Reserve::Builder out) {
   auto headers = out.initHeaders(message.headers.size());
   for (uint32_t i = 0; i < message.headers.size(); ++i)
     EncodeHeader(message.headers[i], headers[i]);
+  out.setPayloadHeaders(message.payload_headers);
+  out.setLayerEnd(message.layer_end);
+  out.setChecksum(message.checksum);
+  out.setCommit(message.commit);
 }
 
 absl::Status Decode(Reserve::Reader in, ReserveRequest* message) {
   const auto headers = in.getHeaders();
   CISTERN_RETURN_IF_ERROR(CheckCount(headers.size(), kMaxItems, "headers to reserve for"));
+  message->payload_headers = in.getPayloadHeaders();
+  message->layer_end = in.getLayerEnd();
+  message->checksum = in.getChecksum();
+  message->commit = in.getCommit();
   message->headers.resize(headers.size());
   for (uint32_t i = 0; i < headers.size(); ++i) {
     CISTERN_RETURN_IF_ERROR(DecodeHeader(headers[i], &message->headers[i]));
@@ -26,11 +34,15 @@ void Encode(const transport::ReserveReply& message, ReserveReply::Builder out) {
     results[i].setOutcome(static_cast<ReserveOutcome>(message.results[i].outcome));
     results[i].setReservation(message.results[i].reservation);
   }
+  out.setWritten(message.written);
+  out.setCommitted(message.committed);
 }
 
 absl::Status Decode(ReserveReply::Reader in, transport::ReserveReply* message) {
   const auto results = in.getResults();
   CISTERN_RETURN_IF_ERROR(CheckCount(results.size(), kMaxItems, "reservations"));
+  message->written = in.getWritten();
+  message->committed = in.getCommitted();
   message->results.resize(results.size());
   for (uint32_t i = 0; i < results.size(); ++i) {
     CISTERN_RETURN_IF_ERROR(DecodeEnum(results[i].getOutcome(),

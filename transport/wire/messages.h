@@ -6,7 +6,8 @@
 // the order that the message names.
 //
 // A worker's protocol:  (RegisterModel (Find Lease* Read* Release | Reserve Write* (Commit | Abort)
-// | Link)*)* Leases and reservations belong to the session; when the connection dies they are
+// | Link)*)*, where a commit may ride on the last write, and the first write on the Reserve. Leases
+// and reservations belong to the session; when the connection dies they are
 // released.
 #pragma once
 
@@ -23,7 +24,7 @@
 
 namespace cistern::transport {
 
-inline constexpr uint32_t kProtocolVersion = 1;
+inline constexpr uint32_t kProtocolVersion = 2;
 inline constexpr uint64_t kMaxMessageBytes = 32ull << 20;  // of one encoded message
 inline constexpr uint32_t kMaxItems = 16384;               // keys, ids or headers in one message
 
@@ -173,8 +174,15 @@ struct ReadReply {
 
 // ---- Publishing
 
+// The first write may ride along, so that a small object is published by one call: a payload with
+// layers [0, layer_end) of the first `payload_headers` headers, in WriteRequest's order. It is
+// taken only when everything was reserved.
 struct ReserveRequest {
   std::vector<base::ObjectHeader> headers;
+  uint32_t payload_headers = 0;  // 0 = no payload
+  uint32_t layer_end = 0;
+  uint64_t checksum = 0;  // of the payload
+  bool commit = false;    // as in WriteRequest
   friend bool operator==(const ReserveRequest&, const ReserveRequest&) = default;
 };
 enum class ReserveOutcome : uint8_t {
@@ -190,6 +198,8 @@ struct ReserveResult {
 };
 struct ReserveReply {
   std::vector<ReserveResult> results;
+  bool written = false;    // the payload was taken, and was right; otherwise write it again
+  uint32_t committed = 0;  // as in WriteReply
   friend bool operator==(const ReserveReply&, const ReserveReply&) = default;
 };
 
@@ -200,9 +210,14 @@ struct WriteRequest {
   uint32_t layer_begin = 0;
   uint32_t layer_end = 0;
   uint64_t checksum = 0;
+  // Those of the reservations that have all their layers after this, and no other write in
+  // progress, are committed in the same step. On every write of an object: whichever ends last
+  // commits it.
+  bool commit = false;
   friend bool operator==(const WriteRequest&, const WriteRequest&) = default;
 };
 struct WriteReply {
+  uint32_t committed = 0;  // how many are visible from here on
   friend bool operator==(const WriteReply&, const WriteReply&) = default;
 };
 

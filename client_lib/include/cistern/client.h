@@ -14,8 +14,9 @@
 // then plans and publishes answer Unavailable at once; from time to time one of them asks the node
 // again. A hash is never trusted alone: token ids are compared before one byte is used.
 //
-// Thread   any; a Client serves many threads at once. A Plan or FetchHandle belongs to one thread
-// at a time Errors   InvalidArgument: fix the call. Unavailable, DeadlineExceeded: no node;
+// Thread   any; a Client serves many threads at once. A Plan or handle belongs to one thread
+// at a time
+// Errors   InvalidArgument: fix the call. Unavailable, DeadlineExceeded: no node;
 // compute. ResourceExhausted: back off
 #pragma once
 
@@ -144,6 +145,32 @@ struct PublishReport {
   uint64_t bytes = 0;
 };
 
+// A publish that goes along with the computation, layer by layer.
+//
+//   StartPublish ─► (compute a layer ─► LayerDone)* ─► Finish
+//
+// LayerDone copies the rows out and sends them; it does not wait until the node has them, unless
+// several layers are on their way. Nothing of a segment is visible before all its layers are there.
+// Dropping the handle before Finish gives up what is not complete.
+class PublishHandle {
+ public:
+  class Impl;
+  PublishHandle();
+  explicit PublishHandle(std::unique_ptr<Impl> impl);
+  ~PublishHandle();
+  PublishHandle(PublishHandle&&) noexcept;
+  PublishHandle& operator=(PublishHandle&&) noexcept;
+
+  // The source has its rows of every layer up to this one; they stay as they are until Finish.
+  // Rows of later layers are not looked at. What cannot be sent shows in Finish.
+  absl::Status LayerDone(uint32_t layer);
+  // Waits for the node. Once. FailedPrecondition: a layer is not done yet; go on, or drop it.
+  absl::StatusOr<PublishReport> Finish();
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
 struct ClientStats {
   uint64_t plans = 0, plan_failures = 0;
   // Failed: refused, or planned rows that did not come although nobody cancelled.
@@ -190,6 +217,12 @@ class Client {
                                                 const FetchResult& fetched, TokenRange range,
                                                 const RowSource& rows,
                                                 std::span<const uint32_t> part_boundaries = {}) = 0;
+
+  // The same, while the rows are computed. The source, its block table too, and the client outlive
+  // the handle. publish_deadline counts for each of the handle's calls by itself.
+  virtual absl::StatusOr<PublishHandle> StartPublish(
+      const ModelSpec& model, std::span<const TokenId> tokens, const FetchResult& fetched,
+      TokenRange range, const RowSource& rows, std::span<const uint32_t> part_boundaries = {}) = 0;
 
   virtual ClientStats stats() const = 0;
 };

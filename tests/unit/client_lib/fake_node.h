@@ -73,6 +73,11 @@ class FakeNode : public std::enable_shared_from_this<FakeNode> {
   // Called after the reply is made, before it is sent: may change it, or the node.
   Hook<void(const Request&, Reply*)> tamper;
 
+  // Takes no payload with a Reserve, as a node that could not.
+  std::atomic<bool> write_later{false};
+  // Nothing is committed any more.
+  std::atomic<bool> never_commit{false};
+
   // Every link dies now: calls in flight and later ones are Unavailable.
   void Kill() { ++killed_; }
   // Requests of this kind wait until the gate is opened, or their deadline has passed.
@@ -150,6 +155,11 @@ class FakeNode : public std::enable_shared_from_this<FakeNode> {
   Reply On(const transport::AbortRequest&, const transport::CallOptions&);
   Reply On(const transport::LinkRequest&, const transport::CallOptions&);
   Reply On(const transport::AdminRequest&, const transport::CallOptions&);
+
+  // False: no such reservation.
+  bool CopyIn(const std::vector<ReservationId>& reservations, uint32_t layer_begin,
+              uint32_t layer_end, const transport::CallOptions& options);
+  uint32_t CommitComplete(const std::vector<ReservationId>& reservations);
 
   // Pages for `tokens`, demoting what nobody leases; empty when there is no room.
   std::vector<base::BlockRef> Allocate(uint32_t tokens);

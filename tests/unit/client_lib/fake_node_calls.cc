@@ -116,8 +116,9 @@ Reply FakeNode::On(const transport::ReadRequest& request, const CallOptions& opt
 
 // ---- Publishing
 
-Reply FakeNode::On(const transport::ReserveRequest& request, const CallOptions&) {
+Reply FakeNode::On(const transport::ReserveRequest& request, const CallOptions& options) {
   transport::ReserveReply reply;
+  std::vector<ReservationId> reserved;
   for (const base::ObjectHeader& header : request.headers) {
     if (models_.count(header.model) == 0) {
       return Error(absl::FailedPreconditionError("unknown model"));
@@ -139,18 +140,26 @@ Reply FakeNode::On(const transport::ReserveRequest& request, const CallOptions&)
       result.outcome = transport::ReserveOutcome::kReserved;
       result.reservation = next_id_++;
       reservations_[result.reservation] = id;
+      reserved.push_back(result.reservation);
     }
     reply.results.push_back(result);
+  }
+  if (request.payload_headers > 0 && reserved.size() == request.headers.size() && !write_later) {
+    reserved.resize(request.payload_headers);
+    CopyIn(reserved, 0, request.layer_end, options);
+    reply.written = true;
+    if (request.commit) reply.committed = CommitComplete(reserved);
   }
   return reply;
 }
 
-Reply FakeNode::On(const transport::WriteRequest& request, const CallOptions& options) {
+bool FakeNode::CopyIn(const std::vector<ReservationId>& reservations, uint32_t layer_begin,
+                      uint32_t layer_end, const CallOptions& options) {
   Cursor in(options.send);
-  for (uint32_t layer = request.layer_begin; layer < request.layer_end; ++layer) {
-    for (ReservationId reservation : request.reservations) {
+  for (uint32_t layer = layer_begin; layer < layer_end; ++layer) {
+    for (ReservationId reservation : reservations) {
       const auto it = reservations_.find(reservation);
-      if (it == reservations_.end()) return Error(absl::NotFoundError("no such reservation"));
+      if (it == reservations_.end()) return false;
       Stored& stored = objects_.at(it->second);
       stored.layers_written.insert(layer);
       for (uint32_t token = 0; token < stored.header.num_tokens(); ++token) {
@@ -158,27 +167,40 @@ Reply FakeNode::On(const transport::WriteRequest& request, const CallOptions& op
       }
     }
   }
-  return transport::WriteReply{};
+  return true;
 }
 
-Reply FakeNode::On(const transport::CommitRequest& request, const CallOptions&) {
-  transport::CommitReply reply;
-  for (ReservationId reservation : request.reservations) {
+uint32_t FakeNode::CommitComplete(const std::vector<ReservationId>& reservations) {
+  uint32_t committed = 0;
+  for (ReservationId reservation : reservations) {
     const auto it = reservations_.find(reservation);
     if (it == reservations_.end()) continue;
     const ObjectId id = it->second;
     Stored& stored = objects_.at(id);
-    if (stored.layers_written.size() != options_.model.num_layers) {
-      return Error(absl::FailedPreconditionError("a layer was never written"));
-    }
+    if (never_commit || stored.layers_written.size() != options_.model.num_layers) continue;
     reservations_.erase(it);
     stored.committed = true;
     by_content_[stored.header.content].push_back(id);
     by_context_[stored.header.context].push_back(id);
     by_parent_[stored.header.parent_context].push_back(id);
-    ++reply.committed;
+    ++committed;
   }
+  return committed;
+}
+
+Reply FakeNode::On(const transport::WriteRequest& request, const CallOptions& options) {
+  if (!CopyIn(request.reservations, request.layer_begin, request.layer_end, options)) {
+    return Error(absl::NotFoundError("no such reservation"));
+  }
+  transport::WriteReply reply;
+  if (request.commit) reply.committed = CommitComplete(request.reservations);
   return reply;
+}
+
+Reply FakeNode::On(const transport::CommitRequest& request, const CallOptions&) {
+  transport::CommitReply reply{CommitComplete(request.reservations)};
+  if (reply.committed == request.reservations.size()) return reply;
+  return Error(absl::FailedPreconditionError("a layer was never written"));
 }
 
 Reply FakeNode::On(const transport::AbortRequest& request, const CallOptions&) {

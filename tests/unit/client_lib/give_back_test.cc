@@ -93,6 +93,7 @@ TEST_F(GiveBackTest, AnAbortThatIsRefusedIsSentAgain) {
   Start();
   worker_->Begin(text_.tokens);
   worker_->Compute({0, text_.size()});
+  node_->write_later = true;
   auto refused = std::make_shared<std::atomic<bool>>(false);
   node_->intercept = [refused](const Request& request) -> std::optional<absl::Status> {
     if (std::holds_alternative<WriteRequest>(request)) return absl::InternalError("broken");

@@ -72,6 +72,58 @@ TEST_F(PublisherTest, WhatTheNodeHasIsNotSentAgain) {
   EXPECT_EQ(node_->Calls<WriteRequest>(), writes);
 }
 
+TEST_F(PublisherTest, ASmallPublishIsOneCall) {
+  for (bool mapped : {true, false}) {
+    Start({.model = SmallModel(), .mapped = mapped});
+    Seed(Join({RandomTokens(200, 1)}));
+    EXPECT_GT(report_.segments, 0u);
+    EXPECT_EQ(node_->Calls<ReserveRequest>(), 1u);
+    EXPECT_EQ(node_->Calls<WriteRequest>(), 0u);
+    EXPECT_EQ(node_->Calls<CommitRequest>(), 0u);
+    EXPECT_EQ(StoredMismatches(), 0u);
+  }
+}
+
+TEST_F(PublisherTest, APayloadThatWasNotTakenIsWrittenAfterwards) {
+  for (bool mapped : {true, false}) {
+    Start({.model = SmallModel(), .mapped = mapped});
+    node_->write_later = true;
+    Seed(text_);
+    EXPECT_EQ(report_.segments, node_->objects().size());
+    EXPECT_EQ(report_.bytes, text_.size() * model_.token_bytes());
+    EXPECT_EQ(node_->Calls<WriteRequest>(), 3u);  // a unit for each layer
+    EXPECT_EQ(StoredMismatches(), 0u);
+  }
+}
+
+TEST_F(PublisherTest, WhereSomeIsThereTheRestIsWritten) {
+  Start();
+  Text head = text_;
+  head.tokens.resize(600);
+  head.parts.pop_back();
+  Seed(head);
+  const uint64_t had = report_.segments;
+  Seed(text_);
+  EXPECT_EQ(report_.segments_had, had);
+  EXPECT_GT(report_.segments, 0u);
+  EXPECT_EQ(node_->objects().size(), had + report_.segments);
+  EXPECT_EQ(node_->num_reservations(), 0u);
+  EXPECT_EQ(StoredMismatches(), 0u);
+}
+
+// Batches of 64 MiB: while one is written the next is reserved for.
+TEST_F(PublisherTest, MoreThanABatchIsStored) {
+  base::ModelSpec model = SmallModel();
+  model.num_layers = 20;
+  Start({.model = model});
+  Seed(Join({RandomTokens(4000, 1)}));
+  EXPECT_GT(report_.bytes, 64u << 20);
+  EXPECT_EQ(report_.segments, node_->objects().size());
+  EXPECT_EQ(report_.segments_dropped, 0u);
+  EXPECT_EQ(node_->Calls<ReserveRequest>(), 2u);
+  EXPECT_EQ(StoredMismatches(), 0u);
+}
+
 TEST_F(PublisherTest, OnlyChunksWithinTheRangeAreShared) {
   Start();
   Compute(text_);
@@ -169,7 +221,7 @@ TEST_F(PublisherTest, WhatCouldNotBeWrittenIsGivenUp) {
 TEST_F(PublisherTest, WhatCouldNotBeCommittedIsGivenUp) {
   Start();
   Compute(text_);
-  Refuse<CommitRequest>(absl::InternalError("broken"));
+  node_->never_commit = true;
   const auto report = Publish(text_, {});
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->segments, 0u);
@@ -199,23 +251,18 @@ TEST_F(PublisherTest, ANodeThatHasForgottenTheModelIsToldAgain) {
 }
 
 TEST_F(PublisherTest, ANodeThatDiesMeanwhileIsUnavailable) {
-  for (int step = 0; step < 3; ++step) {
+  for (const bool reserved : {false, true}) {
     StartCopying();
     Compute(text_);
-    switch (step) {
-      case 0:
-        node_->Hold<ReserveRequest>();
-        break;
-      case 1:
-        node_->Hold<WriteRequest>();
-        break;
-      default:
-        node_->Hold<CommitRequest>();
+    if (reserved) {
+      node_->Hold<WriteRequest>();
+    } else {
+      node_->Hold<ReserveRequest>();
     }
     auto published = PublishAside(text_);
     node_->AwaitHeld();
     node_->Kill();
-    ASSERT_FALSE(Hangs(published)) << "step " << step;
+    ASSERT_FALSE(Hangs(published)) << "reserved " << reserved;
     const auto report = published.get();
     EXPECT_TRUE(absl::IsUnavailable(report.status())) << report.status();
     EXPECT_EQ(client_->stats().publish_failures, 1u);

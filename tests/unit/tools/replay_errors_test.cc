@@ -34,6 +34,13 @@ class FailingClient : public Client {
                                         std::span<const uint32_t> /*part_boundaries*/) override {
     return absl::ResourceExhaustedError(absl::StrCat("publish ", ++publishes_));
   }
+  absl::StatusOr<PublishHandle> StartPublish(const ModelSpec& /*model*/,
+                                             std::span<const TokenId> /*tokens*/,
+                                             const FetchResult& /*fetched*/, TokenRange /*range*/,
+                                             const RowSource& /*rows*/,
+                                             std::span<const uint32_t> /*parts*/) override {
+    return absl::InternalError("the replay publishes whole prompts");
+  }
   ClientStats stats() const override { return stats_; }
 
  private:

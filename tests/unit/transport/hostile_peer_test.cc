@@ -483,5 +483,41 @@ TEST_F(HostilePeerTest, AWithdrawnTicketStopsTheAnswer) {
   for (size_t i = 0; i < 8192; ++i) ASSERT_EQ(bytes->data()[i], std::byte{0}) << i;
 }
 
+// A worker that has stopped waiting may use its buffer for something else: what the node has read
+// there is not what was sent.
+TEST_F(HostilePeerTest, AWithdrawnTicketMakesAWriteFail) {
+  const UniqueFd good = Memfd(8192);
+  const UniqueFd tickets = Memfd(64);
+  auto words = *Mapping::Map(tickets.get(), 64, Mapping::Access::kReadWrite);
+  auto bytes = *Mapping::Map(good.get(), 8192, Mapping::Access::kReadWrite);
+  const std::vector<std::byte> payload = Payload(7, 100);
+  memcpy(bytes->data(), payload.data(), payload.size());
+  RawPeer peer(path_.path());
+  peer.Hello();
+  peer.SendNotice(FrameKind::kBuffer, {1, 0, 8192}, {good.get()});
+  peer.SendNotice(FrameKind::kTickets, {0, 0, 64}, {tickets.get()});
+  uint64_t call_id = 2;
+  for (const uint64_t state : {kTicketArmed, kTicketWithdrawn}) {
+    const uint64_t word = call_id << 2 | state;
+    memcpy(words->data() + 8, &word, sizeof(word));
+    RequestHead head = Head(call_id);
+    head.send_bytes = 100;
+    peer.SendWithPayload(
+        head, WriteRequest{.checksum = 7},
+        {.send_slices = 1, .ticket = 1, .ticket_word = call_id << 2 | kTicketArmed},
+        {{.buffer = 1, .offset = 0, .bytes = 100}});
+    const auto reply = peer.Receive();
+    ASSERT_TRUE(reply.has_value());
+    const auto* error = std::get_if<ErrorReply>(&reply->reply);
+    if (state == kTicketArmed) {
+      EXPECT_EQ(error, nullptr);
+    } else {
+      ASSERT_NE(error, nullptr);
+      EXPECT_EQ(error->ToStatus().code(), absl::StatusCode::kUnavailable);
+    }
+    ++call_id;
+  }
+}
+
 }  // namespace
 }  // namespace cistern::transport

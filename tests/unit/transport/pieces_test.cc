@@ -8,6 +8,7 @@
 #include "tests/unit/transport/test_service.h"
 #include "transport/checksum.h"
 #include "transport/rpc/copy_slices.h"
+#include "transport/rpc/stream_copy.h"
 #include "transport/shm/frame_reader.h"
 
 namespace cistern::transport {
@@ -42,6 +43,31 @@ TEST(CopySlicesTest, StopsAtTheShorter) {
   EXPECT_TRUE(std::equal(from.begin(), from.end(), to.begin()));
   EXPECT_EQ(to[100], std::byte{1});
   CopySlices<Slice>({}, {MutableSlice(to)});
+}
+
+// Every alignment of both ends, sizes around those of lines.
+TEST(StreamCopyTest, CopiesWhatIsAskedForAndNothingElse) {
+  const std::vector<std::byte> from = Payload(3, 1000);
+  for (size_t from_at = 0; from_at < 70; from_at += 3) {
+    for (size_t to_at = 0; to_at < 70; ++to_at) {
+      for (const size_t bytes : {0, 1, 63, 64, 65, 127, 200, 640}) {
+        std::vector<std::byte> to(1000, std::byte{0x5a}), want = to;
+        std::copy_n(from.begin() + from_at, bytes, want.begin() + to_at);
+        StreamCopy(from.data() + from_at, to.data() + to_at, bytes);
+        ASSERT_EQ(to, want) << from_at << ' ' << to_at << ' ' << bytes;
+      }
+    }
+  }
+}
+
+TEST(StreamCopyTest, AnyCutsWillDo) {
+  std::mt19937 random(9);
+  for (int round = 0; round < 200; ++round) {
+    const std::vector<std::byte> from = Payload(round, random() % 500);
+    std::vector<std::byte> to(from.size());
+    StreamSlices(Cut(Slice(from), random), Cut(MutableSlice(to), random));
+    ASSERT_EQ(from, to) << round;
+  }
 }
 
 TEST(ChecksumTest, CutsDoNotMatterBytesDo) {

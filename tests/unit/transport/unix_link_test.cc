@@ -15,6 +15,7 @@
 #include "tests/unit/transport/test_arena.h"
 #include "tests/unit/transport/test_service.h"
 #include "tests/unit/transport/test_socket.h"
+#include "transport/rpc/client_core.h"
 #include "transport/shm/arena_view.h"
 #include "transport/shm/buffer_pool.h"
 #include "transport/shm/tickets.h"
@@ -313,7 +314,7 @@ TEST_F(UnixLinkTest, AReplyOfAnotherKindIsInternal) {
   EXPECT_EQ(Echo(*link, "x").status().code(), StatusCode::kInternal);
 }
 
-// Reads a call with receive slices up to where a node would claim its ticket.
+// Reads a call with a payload up to where a node would claim its ticket.
 void ClaimNextTicket(RawPeer& peer) {
   FrameHeader header;
   std::string body;
@@ -367,6 +368,23 @@ TEST_F(UnixLinkTest, ANodeThatIsWritingAtTheDeadlineMayFinish) {
   deadline_passed.set_value();
   ASSERT_TRUE(slow.WaitForAll());
   EXPECT_TRUE(slow.at(0).ok()) << slow.at(0).status();
+  EXPECT_TRUE(link->alive());
+}
+
+// The node has read it all: the buffer may be used again, so there is no grace to wait for.
+TEST_F(UnixLinkTest, AWriteThatIsNotAnsweredEndsByItsDeadline) {
+  BadNode node(path_.path(), [](RawPeer& peer) {
+    peer.AnswerHello({});
+    ClaimNextTicket(peer);
+    EXPECT_TRUE(peer.WaitForEnd());
+  });
+  auto link = Connect();
+  auto buffer = *link->Allocate(100);
+  const absl::Time begin = absl::Now();
+  const auto reply = CallAndWait(*link, WriteRequest{},
+                                 {.deadline = absl::Milliseconds(20), .send = {buffer->bytes()}});
+  EXPECT_EQ(reply.status().code(), StatusCode::kDeadlineExceeded);
+  EXPECT_LT(absl::Now() - begin, ClientCore::kOverdueGrace);
   EXPECT_TRUE(link->alive());
 }
 
