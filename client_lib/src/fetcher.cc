@@ -3,27 +3,42 @@
 #include <algorithm>
 #include <utility>
 
+#include <sched.h>
+
 namespace cistern::client {
 
 absl::Status FetchQueue::Submit(std::unique_ptr<FetchJob> job) {
   auto task = std::make_unique<Task>(std::move(job), counters_, rates_);
-  base::MutexLock lock(&mutex_);
-  if (queue_.size() >= max_queued_) {
-    return absl::ResourceExhaustedError("too many fetches wait; see max_queued_fetches");
+  {
+    base::MutexLock lock(&mutex_);
+    if (queue_.size() >= max_queued_) {
+      return absl::ResourceExhaustedError("too many fetches wait; see max_queued_fetches");
+    }
+    queue_.push_back(std::move(task));
   }
-  queue_.push_back(std::move(task));
   changed_.notify_one();
   return absl::OkStatus();
+}
+
+// A thread that is woken on the caller's own processor runs before him. He has the rows sooner when
+// he goes on, and takes them himself if he only waits for them.
+void FetchQueue::AwaitWork() {
+  {
+    base::MutexLock lock(&mutex_);
+    changed_.wait(mutex_,
+                  [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return closed_ || !queue_.empty(); });
+  }
+  sched_yield();
 }
 
 void FetchQueue::Work() {
   for (;;) {
     std::unique_ptr<Task> task;
+    AwaitWork();
     {
       base::MutexLock lock(&mutex_);
-      changed_.wait(mutex_,
-                    [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return closed_ || !queue_.empty(); });
       if (closed_) return;
+      if (queue_.empty()) continue;
       task = std::move(queue_.front());
       queue_.pop_front();
       StartLocked(*task);
@@ -45,10 +60,10 @@ void FetchQueue::Help(FetchState* state, uint32_t layers) {
     closed = closed_;
     if (!over && !closed) {
       queue_.push_front(std::move(task));
-      changed_.notify_one();
     }
     if (over || !closed) EndLocked(state);
   }
+  if (!over && !closed) changed_.notify_one();
   if (over || !closed) return;
   state->Cancel();
   state->Finish();

@@ -54,6 +54,7 @@ class FetchQueue {
     FetchRun run;
   };
 
+  void AwaitWork();  // something is in the queue, or it is closed
   // The fetch of `state` if it waits and can be helped with; it counts as running from here on.
   std::unique_ptr<Task> Take(const FetchState* state);
   void StartLocked(const Task& task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
