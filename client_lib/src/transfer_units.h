@@ -1,4 +1,4 @@
-// How rows that go by copy are cut into calls: in layer order, each of a few MiB.
+// How rows that go by copy are cut into calls: in layer order, each of half a MiB.
 //
 // A payload is dense: for each layer, for each object of the unit, its rows.
 #pragma once
@@ -11,8 +11,11 @@
 
 namespace cistern::client {
 
-inline constexpr uint64_t kUnitBytes = 4 << 20;
-inline constexpr uint32_t kUnitsInFlight = 3;
+// Small, so that every step finds a unit in a cache still, and that the steps of several units
+// overlap: the node's checksum, its send, the receive, the check, the scatter
+// (transport/ucx/README.md has the figures).
+inline constexpr uint64_t kUnitBytes = 512 << 10;
+inline constexpr uint32_t kUnitsInFlight = 6;
 
 struct TransferUnit {
   uint32_t layer_begin = 0;

@@ -1,6 +1,6 @@
 // How fast payloads move over UCX, beside a plain blocking TCP socket in the same run.
 //
-//   ucx_transport_bench [--rounds=N] [--piece=BYTES]
+//   ucx_transport_bench [--rounds=N] [--piece=BYTES] [--min=BYTES]
 //
 // A child process serves. Each size is measured in rounds, all ways in turn, so that a noisy
 // machine is noisy for all of them; the table gives the median over all calls of all rounds. One
@@ -175,6 +175,7 @@ class Bench {
     const int one = 1;
     setsockopt(tcp_, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
   }
+  ~Bench() { close(tcp_); }  // the child ends with it
 
   void Fetch(uint64_t bytes, uint64_t piece, bool checksum) {
     Check(CallFor<ReadReply>(*link_, ReadRequest{.leases = {bytes, piece, checksum}},
@@ -214,10 +215,11 @@ double Median(std::vector<double>& seconds) {
   return seconds[seconds.size() / 2];
 }
 
-void Run(Bench& bench, int rounds, uint64_t piece) {
+void Run(Bench& bench, int rounds, uint64_t piece, uint64_t min_bytes) {
   printf("%10s  %21s  %21s  %21s  %21s  %21s\n", "bytes", "fetch", "fetch+sum", "tcp fetch",
          "publish", "tcp publish");
   for (const uint64_t bytes : kSizes) {
+    if (bytes < min_bytes) continue;
     const int calls = static_cast<int>(std::clamp<uint64_t>((16 << 20) / bytes, 2, 200));
     std::vector<double> seconds[5];
     for (int round = 0; round <= rounds; ++round) {
@@ -251,11 +253,13 @@ int main(int argc, char** argv) {
   using namespace cistern::transport;  // NOLINT: a main
   int rounds = 7;
   uint64_t piece = kMaxBytes;
+  uint64_t min_bytes = 0;
   for (int i = 1; i < argc; ++i) {
     absl::string_view arg = argv[i];
     if (absl::ConsumePrefix(&arg, "--rounds=") && absl::SimpleAtoi(arg, &rounds)) continue;
     if (absl::ConsumePrefix(&arg, "--piece=") && absl::SimpleAtoi(arg, &piece)) continue;
-    Die("usage: ucx_transport_bench [--rounds=N] [--piece=BYTES]");
+    if (absl::ConsumePrefix(&arg, "--min=") && absl::SimpleAtoi(arg, &min_bytes)) continue;
+    Die("usage: ucx_transport_bench [--rounds=N] [--piece=BYTES] [--min=BYTES]");
   }
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) Die("socketpair");
@@ -274,7 +278,7 @@ int main(int argc, char** argv) {
   if (words.size() != 2 || !absl::SimpleAtoi(words[1], &port)) Die("the server did not start");
   {
     Bench bench(words[0], static_cast<uint16_t>(port));
-    Run(bench, rounds, piece);
+    Run(bench, rounds, piece, min_bytes);
   }
   waitpid(child, nullptr, 0);
   return 0;

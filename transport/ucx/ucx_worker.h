@@ -2,8 +2,8 @@
 //
 //   Create ─► (Connect | Accept)* ─► CloseAll ─► ~UcxWorker
 //
-// The lane calls Progress while there is work; an idle worker is armed and costs no CPU: its event
-// descriptor wakes the lane.
+// The lane calls Progress while there is work and for some microseconds after it; an idle worker is
+// armed and costs no CPU: its event descriptor wakes the lane.
 //
 // Thread   all on the lane's
 // Errors   as UcxStatus translates them
@@ -92,6 +92,7 @@ class UcxWorker final : public PollHook {
   Lane::FdToken watched_;
   Lane::TimerId sweep_timer_ = 0;
   size_t max_header_bytes_ = 0;
+  MonoTime last_worked_;  // when Progress last had work
   std::vector<absl::AnyInvocable<void()>> deferred_;
   absl::flat_hash_map<ucp_ep_h, UcxConnection*> by_endpoint_;
   absl::flat_hash_map<UcxConnection*, std::shared_ptr<UcxConnection>> connections_;
