@@ -77,6 +77,19 @@ void Node::Impl::StopTiers() {
   }
   demoter->Stop();  // answers the flush first
   if (host != nullptr) host->Stop();
+  if (serving) WarnOfUnsaved();
+}
+
+// A flush has said what it left behind.
+void Node::Impl::WarnOfUnsaved() {
+  if (disk == nullptr || config.flush_on_stop) return;
+  const auto dirty = [](LockedStore& of) {
+    return of.With([](storage::Store& locked) { return locked.Stats().dirty_bytes; });
+  };
+  const uint64_t bytes = dirty(*store) + (host == nullptr ? 0 : dirty(host->store()));
+  if (bytes == 0) return;
+  log->Warning("what lies in memory only goes with the node; flush_on_stop would have kept it",
+               {{"bytes", bytes}});
 }
 
 absl::StatusOr<std::unique_ptr<Node>> Node::Start(const NodeConfig& config, Log* log,

@@ -28,6 +28,7 @@ struct Node::Impl {
   void StopServer();
   void StopThreads();
   void StopTiers();
+  void WarnOfUnsaved();
 
   const NodeConfig config;
   Log* const log;

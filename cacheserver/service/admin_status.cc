@@ -52,6 +52,7 @@ Json EvictionJson(const NodeConfig& config, const storage::StoreStats& stats) {
           {"demote_below", config.demote_below},
           {"demote_below_bytes", bytes(config.demote_below)},
           {"draining", stats.draining},
+          {"predict_demand", config.predict_demand},
           {"pinned_objects", stats.pinned_objects},
           {"pinned_bytes", stats.pinned_bytes},
           {"object_ttl_ms", absl::ToInt64Milliseconds(config.object_ttl)},

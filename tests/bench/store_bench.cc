@@ -4,6 +4,7 @@
 #include <vector>
 
 #include <benchmark/benchmark.h>
+#include <malloc.h>
 
 #include "absl/strings/str_cat.h"
 
@@ -16,11 +17,16 @@ namespace {
 constexpr uint32_t kChunkTokens = 128;
 constexpr size_t kKeys = 64;
 
-// Two layers of DeepSeek-V2-Lite: pages of 36,864 bytes.
+// Two layers of DeepSeek-V2-Lite: pages of 36,864 bytes. 0: pages of 4 KiB, where only their
+// number counts.
 base::ModelSpec Model(uint32_t layers) {
   base::ModelSpec spec;
   spec.name = "bench";
   spec.num_layers = layers;
+  if (layers != 0) return spec;
+  spec.layout = base::RowLayout::kOpaque;
+  spec.num_layers = 1;
+  spec.row_bytes = 256;
   return spec;
 }
 
@@ -114,6 +120,21 @@ void BM_ReserveCommitEvict(benchmark::State& state) {
   state.counters["evicted"] = static_cast<double>(node.store.Stats().evicted_objects);
 }
 BENCHMARK(BM_ReserveCommitEvict)->Arg(1000)->Arg(100'000);
+
+// Heap that a segment of 8 pages costs beyond its payload and its token ids.
+void BM_IndexBytes(benchmark::State& state) {
+  const auto objects = static_cast<uint32_t>(state.range(0));
+  double bytes = 0;
+  for (auto _ : state) {
+    Node node(objects * 8ull * 4096, 0);
+    const size_t before = mallinfo2().uordblks + mallinfo2().hblkhd;
+    for (uint32_t i = 0; i < objects; ++i) node.Put(node.Header(i));
+    const size_t after = mallinfo2().uordblks + mallinfo2().hblkhd;
+    bytes = static_cast<double>(after - before) / objects - kChunkTokens * sizeof(base::TokenId);
+  }
+  state.counters["bytes_per_segment"] = bytes;
+}
+BENCHMARK(BM_IndexBytes)->Arg(1000)->Arg(100'000)->Iterations(1);
 
 // Two models of unlike page sizes fight for a full arena.
 void BM_MixedSizesEvict(benchmark::State& state) {

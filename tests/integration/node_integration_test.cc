@@ -157,6 +157,20 @@ TEST(NodeIntegrationTest, AfterSigtermWithFlushARestartFindsEverything) {
   EXPECT_EQ(node.Status().at("totals").at("staged_objects"), 30);
 }
 
+TEST(NodeIntegrationTest, AStopThatLosesSomethingSaysSo) {
+  NodeUnderTest node({"--disk_path=SCRATCHdisk"});
+  node.Start();
+  ASSERT_TRUE(Worker(node.unix_address()).Publish(TestSegment(1, 40)).ok());
+  const Finished lost = node.Stop(SIGTERM);
+  EXPECT_EQ(lost.exit_code, 0);
+  EXPECT_THAT(lost.out + lost.err, HasSubstr("goes with the node; flush_on_stop would have kept"));
+  node.Start();
+  ASSERT_TRUE(Worker(node.unix_address()).Publish(TestSegment(1, 40)).ok());
+  ASSERT_EQ(node.Cli({"flush"}).exit_code, 0);
+  const Finished kept = node.Stop(SIGTERM);
+  EXPECT_THAT(kept.out + kept.err, testing::Not(HasSubstr("goes with the node")));
+}
+
 TEST(NodeIntegrationTest, AfterSigkillWhatWasOnDiskIsServed) {
   NodeUnderTest node({"--disk_path=SCRATCHdisk"});
   node.Start();

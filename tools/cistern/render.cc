@@ -110,7 +110,8 @@ void RenderEviction(const Json& json, std::string* out) {
   Line(out, "watermarks",
        absl::StrCat(mark("demote_above", "demote_above_bytes"), " down to ",
                     mark("demote_below", "demote_below_bytes"),
-                    eviction.at("draining").get<bool>() ? "; draining now" : ""));
+                    eviction.at("draining").get<bool>() ? "; draining now" : "",
+                    eviction.value("predict_demand", false) ? "; demand predicted" : ""));
 }
 
 // Only where a rule says something: a tenant that is named, or a quota of all others.

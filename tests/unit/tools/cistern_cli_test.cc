@@ -117,13 +117,13 @@ TEST(RenderTest, TheTermsOfStayingAreSaid) {
   Json answer = StatusAnswer();
   answer["eviction"] = Json::parse(R"({"policy": "s3fifo", "demote_above": 0.75,
     "demote_above_bytes": 786432, "demote_below": 0.5, "demote_below_bytes": 524288,
-    "draining": true, "pinned_objects": 1234, "pinned_bytes": 3145728, "object_ttl_ms": 5400000,
+    "draining": true, "predict_demand": true, "pinned_objects": 1234, "pinned_bytes": 3145728, "object_ttl_ms": 5400000,
     "expired_objects": 56789})");
-  EXPECT_THAT(
-      StatusPage(answer),
-      HasSubstr("eviction       by s3fifo; 1,234 objects pinned (3.00 MiB); time to live "
-                "1h 30m, 56,789 expired\n"
-                "watermarks     75.0 % (768 KiB) down to 50.0 % (512 KiB); draining now\n"));
+  EXPECT_THAT(StatusPage(answer),
+              HasSubstr("eviction       by s3fifo; 1,234 objects pinned (3.00 MiB); time to live "
+                        "1h 30m, 56,789 expired\n"
+                        "watermarks     75.0 % (768 KiB) down to 50.0 % (512 KiB); draining now; "
+                        "demand predicted\n"));
 }
 
 TEST(RenderTest, DeviceMemoryHasALineOfItsOwn) {
