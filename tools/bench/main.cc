@@ -43,7 +43,8 @@ Commands
   peers     GB/s of Redis and memcached beside the node's, within a host and over TCP, one connection and eight
   pools     out-of-memory counts, lost state and makespan of pool policies under recorded arrivals
   replay    plan, fetch, verify every row, compute the rest, publish; for every call of a trace
-  transfer  GB/s and latency of reads in place, fetches, publishes, TCP, disk and lookups beside their limits
+  transfer  GB/s and latency of reads in place, fetches, publishes, TCP, disk, lookups and eight workers at once
+            beside their limits
 
 Exit code: 0 all is well; 1 bad flags or no node; 2 rows did not match;
 3 calls to the node failed.)";

@@ -12,7 +12,6 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 
 #include "tools/bench/transfer/cold_memory.h"
 
@@ -36,10 +35,5 @@ struct SideBySide {
 
 // GB/s of each side, medians over rounds. What any of the parts answers ends the run.
 absl::StatusOr<std::vector<double>> MeasureSides(const SideBySide& what, CacheSweep& sweep);
-
-// `run(worker)` on as many threads, all of them let go at once; on this one when it is one. How
-// long it took from the first one's start to the last one's end; one of the errors, if any.
-absl::StatusOr<absl::Duration> RunCrew(uint32_t workers,
-                                       const std::function<absl::Status(uint32_t worker)>& run);
 
 }  // namespace cistern::tools

@@ -12,13 +12,14 @@
 
 ABSL_DECLARE_FLAG(bool, json);
 ABSL_DECLARE_FLAG(std::string, server);
-ABSL_FLAG(std::string, paths, "inplace,fetch,publish,tcp_fetch,tcp_publish,disk,lookup",
+ABSL_FLAG(std::string, paths, "inplace,fetch,publish,tcp_fetch,tcp_publish,workers,disk,lookup",
           "transfer: which to measure");
 ABSL_FLAG(
     std::string, sizes, "4KiB,64KiB,1MiB,4MiB,16MiB,64MiB,deepseek-v2-lite,deepseek-v3",
     "transfer, peers: of what is moved at once; a model's name stands for a segment of 128 tokens");
 ABSL_FLAG(uint32_t, rounds, 5,
           "transfer, peers: of which the median is given, after one that warms up");
+ABSL_FLAG(uint32_t, workers, 8, "transfer: how many fetch at once on the path workers");
 ABSL_FLAG(bool, flip_a_byte, false,
           "transfer, peers: change one byte of what has come, to see that the check finds it");
 
@@ -34,6 +35,9 @@ absl::StatusOr<TransferOptions> ChosenTransfers() {
   options.rounds = absl::GetFlag(FLAGS_rounds);
   if (options.rounds == 0 || options.rounds > kMaxTransferRounds)
     return absl::InvalidArgumentError("--rounds: from 1 to 1000");
+  options.workers = absl::GetFlag(FLAGS_workers);
+  if (options.workers == 0 || options.workers > kMaxTransferWorkers)
+    return absl::InvalidArgumentError("--workers: from 1 to 64");
   options.server = absl::GetFlag(FLAGS_server);
   options.flip_a_byte = absl::GetFlag(FLAGS_flip_a_byte);
   return options;

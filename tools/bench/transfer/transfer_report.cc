@@ -44,6 +44,11 @@ std::string ToJson(const TransferLine& line) {
       json["stream_ratio"] = line.gbps / line.stream_gbps;
     }
     if (line.plan_p50_us > 0) json["plan_p50_us"] = line.plan_p50_us;
+    if (line.workers > 0) {
+      json["workers"] = line.workers;
+      json["min_share"] = line.min_share;
+      json["max_share"] = line.max_share;
+    }
     json["verified_bytes"] = line.verified_bytes;
   }
   json["rounds"] = line.rounds;
@@ -65,6 +70,10 @@ std::string ToTableRow(const TransferLine& line) {
   }
   std::string stream;
   if (line.stream_gbps > 0) stream = absl::StrFormat("%.2f", line.gbps / line.stream_gbps);
+  if (line.workers > 0) {
+    stream =
+        absl::StrFormat("x%d, shares %.2f to %.2f", line.workers, line.min_share, line.max_share);
+  }
   return absl::StrFormat("%-11s %-26s %10d %8.2f %10.1f %10.1f  %-20s %8.2f %6.2f %7s\n", line.path,
                          line.object, line.bytes, line.gbps, line.p50_us, line.p99_us, line.limit,
                          line.limit_gbps, line.ratio(), stream);

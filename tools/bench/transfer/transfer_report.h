@@ -41,6 +41,10 @@ struct TransferLine {
   uint64_t verified_bytes = 0;
 
   double stream_gbps = 0;  // tcp_*: a spinning one-way stream of the same bytes; 0: not measured
+  // Several workers at once (0: one): bandwidth of all, and the smallest and largest part of it
+  // that one of them had, by an equal part.
+  uint32_t workers = 0;
+  double min_share = 0, max_share = 0;
   double plan_p50_us = 0;  // fetches: the plan that was made before; 0: none
 
   // A lookup has these instead of bytes and a limit.

@@ -26,7 +26,13 @@ uint64_t PoolBytes(const TransferOptions& options) {
   uint64_t largest = 0;
   for (const TransferShape& shape : options.shapes)
     largest = std::max(largest, OperationsFor(shape.bytes()) * shape.bytes());
-  return 4 * largest + (512ull << 20);
+  uint64_t of_workers = 0;
+  for (const TransferShape& shape : options.shapes) {
+    const uint64_t sequences = SequencesOfAWorker(shape.bytes(), options.workers);
+    of_workers = std::max(of_workers, options.workers * sequences * shape.bytes());
+  }
+  if (!Wants(options, "workers")) of_workers = 0;
+  return std::max(4 * largest, 2 * of_workers) + (512ull << 20);
 }
 
 // The node in memory and all connections to it.
@@ -48,6 +54,7 @@ absl::StatusOr<MemoryNode> StartNode(const TransferOptions& options, RawTcp* tcp
   const std::string local = node.process->address();
   CISTERN_ASSIGN_OR_RETURN(node.peers.local, Client::Connect({.address = local}));
   CISTERN_ASSIGN_OR_RETURN(node.peers.raw, transport::Connect(local, {}));
+  node.peers.address = local;
   node.peers.tcp = tcp;
   if (!WantsTcp(options)) return node;
   CISTERN_ASSIGN_OR_RETURN(const std::string remote, UcxAddress(*node.peers.raw));
@@ -77,6 +84,8 @@ absl::Status RunShape(const TransferOptions& options, const TransferShape& shape
     if (Wants(options, tcp ? "tcp_publish" : "publish"))
       CISTERN_RETURN_IF_ERROR(MeasurePublish(options, shape, peers, tcp, sweep, emit));
   }
+  if (Wants(options, "workers"))
+    CISTERN_RETURN_IF_ERROR(MeasureWorkers(options, shape, peers, sweep, emit));
   return absl::OkStatus();
 }
 

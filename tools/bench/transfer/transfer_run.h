@@ -28,6 +28,7 @@ struct TransferOptions {
   std::vector<std::string> paths;  // of AllTransferPaths
   std::vector<TransferShape> shapes;
   uint32_t rounds = 5;
+  uint32_t workers = 8;      // of the path "workers"
   std::string server;        // empty: NodeProcess finds it
   bool flip_a_byte = false;  // of what has come, before it is checked: the check must see it
 };
@@ -38,10 +39,15 @@ using EmitLine = std::function<void(const TransferLine& line)>;
 // each line when it is there.
 absl::Status RunTransfers(const TransferOptions& options, const EmitLine& emit);
 
+inline constexpr uint32_t kMaxTransferWorkers = 64;
+// Sequences that each of so many workers goes round: 128 MiB of all of them, at most 64.
+uint32_t SequencesOfAWorker(uint64_t bytes, uint32_t workers);
+
 // ---- Its parts
 
 // The connections of one run.
 struct TransferPeers {
+  std::string address;                   // of the unix socket
   std::unique_ptr<Client> local;         // over the unix socket, with the memory mapped
   std::unique_ptr<Client> remote;        // over UCX; null: not needed
   std::unique_ptr<transport::Link> raw;  // beside `local`: for reading in place and lookups
@@ -59,6 +65,9 @@ absl::Status MeasureFetch(const TransferOptions& options, const TransferShape& s
 absl::Status MeasurePublish(const TransferOptions& options, const TransferShape& shape,
                             TransferPeers& peers, bool tcp, CacheSweep& sweep,
                             const EmitLine& emit);
+// Several workers fetch at once, each with a connection of its own, from memory that is mapped.
+absl::Status MeasureWorkers(const TransferOptions& options, const TransferShape& shape,
+                            TransferPeers& peers, CacheSweep& sweep, const EmitLine& emit);
 absl::Status MeasureLookups(const TransferOptions& options, TransferPeers& peers,
                             const EmitLine& emit);
 absl::Status MeasureDisk(const TransferOptions& options, CacheSweep& sweep, const EmitLine& emit);

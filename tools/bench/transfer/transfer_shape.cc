@@ -64,7 +64,7 @@ absl::StatusOr<std::vector<TransferShape>> ParseTransferShapes(absl::string_view
 
 const std::vector<std::string>& AllTransferPaths() {
   static const auto* paths = new std::vector<std::string>{
-      "inplace", "fetch", "publish", "tcp_fetch", "tcp_publish", "disk", "lookup"};
+      "inplace", "fetch", "publish", "tcp_fetch", "tcp_publish", "workers", "disk", "lookup"};
   return *paths;
 }
 

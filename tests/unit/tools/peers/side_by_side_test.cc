@@ -3,10 +3,7 @@
 
 #include <array>
 #include <atomic>
-#include <latch>
-#include <set>
 #include <string>
-#include <thread>
 
 #include "gtest/gtest.h"
 
@@ -68,25 +65,6 @@ TEST(SideBySideTest, AnyPartsErrorEndsTheRun) {
     CacheSweep sweep;
     EXPECT_EQ(MeasureSides(what, sweep).status(), absl::DataLossError(where));
   }
-}
-
-TEST(RunCrewTest, AllWorkersRunAtOnce) {
-  std::latch together(3);  // would never open for one after another
-  const auto took = RunCrew(3, [&together](uint32_t) {
-    together.arrive_and_wait();
-    return absl::OkStatus();
-  });
-  ASSERT_TRUE(took.ok());
-  EXPECT_GT(*took, absl::ZeroDuration());
-}
-
-TEST(RunCrewTest, OneWorkerIsTheCallersThread) {
-  std::thread::id worker;
-  ASSERT_TRUE(RunCrew(1, [&worker](uint32_t) {
-                worker = std::this_thread::get_id();
-                return absl::OkStatus();
-              }).ok());
-  EXPECT_EQ(worker, std::this_thread::get_id());
 }
 
 }  // namespace

@@ -48,8 +48,21 @@ void ExpectTransfer(const Json& line) {
       << line;
 }
 
+void ExpectWorkers(const Json& line) {
+  EXPECT_EQ(line["workers"], 3) << line;
+  EXPECT_EQ(line["limit"].get<std::string>().substr(0, 8), "memcpy x") << line;
+  EXPECT_GT(line["ratio"].get<double>(), 0) << line;
+  EXPECT_GE(line["p99_us"].get<double>(), line["p50_us"].get<double>()) << line;
+  EXPECT_GT(line["min_share"].get<double>(), 0) << line;
+  EXPECT_LE(line["min_share"].get<double>(), 1) << line;
+  EXPECT_GE(line["max_share"].get<double>(), 1) << line;
+  EXPECT_LE(line["max_share"].get<double>(), 3) << line;
+  // In each round and before, every worker fetched something, and that was checked.
+  EXPECT_GE(line["verified_bytes"].get<uint64_t>(), 3 * 3 * line["bytes"].get<uint64_t>()) << line;
+}
+
 TEST(TransferCommandTest, ALineForEachPathAndSize) {
-  const ProgramOutcome outcome = RunTransfer("--json --rounds 2 --sizes 4KiB,300KiB");
+  const ProgramOutcome outcome = RunTransfer("--json --rounds 2 --workers 3 --sizes 4KiB,300KiB");
   ASSERT_EQ(outcome.exit_code, 0) << outcome.text;
   std::map<std::string, int> count;
   for (const Json& line : Lines(outcome)) {
@@ -57,6 +70,10 @@ TEST(TransferCommandTest, ALineForEachPathAndSize) {
         << outcome.text;
     const std::string path = line["path"];
     ++count[path];
+    if (path == "workers") {
+      ExpectWorkers(line);
+      continue;
+    }
     if (path != "lookup") {
       ExpectTransfer(line);
       EXPECT_EQ(line.contains("stream_ratio"), path.substr(0, 3) == "tcp") << line;
@@ -68,7 +85,8 @@ TEST(TransferCommandTest, ALineForEachPathAndSize) {
     EXPECT_GE(line["p99_us"].get<double>(), line["p50_us"].get<double>()) << line;
     EXPECT_GT(line["p50_us"].get<double>(), 0) << line;
   }
-  for (const char* path : {"inplace", "fetch", "publish", "tcp_fetch", "tcp_publish", "disk"})
+  for (const char* path :
+       {"inplace", "fetch", "publish", "tcp_fetch", "tcp_publish", "disk", "workers"})
     EXPECT_EQ(count[path], 2) << path;
   EXPECT_EQ(count["lookup"], 5);
 }
@@ -85,7 +103,8 @@ TEST(TransferCommandTest, OnlyWhatIsAskedFor) {
 }
 
 TEST(TransferCommandTest, OneWrongByteFailsEveryPath) {
-  for (const char* path : {"inplace", "fetch", "publish", "tcp_fetch", "tcp_publish", "disk"}) {
+  for (const char* path :
+       {"inplace", "fetch", "publish", "tcp_fetch", "tcp_publish", "disk", "workers"}) {
     const ProgramOutcome outcome =
         RunTransfer(absl::StrCat("--json --rounds 1 --sizes 4KiB --flip_a_byte --paths ", path));
     EXPECT_EQ(outcome.exit_code, 2) << path << "\n" << outcome.text;
@@ -103,6 +122,8 @@ TEST(TransferCommandTest, BadFlagsAreOneLineThatSaysWhy) {
       {"--sizes ''", "--sizes names none"},
       {"--rounds 0", "--rounds: from 1 to 1000"},
       {"--rounds 1001", "--rounds: from 1 to 1000"},
+      {"--workers 0", "--workers: from 1 to 64"},
+      {"--workers 65", "--workers: from 1 to 64"},
       {"--rounds few", "--rounds = 'few': give a whole number"},
   };
   for (const auto& [flags, says] : wrongs) {

@@ -70,6 +70,19 @@ TEST(TransferReportTest, OverTcpThereIsAStreamToo) {
   EXPECT_THAT(ToTableRow(line), HasSubstr("0.50\n"));
 }
 
+TEST(TransferReportTest, SeveralWorkersHaveShares) {
+  TransferLine line = SampleLine();
+  line.workers = 8;
+  line.min_share = 0.75;
+  line.max_share = 1.25;
+  const auto json = nlohmann::json::parse(ToJson(line), nullptr, false);
+  EXPECT_EQ(json["workers"], 8);
+  EXPECT_DOUBLE_EQ(json["min_share"].get<double>(), 0.75);
+  EXPECT_DOUBLE_EQ(json["max_share"].get<double>(), 1.25);
+  EXPECT_THAT(ToTableRow(line), HasSubstr("x8, shares 0.75 to 1.25\n"));
+  EXPECT_FALSE(nlohmann::json::parse(ToJson(SampleLine()), nullptr, false).contains("workers"));
+}
+
 TEST(TransferReportTest, ALookupHasKeysInstead) {
   TransferLine line{.path = "lookup", .p50_us = 30, .p99_us = 60};
   line.keys = 64;
