@@ -44,6 +44,10 @@ std::string ToJson(const TransferLine& line) {
       json["stream_ratio"] = line.gbps / line.stream_gbps;
     }
     if (line.plan_p50_us > 0) json["plan_p50_us"] = line.plan_p50_us;
+    if (line.first_layer_p50_us > 0) {
+      json["first_layer_p50_us"] = line.first_layer_p50_us;
+      json["layer_us"] = line.layer_us;
+    }
     if (line.workers > 0) {
       json["workers"] = line.workers;
       json["min_share"] = line.min_share;

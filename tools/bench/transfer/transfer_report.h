@@ -46,6 +46,9 @@ struct TransferLine {
   uint32_t workers = 0;
   double min_share = 0, max_share = 0;
   double plan_p50_us = 0;  // fetches: the plan that was made before; 0: none
+  // Fetches of several layers: from Fetch to WaitLayer(0), and how long one layer's bytes take at
+  // `gbps`; 0: none.
+  double first_layer_p50_us = 0, layer_us = 0;
 
   // A lookup has these instead of bytes and a limit.
   uint64_t keys = 0;  // of one batch; 0: not a lookup

@@ -57,6 +57,8 @@ TEST(TransferReportTest, ATransferHasALimitAndARatio) {
   EXPECT_EQ(json["verified_bytes"], 96'000'000);
   EXPECT_FALSE(json.contains("stream_ratio"));
   EXPECT_FALSE(json.contains("plan_p50_us"));
+  EXPECT_FALSE(json.contains("first_layer_p50_us"));
+  EXPECT_FALSE(json.contains("layer_us"));
   EXPECT_FALSE(json.contains("keys_per_s"));
 }
 
@@ -64,9 +66,13 @@ TEST(TransferReportTest, OverTcpThereIsAStreamToo) {
   TransferLine line = SampleLine();
   line.stream_gbps = 24;
   line.plan_p50_us = 70;
+  line.first_layer_p50_us = 12;
+  line.layer_us = 10;
   const auto json = nlohmann::json::parse(ToJson(line), nullptr, false);
   EXPECT_DOUBLE_EQ(json["stream_ratio"].get<double>(), 0.5);
   EXPECT_DOUBLE_EQ(json["plan_p50_us"].get<double>(), 70);
+  EXPECT_DOUBLE_EQ(json["first_layer_p50_us"].get<double>(), 12);
+  EXPECT_DOUBLE_EQ(json["layer_us"].get<double>(), 10);
   EXPECT_THAT(ToTableRow(line), HasSubstr("0.50\n"));
 }
 
