@@ -3,6 +3,7 @@
 #include "cacheserver/embedded.h"
 
 #include <atomic>
+#include <future>
 #include <memory>
 
 #include "gtest/gtest.h"
@@ -62,6 +63,39 @@ TEST_F(EmbeddedTest, ANodeThatGoesWhileAFetchRuns) {
   ASSERT_TRUE(fetched.ok()) << fetched.status();
   EXPECT_EQ(embedded_, nullptr);
   Check(*fetched);
+}
+
+// Two workers that computed the same prompt: each segment is stored once, by either, and is right.
+TEST_F(EmbeddedTest, TwoClientsPublishTheSameKeysAtOnce) {
+  auto link = embedded_->Connect();
+  ASSERT_TRUE(link.ok()) << link.status();
+  const std::unique_ptr<Client> other = *Client::Over(*std::move(link), {});
+  for (uint64_t round = 0; round < 20; ++round) {
+    const Text text = Join({RandomTokens(400, 100 + round)});  // one call, or several
+    worker_->Begin(text.tokens);
+    worker_->Compute({0, text.size()});
+    const auto publish = [&](Client* client) {
+      return client->Publish(model_, text.tokens, {}, {0, text.size()}, worker_->Source(true),
+                             text.parts);
+    };
+    std::promise<void> go;
+    const std::shared_future<void> start = go.get_future().share();
+    auto theirs = std::async(std::launch::async, [&] {
+      start.wait();
+      return publish(other.get());
+    });
+    go.set_value();
+    const auto mine = publish(client_.get());
+    const auto second = theirs.get();
+    ASSERT_TRUE(mine.ok() && second.ok()) << mine.status() << second.status();
+    EXPECT_EQ(mine->segments_dropped + second->segments_dropped, 0u);
+    EXPECT_EQ(mine->segments + mine->segments_had, second->segments + second->segments_had);
+    EXPECT_EQ(mine->segments + second->segments, mine->segments + mine->segments_had)
+        << "each is stored once";
+    const FetchResult fetched = FetchAll(text, MustPlan(text, Exact()));
+    EXPECT_EQ(Recovered(fetched), text.size() - 1);
+    EXPECT_EQ(Mismatches(fetched), 0u);
+  }
 }
 
 }  // namespace
