@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <fstream>
+#include <iterator>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -68,22 +69,27 @@ bool Allowed(const Setting& setting) {
   return (file >> bytes) && bytes >= kSocketBufferBytes;
 }
 
-absl::Status Apply(const Setting& setting, ucp_config_t* config) {
-  return UcxStatus(ucp_config_modify(config, setting.name, setting.value),
-                   absl::StrCat("setting UCX's ", setting.name));
-}
-
 absl::Status ApplySettings(ucp_config_t* config, sa_family_t family) {
-  for (const Setting& setting : kSettings) {
-    if (getenv(setting.environment) == nullptr && Allowed(setting)) {
-      CISTERN_RETURN_IF_ERROR(Apply(setting, config));
-    }
+  for (const UcxSetting& setting : UcxSettings(family)) {
+    CISTERN_RETURN_IF_ERROR(UcxStatus(ucp_config_modify(config, setting.name, setting.value),
+                                      absl::StrCat("setting UCX's ", setting.name)));
   }
-  const char* const families = family == AF_INET6 ? "inet6,inet" : "inet,inet6";
-  return Apply({.environment = "", .name = "AF_PRIO", .value = families}, config);
+  return absl::OkStatus();
 }
 
 }  // namespace
+
+std::vector<UcxSetting> UcxSettings(sa_family_t family) {
+  std::vector<UcxSetting> settings = {
+      {"AF_PRIO", family == AF_INET6 ? "inet6,inet" : "inet,inet6"}};
+  settings.reserve(1 + std::size(kSettings));
+  for (const Setting& setting : kSettings) {
+    if (getenv(setting.environment) == nullptr && Allowed(setting)) {
+      settings.push_back({setting.name, setting.value});
+    }
+  }
+  return settings;
+}
 
 absl::StatusOr<std::shared_ptr<UcxContext>> UcxContext::Create(sa_family_t family) {
   RedirectLog();

@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <vector>
 
 #include <sys/socket.h>
 
@@ -18,6 +19,15 @@
 #include "ucp/api/ucp.h"
 
 namespace cistern::transport {
+
+struct UcxSetting {
+  const char* name;  // as ucp_config_modify wants it: without the transport's prefix
+  const char* value;
+};
+
+// What a context sets: ours, without those that the environment names, and without socket buffers
+// that are larger than the system allows (net.core.wmem_max, rmem_max).
+std::vector<UcxSetting> UcxSettings(sa_family_t family);
 
 class UcxContext {
  public:

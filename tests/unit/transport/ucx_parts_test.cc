@@ -1,12 +1,17 @@
 // The small parts of transport/ucx that need no connection.
+#include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <string>
+#include <utility>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 #include "transport/ucx/ucx_address.h"
 #include "transport/ucx/ucx_buffers.h"
+#include "transport/ucx/ucx_context.h"
 #include "transport/ucx/ucx_door.h"
 #include "transport/ucx/ucx_frame.h"
 #include "transport/ucx/ucx_status.h"
@@ -55,6 +60,37 @@ TEST(UcxStatusTest, CodesSayWhatTheCallerCanDo) {
   EXPECT_TRUE(absl::IsInternal(UcxStatus(UCS_ERR_SHMEM_SEGMENT, "x")));
   EXPECT_THAT(std::string(UcxStatus(UCS_ERR_NO_MEMORY, "moving bytes").message()),
               ::testing::StartsWith("moving bytes: "));
+}
+
+std::string SettingOf(absl::string_view name, sa_family_t family = AF_INET) {
+  for (const UcxSetting& setting : UcxSettings(family)) {
+    if (name == setting.name) return setting.value;
+  }
+  return "";
+}
+
+TEST(UcxSettingsTest, WhatTheEnvironmentNamesStaysTheEnvironments) {
+  for (const char* variable : {"UCX_TCP_TX_SEG_SIZE", "UCX_TCP_RX_SEG_SIZE"}) unsetenv(variable);
+  EXPECT_EQ(SettingOf("TX_SEG_SIZE"), "256k");
+  EXPECT_EQ(SettingOf("RX_SEG_SIZE"), "256k");
+  setenv("UCX_TCP_TX_SEG_SIZE", "16k", 1);
+  EXPECT_EQ(SettingOf("TX_SEG_SIZE"), "");
+  EXPECT_EQ(SettingOf("RX_SEG_SIZE"), "256k");
+  unsetenv("UCX_TCP_TX_SEG_SIZE");
+}
+
+TEST(UcxSettingsTest, SocketBuffersAreSetWhereTheSystemAllowsThem) {
+  for (const auto& [name, limit] : {std::pair("SNDBUF", "/proc/sys/net/core/wmem_max"),
+                                    std::pair("RCVBUF", "/proc/sys/net/core/rmem_max")}) {
+    uint64_t allowed = 0;
+    std::ifstream(limit) >> allowed;
+    EXPECT_EQ(SettingOf(name), allowed >= (1 << 20) ? "1m" : "") << allowed;
+  }
+}
+
+TEST(UcxSettingsTest, TheAddresssFamilyComesFirst) {
+  EXPECT_EQ(SettingOf("AF_PRIO", AF_INET), "inet,inet6");
+  EXPECT_EQ(SettingOf("AF_PRIO", AF_INET6), "inet6,inet");
 }
 
 TEST(UcxBufferPoolTest, ClassesHoldWhatIsAskedAndWasteAFifth) {
