@@ -144,8 +144,10 @@ absl::StatusOr<Lease> Store::Acquire(SessionId session, ObjectId id, absl::Time 
   s.Touch(object, now);
   s.Refile(object);
   s.leases[lease] = HeldLease{.session = session, .object = object, .since = now};
-  s.leases_by_age.emplace(now, lease);
-  s.sessions[session].leases.insert(lease);
+  // Both grow at their end, unless the clock was set back.
+  s.leases_by_age.emplace_hint(s.leases_by_age.end(), now, lease);
+  absl::btree_set<LeaseId>& held = s.sessions[session].leases;
+  held.insert(held.end(), lease);
   return Lease{.id = lease, .blocks = s.Refs(object->blocks)};
 }
 

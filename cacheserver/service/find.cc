@@ -1,4 +1,5 @@
 // Find: which chunks of a prompt are stored, leased on the way, and what is stored beside the gaps.
+#include <algorithm>
 #include <optional>
 
 #include "absl/container/flat_hash_map.h"
@@ -17,6 +18,7 @@ using transport::FindResult;
 
 constexpr uint64_t kObjectBytes = 192;  // of a description, without tokens and blocks
 constexpr uint64_t kNeighbourBytes = 24;
+constexpr size_t kUsualItems = 256;  // room is made for so many hits at once
 
 // Fills one reply, under the lock.
 class Finder {
@@ -24,6 +26,9 @@ class Finder {
   Finder(const Parts& parts, Store& store, transport::SessionId session, const FindRequest& request)
       : parts_(parts), store_(store), session_(session), request_(request) {
     reply_.results.resize(request.items.size());
+    const size_t usual = std::min(request.items.size(), kUsualItems);
+    reply_.objects.reserve(usual);
+    index_.reserve(usual);
   }
 
   void Run() {
@@ -128,7 +133,7 @@ class Finder {
   // Without a lease (a limit) the object is described all the same: Lease may be asked later.
   void Lease(transport::ObjectRef* object) {
     absl::StatusOr<storage::Lease> lease =
-        parts_.sessions->Acquire(store_, session_, object->id, parts_.Now());
+        parts_.sessions->Acquire(store_, session_, object->id, now_);
     if (!lease.ok()) {
       Counters::Bump(parts_.counters->limited);
       return;
@@ -141,6 +146,7 @@ class Finder {
   Store& store_;
   const transport::SessionId session_;
   const FindRequest& request_;
+  const absl::Time now_ = parts_.Now();
   FindReply reply_;
   absl::flat_hash_map<storage::ObjectId, uint32_t> index_;
   uint64_t bytes_ = 0;

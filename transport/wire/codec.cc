@@ -22,7 +22,7 @@
 namespace cistern::transport {
 namespace {
 
-constexpr size_t kFirstSegmentWords = 1024;  // on the stack: most requests fit
+constexpr size_t kFirstSegmentWords = 1024;  // on the stack: most messages fit
 constexpr int kMaxNesting = 16;
 
 // ---- Requests
@@ -220,6 +220,28 @@ std::string ToBytes(capnp::MessageBuilder& message) {
   return out;
 }
 
+std::string Encoded(const ReplyHead& head, const Reply& reply, capnp::MessageBuilder& message) {
+  auto root = message.initRoot<wire::Reply>();
+  root.setCallId(head.call_id);
+  root.setPayloadBytes(head.payload_bytes);
+  std::visit(ReplyEncoder{root}, reply);
+  return ToBytes(message);
+}
+
+// At least the words that a long reply has. In one segment: a pointer into another one costs its
+// reader a look-up under a lock.
+size_t WordsFor(const Reply& reply) {
+  size_t words = 64;
+  if (const auto* found = std::get_if<FindReply>(&reply)) {
+    words += 4 * (found->results.size() + found->neighbours.size());
+    for (const ObjectRef& object : found->objects)
+      words += 24 + object.header.tokens.size() / 2 + 2 * object.blocks.size();
+  } else if (const auto* leased = std::get_if<LeaseReply>(&reply)) {
+    for (const LeaseResult& result : leased->results) words += 6 + 2 * result.blocks.size();
+  }
+  return words;
+}
+
 absl::Status CheckSize(std::span<const std::byte> message) {
   if (message.size() > kMaxMessageBytes) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -280,14 +302,15 @@ std::string EncodeRequest(const RequestHead& head, const Request& request) {
 }
 
 std::string EncodeReply(const ReplyHead& head, const Reply& reply) {
+  const size_t words = WordsFor(reply);
+  if (words > kFirstSegmentWords) {
+    capnp::MallocMessageBuilder message(static_cast<unsigned>(words));
+    return Encoded(head, reply, message);
+  }
   capnp::word scratch[kFirstSegmentWords];
   memset(scratch, 0, sizeof(scratch));
   capnp::MallocMessageBuilder message(kj::arrayPtr(scratch, kFirstSegmentWords));
-  auto root = message.initRoot<wire::Reply>();
-  root.setCallId(head.call_id);
-  root.setPayloadBytes(head.payload_bytes);
-  std::visit(ReplyEncoder{root}, reply);
-  return ToBytes(message);
+  return Encoded(head, reply, message);
 }
 
 absl::StatusOr<RequestEnvelope> DecodeRequest(std::span<const std::byte> message,

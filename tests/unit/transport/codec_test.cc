@@ -100,6 +100,25 @@ TEST(CodecTest, AReplyOfTooManyIsRefused) {
   }
 }
 
+// A message begins with the number of its segments, less one (Cap'n Proto's stream format).
+TEST(CodecTest, LongRepliesHaveOneSegment) {
+  for (const size_t count : {1, 64, 2000}) {
+    FindReply find;
+    find.results.resize(count);
+    find.neighbours.resize(count);
+    find.objects.resize(count, {.header = SampleSegment(33), .blocks = {{1, 2, 3}, {4, 5, 6}}});
+    LeaseReply lease;
+    lease.results.resize(count, {.blocks = {{1, 2, 3}, {4, 5, 6}}});
+    for (const Reply& reply : {Reply(find), Reply(lease)}) {
+      const std::string message = EncodeReply({1}, reply);
+      uint32_t more_segments = 0;
+      memcpy(&more_segments, message.data(), sizeof(more_segments));
+      EXPECT_EQ(more_segments, 0u) << count << " in a reply of kind " << reply.index();
+      EXPECT_TRUE(DecodeReply(Bytes(message)).ok());
+    }
+  }
+}
+
 TEST(CodecTest, AMessageOverTheBoundIsRefusedBeforeItIsRead) {
   const std::string large =
       EncodeRequest(Head(), RegisterModelRequest{std::string(kMaxMessageBytes, 'x')});
