@@ -67,15 +67,13 @@ class ReserveJob : public std::enable_shared_from_this<ReserveJob> {
   // Returns whether the call has been answered. The first try does not ask for room: the parked
   // one, which follows, does.
   bool Try(bool last, bool want_room) {
-    if (const absl::Status status = TryWaiting(); !status.ok()) {
+    const absl::StatusOr<bool> hopeless = TryAndJudge();
+    if (!hopeless.ok()) {
       parts_.store->With([&](Store& store) { AbortAll(store); });
-      call_->Fail(status);
+      call_->Fail(hopeless.status());
       return true;
     }
-    // What this call has reserved already may be just what the rest of it waits for.
-    const bool hopeless = !waiting_.empty() && (reserved_ > 0 || parts_.Now() >= patient_until_) &&
-                          !parts_.store->With([&](Store& store) { return DemotionMayHelp(store); });
-    if (waiting_.empty() || last || hopeless) {
+    if (waiting_.empty() || last || *hopeless) {
       Counters::Bump(parts_.counters->no_room, waiting_.size());
       Finish();
       return true;
@@ -116,6 +114,17 @@ class ReserveJob : public std::enable_shared_from_this<ReserveJob> {
     parts_.store->With([&](Store& store) { AbortAll(store); });
     parts_.room->RoomCame();
     call_->Fail(status);
+  }
+
+  // Tries, and says whether nothing but a release can help what still waits. Then it has tried
+  // after it had seen that no demotion is to come: one that ended in between has made room.
+  absl::StatusOr<bool> TryAndJudge() {
+    CISTERN_RETURN_IF_ERROR(TryWaiting());
+    // What this call has reserved already may be just what the rest of it waits for.
+    if (waiting_.empty() || (reserved_ == 0 && parts_.Now() < patient_until_)) return false;
+    if (parts_.store->With([&](Store& store) { return DemotionMayHelp(store); })) return false;
+    CISTERN_RETURN_IF_ERROR(TryWaiting());
+    return !waiting_.empty();
   }
 
   // The lock is taken for one header at a time: making room for it may move blocks.
