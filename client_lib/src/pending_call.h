@@ -2,8 +2,8 @@
 //
 //   Start ─► (Wait)* ─► Take | Abandon
 //
-// Buffers that the call reads from or writes to are the caller's: it keeps them until the call has
-// ended, so who gave some waits and does not Abandon.
+// Buffers that the call reads from or writes to are kept until the call has ended: who does not
+// wait so long gives them to Abandon, or to Start.
 //
 // Thread   Start, Wait, Take, Abandon: one waiter. The link completes from its own
 #pragma once

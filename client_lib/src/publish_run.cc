@@ -169,7 +169,16 @@ absl::StatusOr<transport::ReserveReply> PublishRun::Reserve(const Prompt& prompt
     auto call = PendingCall::Start(session_.link(), message, std::move(options));
     while (!call->WaitUntil(absl::InfinitePast()) && writer_.GatherNext(batch, layers)) {
     }
-    call->Wait();
+    if (!call->WaitUntil(deadline_)) {  // its payload is moving: the link ends it, some time
+      Staging::Lent first;
+      if (!payload.empty()) first = std::move(batch->gathered.front().buffer);
+      call->Abandon([first = std::move(first), late = session_.late_book()](
+                        const absl::StatusOr<transport::Reply>& late_reply) {
+        if (late_reply.ok()) late->Add(*late_reply);
+      });
+      return absl::StatusOr<transport::ReserveReply>(
+          absl::DeadlineExceededError("the node did not answer Reserve in time"));
+    }
     return As<transport::ReserveReply>(call->Take());
   });
   if (reply.ok() && reply->results.size() != batch->segments.size()) {

@@ -130,9 +130,13 @@ void SegmentWriter::Send(WriteBatch* batch) {
 void SegmentWriter::FinishOldest() {
   Flight flight = std::move(flying_.front());
   flying_.pop_front();
-  flight.call->Wait();
-  const auto reply = As<WriteReply>(flight.call->Take());
   --flight.batch->in_flight;
+  if (!flight.call->WaitUntil(deadline_)) {  // its payload is moving: the link ends it, some time
+    flight.call->Abandon([](const absl::StatusOr<transport::Reply>&) {});
+    return Fail(flight.unit, absl::DeadlineExceededError("the node did not take the rows in time"),
+                flight.batch);
+  }
+  const auto reply = As<WriteReply>(flight.call->Take());
   if (!reply.ok()) return Fail(flight.unit, reply.status(), flight.batch);
   flight.batch->committed += reply->committed;
 }

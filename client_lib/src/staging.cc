@@ -12,6 +12,12 @@
 
 namespace cistern::client {
 
+Staging::~Staging() {
+  mutex_.lock();
+  freed_.wait(mutex_, [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return lent_ == 0; });
+  mutex_.unlock();
+}
+
 bool Staging::TakeKeptOrRoom(size_t bytes, std::unique_ptr<transport::Buffer>* buffer) {
   // The one that was used last is the likeliest to lie in a cache still.
   const auto fits = std::find_if(kept_.rbegin(), kept_.rend(),
@@ -41,6 +47,7 @@ absl::StatusOr<Staging::Lent> Staging::Make(size_t bytes, std::unique_ptr<transp
   }
   base::MutexLock lock(&mutex_);
   bytes_ -= bytes;
+  --lent_;
   freed_.notify_all();
   return made.status();
 }
@@ -65,6 +72,7 @@ absl::StatusOr<Staging::Lent> Staging::Take(size_t bytes, absl::Time until) {
       }
       freed_.wait_for(mutex_, absl::ToChronoNanoseconds(left));
     }
+    ++lent_;
   }
   return Make(bytes, std::move(kept));
 }
@@ -72,7 +80,8 @@ absl::StatusOr<Staging::Lent> Staging::Take(size_t bytes, absl::Time until) {
 void Staging::GiveBack(std::unique_ptr<transport::Buffer> buffer) {
   base::MutexLock lock(&mutex_);
   kept_.push_back(std::move(buffer));
-  freed_.notify_all();
+  --lent_;
+  freed_.notify_all();  // under the lock: the destructor may be what waits
 }
 
 }  // namespace cistern::client

@@ -22,8 +22,12 @@ namespace cistern::client {
 
 class Staging {
  public:
-  // `link` outlives the staging and every buffer that it gave.
+  // `link` outlives the staging.
   Staging(transport::Link* link, uint64_t max_bytes) : link_(link), max_bytes_(max_bytes) {}
+  // Waits for what is lent: to calls that nobody waits for any more, which the link ends soon.
+  ~Staging();
+  Staging(const Staging&) = delete;
+  Staging& operator=(const Staging&) = delete;
 
   // A buffer that goes back when it is dropped.
   class Lent {
@@ -71,6 +75,7 @@ class Staging {
   base::Mutex mutex_;
   base::CondVar freed_;
   uint64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // lent and kept
+  uint64_t lent_ ABSL_GUARDED_BY(mutex_) = 0;   // buffers, and promises of them
   std::vector<std::unique_ptr<transport::Buffer>> kept_ ABSL_GUARDED_BY(mutex_);
 };
 

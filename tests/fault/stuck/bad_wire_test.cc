@@ -16,7 +16,7 @@ namespace cistern::stuck {
 namespace {
 
 constexpr int kPort = 7811;
-constexpr absl::Duration kLate = absl::Seconds(2);  // see never_stuck_test.cc
+constexpr absl::Duration kLate = absl::Seconds(1);  // see never_stuck_test.cc
 
 class BadWireTest : public testing::Test {
  protected:

@@ -25,7 +25,7 @@ constexpr uint32_t kWorkers = 3;
 
 // Machines of a few shared cores let a thread wait for its turn; what is printed tells how late
 // calls really were.
-constexpr absl::Duration kLate = absl::Seconds(2);
+constexpr absl::Duration kLate = absl::Seconds(1);
 
 void ExpectRight(const Tally& tally) {
   std::cout << tally.ToString() << "\n";
