@@ -190,6 +190,7 @@ absl::StatusOr<transport::ReserveReply> PublishRun::Reserve(const Prompt& prompt
 PublishRun::BatchPtr PublishRun::Sort(const transport::ReserveReply& reply, BatchPtr batch,
                                       std::vector<NewSegment>* no_room) {
   std::vector<Reserved> reserved;
+  reserved.reserve(batch->segments.size());
   for (size_t i = 0; i < batch->segments.size(); ++i) {
     Reserved& one = batch->segments[i];
     switch (reply.results[i].outcome) {
@@ -265,6 +266,7 @@ void PublishRun::GiveUp() {
   writer_.Drain();
   std::vector<transport::ReservationId> left;
   for (const BatchPtr& batch : open_) {
+    left.reserve(left.size() + batch->segments.size());
     for (const Reserved& one : batch->segments) left.push_back(one.id);
   }
   open_.clear();
