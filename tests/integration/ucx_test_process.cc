@@ -43,6 +43,12 @@ std::string TestProcess::ReadLine() {
   return line;
 }
 
+void TestProcess::Signal(int signal) {
+  kill(pid_, signal);
+  siginfo_t info = {};
+  if (signal == SIGSTOP) waitid(P_PID, pid_, &info, WSTOPPED | WEXITED | WNOWAIT);
+}
+
 void TestProcess::KillAndReap() {
   if (pid_ < 0) return;
   kill(pid_, SIGKILL);

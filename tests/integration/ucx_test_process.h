@@ -18,7 +18,8 @@ class TestProcess {
 
   // Its next line of output, without the newline; "" when it has ended.
   std::string ReadLine();
-  void Signal(int signal) { kill(pid_, signal); }
+  // After SIGSTOP it returns when all its threads stand: on a busy machine one goes on for a while.
+  void Signal(int signal);
   void KillAndReap();
 
  private:
