@@ -79,13 +79,14 @@ std::vector<std::string> RedisArguments(const PeerServerOptions& options, const 
 }
 
 // Items above half a slab page are kept in chunks whatever -I says; -I only has to allow them, and
-// must be at most half of -m.
+// must be at most half of -m. Nothing is evicted, and no pages are moved between slab classes while
+// values are large and all of them must stay: a value that does not fit is an error of its SET.
 std::vector<std::string> MemcachedArguments(const PeerServerOptions& options,
                                             const PeerAddress& at) {
   const uint64_t item_mib = options.max_value_bytes / kMiB + 2;
   const uint64_t memory_mib = std::max(3 * options.total_bytes / kMiB, 2 * item_mib) + 1024;
-  std::vector<std::string> words = {"memcached", "-I", absl::StrCat(item_mib, "m"), "-m",
-                                    absl::StrCat(memory_mib)};
+  std::vector<std::string> words = {"memcached", "-M", "-o", "no_slab_reassign,slab_automove=0"};
+  words.insert(words.end(), {"-I", absl::StrCat(item_mib, "m"), "-m", absl::StrCat(memory_mib)});
   if (geteuid() == 0) words.insert(words.end(), {"-u", "root"});  // it refuses root unless told
   if (at.unix_path.empty()) {
     words.insert(words.end(), {"-l", "127.0.0.1", "-U", "0", "-p", absl::StrCat(at.port)});

@@ -36,7 +36,7 @@ TEST(PeerServerTest, RedisKeepsNothingAndListensWhereItIsTold) {
 
 TEST(PeerServerTest, MemcachedHasRoomForTheLargestValueAndForAll) {
   const std::string tcp = CommandLine(PeerKind::kMemcached, {.port = 7002});
-  EXPECT_THAT(tcp, HasSubstr("-I 66m -m 2560"));
+  EXPECT_THAT(tcp, HasSubstr("-M -o no_slab_reassign,slab_automove=0 -I 66m -m 2560"));
   EXPECT_THAT(tcp, HasSubstr("-l 127.0.0.1 -U 0 -p 7002"));
   const std::string unix_socket =
       CommandLine(PeerKind::kMemcached, {.unix_path = "/scratch/m.sock"});
