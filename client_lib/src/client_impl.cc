@@ -131,17 +131,18 @@ absl::StatusOr<PublishReport> ClientImpl::Publish(const ModelSpec& model,
                                                   const FetchResult& fetched, TokenRange range,
                                                   const RowSource& rows,
                                                   std::span<const uint32_t> part_boundaries) {
-  return Sharing(model, [&](std::shared_ptr<const Model> known, std::shared_ptr<Session> session) {
-    const PublishRequest request{std::move(known),
-                                 tokens,
-                                 part_boundaries,
-                                 fetched,
-                                 range,
-                                 rows,
-                                 options_.arithmetic,
-                                 options_.publish_deadline};
-    return PublishRows(request, *session, &counters_);
-  });
+  return Sharing(model,
+                 [&](std::shared_ptr<const Model> known, const std::shared_ptr<Session>& session) {
+                   const PublishRequest request{std::move(known),
+                                                tokens,
+                                                part_boundaries,
+                                                fetched,
+                                                range,
+                                                rows,
+                                                options_.arithmetic,
+                                                options_.publish_deadline};
+                   return PublishRows(request, *session, &counters_);
+                 });
 }
 
 absl::StatusOr<PublishHandle> ClientImpl::StartPublish(const ModelSpec& model,

@@ -81,7 +81,7 @@ bool FetchRun::MoveInPlace(InPlace* pass, uint32_t layers) {
     const auto step = static_cast<uint32_t>(
         std::clamp<uint64_t>(pass->step_bytes / layer_bytes, 1, spec.num_layers));
     const uint32_t layer_end = std::min(pass->next_layer + step, spec.num_layers);
-    pass->step_bytes = std::min(kStepBytes, 2 * step * layer_bytes);
+    pass->step_bytes = std::min(kStepBytes, layer_bytes * step * 2);
     if (!state_.BeginStep()) return true;
     for (size_t i = 0; i < pass->objects.size(); ++i) {
       const uint32_t object = pass->objects[i];

@@ -56,8 +56,8 @@ class CopyingCrew {
       rings_.push_back(std::make_unique<Ring>(kCrewBytes / 2, bytes));
   }
   absl::Status Copy(uint32_t thread) {
-    const std::span<std::byte> from = rings_[2 * thread]->Next(),
-                               to = rings_[2 * thread + 1]->Next();
+    const std::span<std::byte> from = rings_[size_t{2} * thread]->Next(),
+                               to = rings_[size_t{2} * thread + 1]->Next();
     std::memcpy(to.data(), from.data(), from.size());
     asm volatile("" : : "r"(to.data()) : "memory");  // the copy is seen
     return absl::OkStatus();
@@ -129,7 +129,7 @@ class FetchingCrew {
   void Wipe() { objects_.Wipe(); }
 
   absl::Status Fetch(uint32_t worker, uint64_t operation) {
-    const auto i = static_cast<uint32_t>(worker * each_ + operation % each_);
+    const auto i = static_cast<uint32_t>(uint64_t{worker} * each_ + operation % each_);
     CISTERN_ASSIGN_OR_RETURN(Plan plan,
                              PlanAll(*clients_[worker], shape_.model, objects_.tokens(i)));
     return FetchAll(*clients_[worker], std::move(plan), caches_[i]).status();
