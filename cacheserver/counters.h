@@ -35,6 +35,7 @@ class Counters {
   }
 
   Count parked{0};            // calls that had to wait for room in memory
+  Count parked_bytes{0};      // of payloads that wait now with such calls
   Count no_room{0};           // objects that were refused for want of it
   Count coalesced_stages{0};  // leases that joined a disk read in progress
   Count limited{0};           // leases and reservations refused by a session's limit

@@ -5,6 +5,7 @@
 //
 // A payload that came along is written when everything was reserved, and not looked at otherwise.
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -24,6 +25,8 @@ using transport::ReserveReply;
 using transport::ReserveRequest;
 
 constexpr absl::Duration kReleasePatience = absl::Milliseconds(100);
+// Of payloads that wait with their calls: they may lie in this process.
+constexpr uint64_t kMaxParkedBytes = 256 << 20;
 
 absl::Status CheckPayload(const ReserveRequest& request, uint64_t payload_bytes) {
   if (request.payload_headers > request.headers.size() ||
@@ -52,6 +55,26 @@ absl::Status CheckHeaders(const Parts& parts, const std::vector<base::ObjectHead
   });
 }
 
+// What comes along has the size of its rows, before anything waits with it.
+absl::Status CheckPayloadSize(const Parts& parts, const ReserveRequest& request,
+                              uint64_t payload_bytes) {
+  if (request.payload_headers == 0) return absl::OkStatus();
+  const LayerRange layers{0, request.layer_end};
+  std::vector<PlacedObject> objects(request.payload_headers);
+  CISTERN_RETURN_IF_ERROR(parts.store->With([&](Store& store) -> absl::Status {
+    for (size_t i = 0; i < objects.size(); ++i) {
+      CISTERN_ASSIGN_OR_RETURN(objects[i].shape,
+                               ShapeOf(store, request.headers[i], parts.blob_block_bytes));
+    }
+    return absl::OkStatus();
+  }));
+  CISTERN_RETURN_IF_ERROR(CheckLayerRange(layers, objects));
+  const uint64_t bytes = PayloadBytes(layers, objects);
+  if (bytes == payload_bytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("a payload of ", payload_bytes, " bytes for rows of ", bytes));
+}
+
 // One Reserve call; one thread at a time works on it.
 class ReserveJob : public std::enable_shared_from_this<ReserveJob> {
  public:
@@ -62,6 +85,17 @@ class ReserveJob : public std::enable_shared_from_this<ReserveJob> {
         patient_until_(parts.Now() + kReleasePatience) {
     reply_.results.resize(headers_.size());
     for (size_t i = 0; i < headers_.size(); ++i) waiting_.push_back(i);
+  }
+
+  ~ReserveJob() { Bytes().fetch_sub(parked_bytes_, std::memory_order_relaxed); }
+  ReserveJob(const ReserveJob&) = delete;
+  ReserveJob& operator=(const ReserveJob&) = delete;
+
+  // Whether the call's payload may wait with it.
+  bool TakeParkedBytes() {
+    parked_bytes_ = call_->payload_bytes();
+    return Bytes().fetch_add(parked_bytes_, std::memory_order_relaxed) + parked_bytes_ <=
+           kMaxParkedBytes;
   }
 
   // Returns whether the call has been answered. The first try does not ask for room: the parked
@@ -89,6 +123,8 @@ class ReserveJob : public std::enable_shared_from_this<ReserveJob> {
   }
 
  private:
+  std::atomic<uint64_t>& Bytes() const { return parts_.counters->parked_bytes; }
+
   // Everything is settled: the payload, if it may go in, then the answer.
   void Finish() {
     const auto& request = call_->request<ReserveRequest>();
@@ -168,6 +204,7 @@ class ReserveJob : public std::enable_shared_from_this<ReserveJob> {
   ReserveReply reply_;
   std::vector<size_t> waiting_;  // indexes of headers that found no room
   size_t reserved_ = 0;
+  uint64_t parked_bytes_ = 0;
 };
 
 }  // namespace
@@ -176,12 +213,13 @@ void HandleReserve(const Parts& parts, const CallPtr& call) {
   const auto& request = call->request<ReserveRequest>();
   absl::Status fine = CheckPayload(request, call->payload_bytes());
   if (fine.ok()) fine = CheckHeaders(parts, request.headers);
+  if (fine.ok()) fine = CheckPayloadSize(parts, request, call->payload_bytes());
   if (!fine.ok()) return call->Fail(fine);
   auto job = std::make_shared<ReserveJob>(parts, call);
   if (job->Try(/*last=*/false, /*want_room=*/false)) return;
   Counters::Bump(parts.counters->parked);
   const auto again = [job](bool last) { return job->Try(last, /*want_room=*/true); };
-  if (!parts.room->Park(job->give_up(), again)) again(/*last=*/true);
+  if (!job->TakeParkedBytes() || !parts.room->Park(job->give_up(), again)) again(/*last=*/true);
 }
 
 }  // namespace cistern::cacheserver

@@ -19,6 +19,7 @@ using storage::Store;
 // A client's unit. Moving so much takes a lane 35 us; to wake a copy thread for it, and the lane
 // again, costs both sides more.
 constexpr uint64_t kInlineBytes = 1 << 20;
+constexpr uint64_t kInlineSlices = 4096;             // rows may be very short
 constexpr uint64_t kInlineChecksumBytes = 64 << 10;  // likewise
 
 // From BeginWrite to EndWrite.
@@ -37,6 +38,14 @@ class WriteJob : public std::enable_shared_from_this<WriteJob> {
       if (!status.ok()) LetGo(store);
       return status;
     });
+  }
+
+  // After Begin: little enough for whoever stands here.
+  bool Small() const {
+    uint64_t slices = 0;
+    for (const PlacedObject& object : objects_)
+      slices += uint64_t{order_.layers.end - order_.layers.begin} * object.blocks.size();
+    return call_->payload_bytes() <= kInlineBytes && slices <= kInlineSlices;
   }
 
   // `copy_thread`: this is one.
@@ -137,7 +146,7 @@ class WriteJob : public std::enable_shared_from_this<WriteJob> {
 void StartWrite(const Parts& parts, const CallPtr& call, WriteOrder order, WriteDone done) {
   auto job = std::make_shared<WriteJob>(parts, call, std::move(order), std::move(done));
   if (absl::Status begun = job->Begin(); !begun.ok()) return job->End(std::move(begun));
-  if (call->payload_bytes() <= kInlineBytes) return job->Receive(/*copy_thread=*/false);
+  if (job->Small()) return job->Receive(/*copy_thread=*/false);
   if (!parts.copy_pool->Post([job] { job->Receive(/*copy_thread=*/true); }))
     job->End(absl::ResourceExhaustedError("too many payloads wait for a copy thread: back off"));
 }

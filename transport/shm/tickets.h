@@ -71,9 +71,10 @@ class TicketBook {
     return MoveTicket(*memory_, {index, words_[index]}, kTicketWithdrawn);
   }
 
-  // The call has completed.
+  // The call has completed, by a reply or not: a node that has not claimed it yet is too late.
   void Return(uint32_t index) {
     base::MutexLock lock(&mutex_);
+    MoveTicket(*memory_, {index, words_[index]}, kTicketWithdrawn);
     free_.push_back(index);
   }
 

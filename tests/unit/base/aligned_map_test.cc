@@ -3,6 +3,7 @@
 
 #include <cerrno>
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "gtest/gtest.h"
@@ -57,6 +58,12 @@ TEST_F(AlignedMapTest, FailuresAreMmaps) {
     EXPECT_EQ(MapAligned(bytes, PROT_READ, MAP_SHARED, -1), MAP_FAILED);
     EXPECT_EQ(errno, EBADF);
   }
+  const int sealed = memfd_create("aligned-map-test-sealed", MFD_ALLOW_SEALING);
+  ASSERT_EQ(ftruncate(sealed, 4 << 20), 0);
+  ASSERT_EQ(fcntl(sealed, F_ADD_SEALS, F_SEAL_WRITE), 0);
+  EXPECT_EQ(MapAligned(kHugePageBytes, PROT_READ | PROT_WRITE, MAP_SHARED, sealed), MAP_FAILED);
+  EXPECT_EQ(errno, EPERM);
+  close(sealed);
   errno = 0;
   EXPECT_EQ(MapAligned(size_t{1} << 60, PROT_READ, MAP_SHARED, fd_), MAP_FAILED);
   EXPECT_EQ(errno, ENOMEM);

@@ -408,6 +408,17 @@ TEST_F(PublishTest, APayloadWaitsForRoomWithItsReserve) {
   node().ExpectServed(header);
 }
 
+TEST_F(PublishTest, AWrongPayloadDoesNotWaitForRoom) {
+  const auto held = node().Reserve(node().Segment(1, 64 * 16), kOther);
+  const auto header = node().Segment(2);
+  FakeCallOptions options = node().Options();
+  options.payload = std::vector<std::byte>(node().Rows(header, 0, 2).size() + 1);
+  const auto refused = node().Send(WithRows({header}, 1, 2), options);
+  EXPECT_TRUE(refused->answered());
+  EXPECT_EQ(refused->WaitStatus().code(), StatusCode::kInvalidArgument);
+  EXPECT_TRUE(node().Send(transport::AbortRequest{{held}}, kOther)->WaitStatus().ok());
+}
+
 TEST_F(PublishTest, OnlyAWriteOrAReserveBringsAPayload) {
   FakeCallOptions options = node().Options();
   options.payload = std::vector<std::byte>(10);

@@ -1,5 +1,6 @@
 // The small pieces: copies between slices, checksums, frames out of a stream.
 #include <cstring>
+#include <optional>
 #include <random>
 
 #include "gtest/gtest.h"
@@ -10,6 +11,8 @@
 #include "transport/rpc/copy_slices.h"
 #include "transport/rpc/stream_copy.h"
 #include "transport/shm/frame_reader.h"
+#include "transport/shm/memfd.h"
+#include "transport/shm/tickets.h"
 
 namespace cistern::transport {
 namespace {
@@ -83,6 +86,25 @@ TEST(ChecksumTest, CutsDoNotMatterBytesDo) {
 }
 
 // A stream of frames of many sizes, handed over in pieces of many sizes.
+// However a call ends, its buffer is somebody else's then.
+TEST(TicketBookTest, AReturnedTicketCannotBeClaimed) {
+  auto fd = CreateMemfd("tickets", 4096);
+  ASSERT_TRUE(fd.ok()) << fd.status();
+  auto mapped = Mapping::Map(fd->get(), 4096, Mapping::Access::kReadWrite, /*touch=*/false);
+  ASSERT_TRUE(mapped.ok()) << mapped.status();
+  TicketBook book(*mapped, 2);
+  const std::optional<Ticket> late = book.Arm(), claimed = book.Arm();
+  ASSERT_TRUE(late.has_value() && claimed.has_value());
+  EXPECT_TRUE(MoveTicket(**mapped, *claimed, kTicketClaimed));
+  book.Return(late->index);
+  book.Return(claimed->index);
+  EXPECT_FALSE(MoveTicket(**mapped, *late, kTicketClaimed));
+  const std::optional<Ticket> again = book.Arm();
+  ASSERT_TRUE(again.has_value());
+  EXPECT_FALSE(MoveTicket(**mapped, *claimed, kTicketClaimed)) << "an earlier call's number";
+  EXPECT_TRUE(MoveTicket(**mapped, *again, kTicketClaimed));
+}
+
 TEST(FrameReaderTest, FramesComeOutAsTheyWentIn) {
   std::mt19937 random(9);
   std::vector<std::string> bodies;
