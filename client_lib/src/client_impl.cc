@@ -109,14 +109,18 @@ absl::StatusOr<FetchHandle> ClientImpl::Fetch(Plan plan, const PagedCache& desti
 }
 
 template <typename Fn>
-auto ClientImpl::Sharing(const ModelSpec& model, Fn send) -> decltype(send(nullptr, nullptr)) {
+auto ClientImpl::Sharing(const ModelSpec& model, PublishRequest request, Fn send)
+    -> decltype(send(request, nullptr)) {
+  using Answer = decltype(send(request, nullptr));
   ++counters_.publishes;
-  const auto publish = [&]() -> decltype(send(nullptr, nullptr)) {
-    CISTERN_ASSIGN_OR_RETURN(std::shared_ptr<const Model> known, models_.Find(model));
+  const auto publish = [&]() -> Answer {
+    CISTERN_ASSIGN_OR_RETURN(request.model, models_.Find(model));
     CISTERN_ASSIGN_OR_RETURN(std::shared_ptr<Session> session, connection_.Current());
-    decltype(send(nullptr, nullptr)) answer = absl::UnknownError("");
+    request.arithmetic = options_.arithmetic;
+    request.deadline = options_.publish_deadline;
+    Answer answer = absl::UnknownError("");
     CISTERN_RETURN_IF_ERROR(Guarded([&] {
-      answer = send(std::move(known), std::move(session));
+      answer = send(request, std::move(session));
       return answer.status();
     }));
     return answer;
@@ -131,16 +135,8 @@ absl::StatusOr<PublishReport> ClientImpl::Publish(const ModelSpec& model,
                                                   const FetchResult& fetched, TokenRange range,
                                                   const RowSource& rows,
                                                   std::span<const uint32_t> part_boundaries) {
-  return Sharing(model,
-                 [&](std::shared_ptr<const Model> known, const std::shared_ptr<Session>& session) {
-                   const PublishRequest request{std::move(known),
-                                                tokens,
-                                                part_boundaries,
-                                                fetched,
-                                                range,
-                                                rows,
-                                                options_.arithmetic,
-                                                options_.publish_deadline};
+  return Sharing(model, {nullptr, tokens, part_boundaries, fetched, range, rows},
+                 [this](const PublishRequest& request, const std::shared_ptr<Session>& session) {
                    return PublishRows(request, *session, &counters_);
                  });
 }
@@ -150,18 +146,8 @@ absl::StatusOr<PublishHandle> ClientImpl::StartPublish(const ModelSpec& model,
                                                        const FetchResult& fetched, TokenRange range,
                                                        const RowSource& rows,
                                                        std::span<const uint32_t> part_boundaries) {
-  using StreamPtr = std::unique_ptr<PublishStream>;
-  auto stream = Sharing(model,
-                        [&](std::shared_ptr<const Model> known,
-                            std::shared_ptr<Session> session) -> absl::StatusOr<StreamPtr> {
-                          const PublishRequest request{std::move(known),
-                                                       tokens,
-                                                       part_boundaries,
-                                                       fetched,
-                                                       range,
-                                                       rows,
-                                                       options_.arithmetic,
-                                                       options_.publish_deadline};
+  auto stream = Sharing(model, {nullptr, tokens, part_boundaries, fetched, range, rows},
+                        [this](const PublishRequest& request, std::shared_ptr<Session> session) {
                           return PublishStream::Start(request, std::move(session), &counters_);
                         });
   if (!stream.ok()) return stream.status();

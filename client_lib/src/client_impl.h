@@ -42,9 +42,11 @@ class ClientImpl final : public Client {
  private:
   absl::StatusOr<Plan> TryPlan(const ModelSpec& model, std::span<const TokenId> tokens,
                                const PlanPolicy& policy, std::span<const uint32_t> part_boundaries);
-  // `send`: from the request and the session to what Publish or StartPublish answers.
+  // What Publish and StartPublish have in common: fills `request` in, and counts. `send`: from it
+  // and the session to the answer.
   template <typename Fn>
-  auto Sharing(const ModelSpec& model, Fn send) -> decltype(send(nullptr, nullptr));
+  auto Sharing(const ModelSpec& model, PublishRequest request, Fn send)
+      -> decltype(send(request, nullptr));
   // Runs `call`, which asks the node and says how that went, unless the node is too slow.
   template <typename Fn>
   absl::Status Guarded(Fn call);

@@ -29,7 +29,7 @@ struct PublishRequest {
   TokenRange range;
   const RowSource& rows;
   base::RotaryArithmetic arithmetic = base::RotaryArithmetic::kFp32Table;
-  absl::Duration deadline;  // of all its calls together; of a stream's, for each of its own
+  absl::Duration deadline = {};  // of all its calls together; of a stream's, for each of its own
 };
 
 // Thread   any; keeps no state

@@ -136,6 +136,26 @@ void BM_IndexBytes(benchmark::State& state) {
 }
 BENCHMARK(BM_IndexBytes)->Arg(1000)->Arg(100'000)->Iterations(1);
 
+// 2 GiB, touched: in small pages, and in huge ones.
+void BM_CreateArena(benchmark::State& state) {
+  const uint64_t bytes = uint64_t{2} << 30;
+  for (auto _ : state) {
+    auto arena =
+        Arena::Create({.bytes = bytes, .huge_pages = state.range(0) != 0, .pre_touch = true});
+    benchmark::DoNotOptimize(arena);
+    state.PauseTiming();
+    arena = absl::UnknownError("gone");
+    state.ResumeTiming();
+  }
+}
+BENCHMARK(BM_CreateArena)
+    ->ArgName("huge")
+    ->Arg(0)
+    ->Arg(1)
+    ->Iterations(5)
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+
 // Two models of unlike page sizes fight for a full arena.
 void BM_MixedSizesEvict(benchmark::State& state) {
   Node node(4ull << 30);

@@ -1,10 +1,13 @@
 #include "tests/integration/ucx_test_service.h"
 
+#include <chrono>
 #include <cstring>
 #include <utility>
 #include <variant>
 
 #include <stdlib.h>
+
+#include "absl/time/clock.h"
 
 #include "transport/checksum.h"
 
@@ -185,6 +188,15 @@ void UcxTestService::Write(const std::shared_ptr<ServerCall>& call, const WriteR
         }
         call->Reply(WriteReply{});
       });
+}
+
+bool Await(const std::function<bool()>& done) {
+  const absl::Time until = absl::Now() + absl::Seconds(20);
+  while (!done()) {
+    if (absl::Now() > until) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
 }
 
 }  // namespace cistern::transport

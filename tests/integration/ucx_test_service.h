@@ -1,15 +1,20 @@
 // A service whose bytes are known at both ends: what the UCX tests and their helper process talk
 // to.
 //
-//   Read {bytes, offset, pieces, flags}    the payload is cut from Pattern(), with gaps between its
-//   pieces Write {bytes, offset, pieces, flags}   receives into as many pieces, compares, answers
-//   DataLoss if wrong Find {n items}                         n results; `match` says what the item
-//   accepts: long messages Admin                                  by model_name: "ping", "silent"
-//   (never answered), "drop"
+//   Read {bytes, offset, pieces, flags}   the payload is cut from Pattern(), with gaps between
+//   pieces
+//
+//   Write {bytes, offset, pieces, flags}  receives into as many pieces, compares; wrong: DataLoss
+//
+//   Find {n items}                        n results, for long messages; `match` says what is
+//   accepted
+//
+//   Admin                                 by model_name: "ping", "silent" (never answered), "drop"
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <set>
 #include <thread>
@@ -37,6 +42,9 @@ std::vector<Slice> PatternPieces(uint64_t bytes, uint64_t offset, uint64_t piece
 // The same cut out of `buffer`, which has PiecesSpan bytes.
 std::vector<MutableSlice> BufferPieces(MutableSlice buffer, uint64_t bytes, uint64_t pieces);
 uint64_t PiecesSpan(uint64_t bytes, uint64_t pieces);
+
+// Polls until `done`; false after 20 s.
+bool Await(const std::function<bool()>& done);
 
 class UcxTestService final : public Service {
  public:

@@ -31,16 +31,6 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-// Until `done` says so; false after ten seconds.
-bool Await(const std::function<bool()>& done) {
-  const absl::Time until = absl::Now() + absl::Seconds(10);
-  while (!done()) {
-    if (absl::Now() > until) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return true;
-}
-
 class UcxTransportTest : public ::testing::Test {
  protected:
   void SetUp() override { StartNode({}); }

@@ -10,19 +10,20 @@
 namespace cistern::stuck {
 
 void Tally::Add(const Turn& turn) {
-  ++turns;
-  reused += turn.reused;
-  missing += turn.missing;
-  segments += turn.segments;
-  dropped += turn.dropped;
-  wrong_rows += turn.wrong_rows;
-  latest = std::max(latest, turn.late);
+  Tally one{.turns = 1,
+            .reused = turn.reused,
+            .missing = turn.missing,
+            .segments = turn.segments,
+            .dropped = turn.dropped,
+            .wrong_rows = turn.wrong_rows,
+            .latest = turn.late};
   if (!turn.trouble.ok()) {
-    ++troubles[absl::StatusCodeToString(turn.trouble.code())];
+    one.troubles[absl::StatusCodeToString(turn.trouble.code())] = 1;
   } else if (turn.reused != 0) {
-    ++good;
-    longest_good = std::max(longest_good, turn.took);
+    one.good = 1;
+    one.longest_good = turn.took;
   }
+  Add(one);
 }
 
 void Tally::Add(const Tally& other) {

@@ -11,6 +11,7 @@
 
 #include "base/status_macros.h"
 #include "tools/bench/leftovers.h"
+#include "tools/bench/measure_command.h"
 #include "tools/bench/peers/peers_run.h"
 
 ABSL_DECLARE_FLAG(bool, json);
@@ -27,17 +28,13 @@ ABSL_FLAG(bool, plan_before, false,
 namespace cistern::tools {
 namespace {
 
-constexpr uint32_t kMaxPeersRounds = 1000;
-
 absl::StatusOr<PeersOptions> ChosenPeers() {
   PeersOptions options;
   CISTERN_ASSIGN_OR_RETURN(options.peers, ParsePeers(absl::GetFlag(FLAGS_peers)));
   CISTERN_ASSIGN_OR_RETURN(options.over_tcp, ParseOver(absl::GetFlag(FLAGS_over)));
   CISTERN_ASSIGN_OR_RETURN(options.connections, ParseConnections(absl::GetFlag(FLAGS_connections)));
   CISTERN_ASSIGN_OR_RETURN(options.shapes, ParseTransferShapes(absl::GetFlag(FLAGS_sizes)));
-  options.rounds = absl::GetFlag(FLAGS_rounds);
-  if (options.rounds == 0 || options.rounds > kMaxPeersRounds)
-    return absl::InvalidArgumentError("--rounds: from 1 to 1000");
+  CISTERN_ASSIGN_OR_RETURN(options.rounds, CheckedRounds(absl::GetFlag(FLAGS_rounds)));
   options.server = absl::GetFlag(FLAGS_server);
   options.flip_a_byte = absl::GetFlag(FLAGS_flip_a_byte);
   options.plan_before = absl::GetFlag(FLAGS_plan_before);
@@ -48,10 +45,7 @@ absl::Status RunChosenPeers() {
   CISTERN_ASSIGN_OR_RETURN(const PeersOptions options, ChosenPeers());
   const bool json = absl::GetFlag(FLAGS_json);
   if (!json) std::fputs(PeersTableHead().c_str(), stdout);
-  return RunPeers(options, [json](const PeerLine& line) {
-    std::fputs((json ? ToJson(line) + "\n" : ToTableRow(line)).c_str(), stdout);
-    std::fflush(stdout);
-  });
+  return RunPeers(options, [json](const PeerLine& line) { PrintLine(line, json); });
 }
 
 // The peers' libraries allocate a reply anew for every call: it comes from memory that the process
@@ -62,31 +56,13 @@ void KeepFreedMemory() {
   mallopt(M_ARENA_MAX, 1);
 }
 
-int PeersExitCode(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kOk:
-      return 0;
-    case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kNotFound:
-    case absl::StatusCode::kFailedPrecondition:
-      return 1;
-    case absl::StatusCode::kDataLoss:
-      return 2;
-    default:
-      return 3;
-  }
-}
-
 }  // namespace
 
 int RunPeersCommand() {
   CleanUpOnSignals();
   signal(SIGPIPE, SIG_IGN);  // a server that dies is an error of the call
   KeepFreedMemory();
-  const absl::Status status = RunChosenPeers();
-  if (!status.ok())
-    std::fprintf(stderr, "cistern-bench peers: %s\n", std::string(status.message()).c_str());
-  return PeersExitCode(status);
+  return EndMeasuring("peers", RunChosenPeers());
 }
 
 }  // namespace cistern::tools

@@ -8,6 +8,7 @@
 
 #include "base/status_macros.h"
 #include "tools/bench/leftovers.h"
+#include "tools/bench/measure_command.h"
 #include "tools/bench/transfer/transfer_run.h"
 
 ABSL_DECLARE_FLAG(bool, json);
@@ -26,15 +27,11 @@ ABSL_FLAG(bool, flip_a_byte, false,
 namespace cistern::tools {
 namespace {
 
-constexpr uint32_t kMaxTransferRounds = 1000;
-
 absl::StatusOr<TransferOptions> ChosenTransfers() {
   TransferOptions options;
   CISTERN_ASSIGN_OR_RETURN(options.paths, ParseTransferPaths(absl::GetFlag(FLAGS_paths)));
   CISTERN_ASSIGN_OR_RETURN(options.shapes, ParseTransferShapes(absl::GetFlag(FLAGS_sizes)));
-  options.rounds = absl::GetFlag(FLAGS_rounds);
-  if (options.rounds == 0 || options.rounds > kMaxTransferRounds)
-    return absl::InvalidArgumentError("--rounds: from 1 to 1000");
+  CISTERN_ASSIGN_OR_RETURN(options.rounds, CheckedRounds(absl::GetFlag(FLAGS_rounds)));
   options.workers = absl::GetFlag(FLAGS_workers);
   if (options.workers == 0 || options.workers > kMaxTransferWorkers)
     return absl::InvalidArgumentError("--workers: from 1 to 64");
@@ -47,36 +44,14 @@ absl::Status RunChosenTransfers() {
   CISTERN_ASSIGN_OR_RETURN(const TransferOptions options, ChosenTransfers());
   const bool json = absl::GetFlag(FLAGS_json);
   if (!json) std::fputs(TransferTableHead().c_str(), stdout);
-  return RunTransfers(options, [json](const TransferLine& line) {
-    std::fputs((json ? ToJson(line) + "\n" : ToTableRow(line)).c_str(), stdout);
-    std::fflush(stdout);
-  });
-}
-
-int TransferExitCode(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kOk:
-      return 0;
-    case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kNotFound:
-    case absl::StatusCode::kFailedPrecondition:
-      return 1;
-    case absl::StatusCode::kDataLoss:
-      return 2;
-    default:
-      return 3;
-  }
+  return RunTransfers(options, [json](const TransferLine& line) { PrintLine(line, json); });
 }
 
 }  // namespace
 
 int RunTransferCommand() {
   CleanUpOnSignals();
-  const absl::Status status = RunChosenTransfers();
-  if (!status.ok()) {
-    std::fprintf(stderr, "cistern-bench transfer: %s\n", std::string(status.message()).c_str());
-  }
-  return TransferExitCode(status);
+  return EndMeasuring("transfer", RunChosenTransfers());
 }
 
 }  // namespace cistern::tools
