@@ -82,6 +82,18 @@ absl::StatusOr<bool> SetFrom(absl::string_view word, const char* next) {
   return set.ok() ? absl::StatusOr<bool>(wants_next) : set;
 }
 
+// "replay, peers: what it does" is for these two commands; a text without such words, for all.
+bool IsFor(absl::string_view help, absl::string_view command) {
+  const size_t colon = help.find(": ");
+  if (command.empty() || colon == absl::string_view::npos) return true;
+  bool names_commands = true, named = false;
+  for (const absl::string_view word : absl::StrSplit(help.substr(0, colon), ", ")) {
+    names_commands = names_commands && !absl::StrContains(word, ' ');
+    named = named || word == command;
+  }
+  return named || !names_commands;
+}
+
 std::string Wrapped(absl::string_view text) {
   std::string out, line;
   for (const absl::string_view word : absl::StrSplit(text, ' ', absl::SkipEmpty())) {
@@ -123,10 +135,10 @@ bool HasFlag(int argc, const char* const* argv, absl::string_view name) {
   return false;
 }
 
-std::string FlagsHelp() {
+std::string FlagsHelp(absl::string_view command) {
   std::map<absl::string_view, absl::CommandLineFlag*> by_name;
   for (const auto& [name, flag] : absl::GetAllFlags()) {
-    if (IsOurs(*flag)) by_name[name] = flag;
+    if (IsOurs(*flag) && IsFor(flag->Help(), command)) by_name[name] = flag;
   }
   std::string help;
   for (const auto& [name, flag] : by_name) {

@@ -18,7 +18,8 @@ absl::StatusOr<std::vector<std::string>> ParseCommandLine(int argc, const char* 
 bool HasFlag(int argc, const char* const* argv, absl::string_view name);
 
 // One entry per flag of this program, by name: default and purpose, in lines of at most 100
-// columns.
-std::string FlagsHelp();
+// columns. A flag whose purpose begins with commands ("replay, peers: ...") is for these alone;
+// with a `command`, flags of others are left out.
+std::string FlagsHelp(absl::string_view command = "");
 
 }  // namespace cistern::base

@@ -46,6 +46,8 @@ Commands
   transfer  GB/s and latency of reads in place, fetches, publishes, TCP, disk, lookups and eight workers at once
             beside their limits
 
+With --help a command shows its own flags only.
+
 Exit code: 0 all is well; 1 bad flags or no node; 2 rows did not match;
 3 calls to the node failed.)";
 
@@ -58,7 +60,8 @@ int Complain(absl::string_view what) {
 
 int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape): std::bad_alloc ends it
   if (cistern::base::HasFlag(argc, argv, "help") || cistern::base::HasFlag(argc, argv, "h")) {
-    std::printf("%s\n\nFlags\n%s", kUsage, cistern::base::FlagsHelp().c_str());
+    const std::string command = argc > 1 && argv[1][0] != '-' ? argv[1] : "";
+    std::printf("%s\n\nFlags\n%s", kUsage, cistern::base::FlagsHelp(command).c_str());
     return 0;
   }
   const absl::StatusOr<std::vector<std::string>> words =

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <ostream>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
@@ -121,6 +122,10 @@ struct Misfit {
   const char* field;
   const char* value;
   const char* says;
+
+  friend void PrintTo(const Misfit& misfit, std::ostream* out) {
+    *out << misfit.field << " = '" << misfit.value << "'";
+  }
 };
 
 class MisfitTest : public testing::TestWithParam<Misfit> {};

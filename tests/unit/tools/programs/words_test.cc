@@ -69,7 +69,10 @@ TEST(WordsTest, HelpIsAskedForAndNamesNoPathOfTheBuild) {
     EXPECT_THAT(help.out, Not(HasSubstr(CISTERN_SOURCE_DIR)));
     EXPECT_EQ(help.err, "");
   }
-  EXPECT_THAT(RunProgram({CISTERN_BENCH, "replay", "--help"}).out, HasSubstr("  --calls=0\n"));
+  const std::string of_replay = RunProgram({CISTERN_BENCH, "replay", "--help"}).out;
+  EXPECT_THAT(of_replay, HasSubstr("  --calls=0\n"));
+  EXPECT_THAT(of_replay, HasSubstr("  --json=false\n"));
+  EXPECT_THAT(of_replay, Not(HasSubstr("  --workers")));
 }
 
 TEST(WordsTest, AValueMayFollowItsFlag) {
