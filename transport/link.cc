@@ -1,5 +1,6 @@
 #include "transport/link.h"
 
+#include <atomic>
 #include <memory>
 #include <optional>
 
@@ -12,14 +13,18 @@ absl::StatusOr<Reply> CallAndWait(Link& link, Request request, CallOptions optio
     base::Mutex mutex;
     base::CondVar answered;
     std::optional<absl::StatusOr<Reply>> reply;
+    std::atomic<bool> there = false;
   };
   // Shared, because the completion may still be leaving notify_all when the waiter goes on.
   auto state = std::make_shared<State>();
   link.Call(std::move(request), std::move(options), [state](absl::StatusOr<Reply> reply) {
     base::MutexLock lock(&state->mutex);
     state->reply = std::move(reply);
+    state->there.store(true, std::memory_order_release);
     state->answered.notify_all();
   });
+  link.Attend([&state] { return state->there.load(std::memory_order_acquire); },
+              absl::InfiniteDuration());
   base::MutexLock lock(&state->mutex);
   state->answered.wait(state->mutex, [&] { return state->reply.has_value(); });
   return *std::move(state->reply);

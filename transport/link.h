@@ -1,7 +1,8 @@
 // A worker's end of one connection to a node, whatever carries it: a unix socket with the arena
 // mapped, UCX to another host, or a call within the process.
 //
-// Thread   Call, Allocate: any. Completions run on the link's own thread and must not block.
+// Thread   Call, Allocate, Attend: any. Completions run on the link's own thread, or on one that
+//          is in Attend, and must not block.
 // Errors   A completion always runs, once, by the call's deadline: Unavailable (peer gone),
 // DeadlineExceeded, DataLoss
 //          (payload checksum), ResourceExhausted (too many calls in flight), or the node's own
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -57,6 +59,12 @@ class Link {
       default;  // fails what is in flight with Cancelled, then stops the link's thread
 
   virtual void Call(Request request, CallOptions options, Completion done) = 0;
+
+  // For who waits for a reply anyhow: takes in what the link brings on the calling thread, which
+  // saves the way over the link's own, until `done` says so or `longest` is over. Completions of
+  // any calls run here meanwhile. Returns early where that is not to be had (somebody else does it,
+  // the link is dead, the carrier cannot); the caller waits in his own way then.
+  virtual void Attend(absl::FunctionRef<bool()> /*done*/, absl::Duration /*longest*/) {}
 
   virtual absl::StatusOr<std::unique_ptr<Buffer>> Allocate(size_t bytes) = 0;
 

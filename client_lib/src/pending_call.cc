@@ -12,6 +12,7 @@ std::shared_ptr<PendingCall> PendingCall::Start(transport::Link& link, transport
                                                 transport::CallOptions options,
                                                 absl::AnyInvocable<void()> ended) {
   auto call = std::make_shared<PendingCall>();
+  call->link_ = &link;
   link.Call(std::move(request), std::move(options),
             [call, ended = std::move(ended)](absl::StatusOr<transport::Reply> reply) mutable {
               if (ended != nullptr) ended();
@@ -27,6 +28,7 @@ void PendingCall::Complete(absl::StatusOr<transport::Reply> reply) {
     late = std::move(late_);
     if (!late) {
       reply_.emplace(std::move(reply));
+      there_.store(true, std::memory_order_release);
       done_.notify_all();  // under the lock: the waiter may destroy this once it has seen it
       return;
     }
@@ -35,16 +37,24 @@ void PendingCall::Complete(absl::StatusOr<transport::Reply> reply) {
 }
 
 bool PendingCall::WaitUntil(absl::Time until) {
-  const absl::Duration left =
-      std::clamp(until - absl::Now(), absl::ZeroDuration(), absl::Hours(24));
+  const auto left = [&] {
+    return std::clamp(until - absl::Now(), absl::ZeroDuration(), absl::Hours(24));
+  };
+  if (const absl::Duration longest = left(); longest > absl::ZeroDuration()) Attend(longest);
   mutex_.lock();
   const auto there = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return reply_.has_value(); };
-  const bool done = done_.wait_for(mutex_, absl::ToChronoNanoseconds(left), there);
+  const bool done = there() || done_.wait_for(mutex_, absl::ToChronoNanoseconds(left()), there);
   mutex_.unlock();
   return done;
 }
 
+void PendingCall::Attend(absl::Duration longest) {
+  const auto there = [this] { return there_.load(std::memory_order_acquire); };
+  if (!there()) link_->Attend(there, longest);
+}
+
 void PendingCall::Wait() {
+  Attend(absl::InfiniteDuration());
   mutex_.lock();
   done_.wait(mutex_, [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return reply_.has_value(); });
   mutex_.unlock();

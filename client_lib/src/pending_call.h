@@ -5,9 +5,13 @@
 // Buffers that the call reads from or writes to are kept until the call has ended: who does not
 // wait so long gives them to Abandon, or to Start.
 //
-// Thread   Start, Wait, Take, Abandon: one waiter. The link completes from its own
+// Who waits attends the link (link.h), which must therefore be there as long as anybody waits.
+//
+// Thread   Start, Wait, Take, Abandon: one waiter. The link completes from its own, or on that of
+//          whoever attends it
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <optional>
@@ -48,7 +52,10 @@ class PendingCall {
 
  private:
   void Complete(absl::StatusOr<transport::Reply> reply);
+  void Attend(absl::Duration longest);
 
+  transport::Link* link_ = nullptr;
+  std::atomic<bool> there_ = false;
   base::Mutex mutex_;
   base::CondVar done_;
   std::optional<absl::StatusOr<transport::Reply>> reply_ ABSL_GUARDED_BY(mutex_);

@@ -79,19 +79,32 @@ absl::Status ClientCore::OnReply(std::span<const std::byte> message) {
     return absl::InternalError(
         absl::StrCat("the node's reply cannot be read: ", envelope.status().message()));
   }
-  std::optional<PendingCall> call = pending_.Take(envelope->head.call_id);
+  std::function<void(const Reply&)> late;
+  std::optional<PendingCall> call = TakeOr(envelope->head.call_id, &late);
   if (call.has_value()) {
     Complete(*std::move(call), *std::move(envelope));
-  } else {
-    Orphan(*envelope);
+  } else if (late != nullptr && !std::holds_alternative<ErrorReply>(envelope->reply)) {
+    late(envelope->reply);
   }
   return absl::OkStatus();
 }
 
 void ClientCore::Orphan(const ReplyEnvelope& envelope) {
-  auto orphan = orphans_.extract(envelope.head.call_id);
-  if (orphan.empty() || std::holds_alternative<ErrorReply>(envelope.reply)) return;
-  orphan.mapped()(envelope.reply);
+  std::function<void(const Reply&)> late;
+  {
+    base::MutexLock lock(&expiry_);
+    if (auto orphan = orphans_.extract(envelope.head.call_id)) late = std::move(orphan.mapped());
+  }
+  if (late != nullptr && !std::holds_alternative<ErrorReply>(envelope.reply)) late(envelope.reply);
+}
+
+std::optional<PendingCall> ClientCore::TakeOr(uint64_t call_id,
+                                              std::function<void(const Reply&)>* late) {
+  base::MutexLock lock(&expiry_);
+  std::optional<PendingCall> call = pending_.Take(call_id);
+  if (call.has_value()) return call;
+  if (auto orphan = orphans_.extract(call_id)) *late = std::move(orphan.mapped());
+  return std::nullopt;
 }
 
 void ClientCore::Complete(PendingCall call, ReplyEnvelope envelope) {
@@ -149,21 +162,29 @@ void ClientCore::RunExpired() {
   // Before the look at what waits: a call that comes after it finds nothing armed and arms the lane
   // itself.
   armed_.store(kNever);
+  for (PendingCall& call : TakeExpired())
+    call.done(absl::DeadlineExceededError("the node did not answer in time"));
+  const MonoTime next = pending_.NextDeadline();
+  if (next != kNever) Lower(next);
+}
+
+std::vector<PendingCall> ClientCore::TakeExpired() {
   const MonoTime now = MonoNow();
-  for (PendingCall& call : pending_.TakeExpired(now)) {
+  base::MutexLock lock(&expiry_);
+  std::vector<PendingCall> expired = pending_.TakeExpired(now);
+  std::erase_if(expired, [&](PendingCall& call) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     if (may_expire_ != nullptr && !may_expire_(call)) {
       call.overdue = true;
       call.deadline = After(now, kOverdueGrace);
-      if (pending_.PutBack(call)) continue;
+      if (pending_.PutBack(call)) return true;
     }
     if (call.late) {
       orphans_.emplace(call.call_id, std::move(call.late));
       if (orphans_.size() > kMaxOrphans) orphans_.erase(orphans_.begin());
     }
-    call.done(absl::DeadlineExceededError("the node did not answer in time"));
-  }
-  const MonoTime next = pending_.NextDeadline();
-  if (next != kNever) Lower(next);
+    return false;
+  });
+  return expired;
 }
 
 }  // namespace cistern::transport

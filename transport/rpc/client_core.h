@@ -4,9 +4,8 @@
 //
 //   Begin ─► (the carrier sends the message) ─► OnReply | a deadline | OnDeath
 //
-// Thread   Begin, Abandon, OnDeath, alive: any. OnReply, Complete, Orphan: the lane's. Completions
-// run on
-//          the lane's thread
+// Thread   Begin, Abandon, OnReply, OnDeath, alive: any. Take, Complete, Orphan: the lane's.
+//          Completions run on the thread that says OnReply or Complete, and else on the lane's
 // Errors   of calls: Unavailable (dead), DeadlineExceeded, ResourceExhausted (too many),
 //          InvalidArgument (too large), DataLoss (payload checksum), the node's own. OnReply:
 //          Internal, for a reply that cannot be read; the link should die of it
@@ -21,11 +20,13 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
+#include "base/mutex.h"
 #include "transport/link.h"
 #include "transport/rpc/lane.h"
 #include "transport/rpc/pending_calls.h"
@@ -35,7 +36,8 @@ namespace cistern::transport {
 
 class ClientCore : public std::enable_shared_from_this<ClientCore> {
  public:
-  // Asked, on the lane's thread, whether a call whose deadline has passed may be completed now. If
+  // Asked, on the lane's thread (it must not call back), whether a call whose deadline has passed
+  // may be completed now. If
   // not, because its payload is moving just now, it waits kOverdueGrace longer; then (call.overdue)
   // the peer is stuck, the carrier should give the connection up and must say true.
   using MayExpire = absl::AnyInvocable<bool(const PendingCall& call)>;
@@ -82,12 +84,15 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   bool alive() const { return alive_.load(std::memory_order_acquire); }
 
  private:
+  // What OnReply finds under a call id: the call that waits, or who wants its late reply.
+  std::optional<PendingCall> TakeOr(uint64_t call_id, std::function<void(const Reply&)>* late);
   void CompleteOnLane(std::vector<PendingCall> calls, absl::Status status);
   // Makes sure that the lane looks for deadlines by then. Any thread.
   void Lower(MonoTime deadline);
   // The lane's thread.
   void ArmTimer();
   void RunExpired();
+  std::vector<PendingCall> TakeExpired();  // those that may be completed
 
   Lane* const lane_;
   PendingCalls pending_;
@@ -97,9 +102,10 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   // since calls that have been answered do not move it: one wake-up per longest deadline, not one
   // per call.
   std::atomic<MonoTime> armed_{kNever};
-  // Calls that have expired and want their reply nevertheless; the lane thread's. The least id is
-  // the oldest.
-  std::map<uint64_t, std::function<void(const Reply&)>> orphans_;
+  // A reply finds its call waiting or expired, never in between.
+  base::Mutex expiry_;
+  // Calls that have expired and want their reply nevertheless. The least id is the oldest.
+  std::map<uint64_t, std::function<void(const Reply&)>> orphans_ ABSL_GUARDED_BY(expiry_);
   MonoTime timer_when_ = kNever;  // lane thread's
   Lane::TimerId timer_ = 0;       // lane thread's; 0 = none
 };

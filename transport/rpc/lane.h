@@ -5,7 +5,8 @@
 // Servers spread their sessions over lanes; a client's link has one of its own. What lives on a
 // lane needs no lock: its file descriptors, timers and poll hooks are touched by the lane's thread
 // only. Others talk to it by Post. An idle lane sleeps in epoll_wait: it polls nothing and uses no
-// CPU.
+// CPU. One that kLooks goes on looking for kLookFor after its last work, as long as work comes so
+// fast (lookout.h): it serves calls of workers, whose next one often follows at once.
 //
 // Hosting a UCX worker: AddFd(worker's event fd, EPOLLIN, a handler that does nothing) to be woken
 // by it, and a PollHook whose Progress is ucp_worker_progress and whose Arm is ucp_worker_arm. The
@@ -37,6 +38,7 @@
 
 #include "base/mailbox.h"
 #include "base/mutex.h"
+#include "transport/rpc/lookout.h"
 #include "transport/rpc/mono_time.h"
 
 namespace cistern::transport {
@@ -59,6 +61,9 @@ class Lane {
   // Tasks that wait. More than all calls in flight, since replies are posted too.
   static constexpr size_t kMaxPosts = 1u << 21;
 
+  enum class Idle : uint8_t { kSleeps, kLooks };
+  static constexpr Lookout::Micros kLookFor{50};
+
   using Task = absl::AnyInvocable<void()>;
   using FdHandler = absl::AnyInvocable<void(uint32_t events)>;
 
@@ -72,7 +77,8 @@ class Lane {
 
   // `name` becomes the thread's name (15 characters of it). ResourceExhausted when the process is
   // out of descriptors.
-  static absl::StatusOr<std::unique_ptr<Lane>> Start(absl::string_view name);
+  static absl::StatusOr<std::unique_ptr<Lane>> Start(absl::string_view name,
+                                                     Idle idle = Idle::kSleeps);
   ~Lane();
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
@@ -108,17 +114,19 @@ class Lane {
   void RemovePollHook(PollHook* hook);
 
  private:
-  explicit Lane(int epoll_fd);
+  Lane(int epoll_fd, Idle idle);
 
   void Loop();
   bool RunPosted();      // true when any ran
   bool ProgressHooks();  // true when any had work
   bool ArmHooks();       // false when one has work
   void RunTimers();
-  int WaitMs() const;  // until the next timer; -1 = for ever
+  int WaitMs() const;      // until the next timer; -1 = for ever
+  int Await(int wait_ms);  // the number of events that came
   void Dispatch(int num_events);
 
   const int epoll_fd_;
+  const Idle idle_;
   base::Mailbox<Task> mailbox_;
   std::thread thread_;
   std::atomic<std::thread::id> thread_id_;
@@ -133,6 +141,7 @@ class Lane {
   std::map<std::pair<MonoTime, TimerId>, Task> timers_;
   absl::flat_hash_map<TimerId, MonoTime> timer_times_;
   std::vector<PollHook*> hooks_;
+  Lookout lookout_{kLookFor};
 };
 
 }  // namespace cistern::transport

@@ -98,7 +98,7 @@ absl::Status FrameStream::Attach(Lane* lane, Lane::FdHandler on_events) {
   base::MutexLock lock(&mutex_);
   lane_ = lane;
   token_ = *token;
-  WatchLocked(!outgoing_.empty());
+  WatchLocked();
   return absl::OkStatus();
 }
 
@@ -127,7 +127,14 @@ absl::Status FrameStream::ReceiveSome(bool* drained) {
   return absl::OkStatus();
 }
 
-absl::Status FrameStream::Read(absl::FunctionRef<absl::Status(IncomingFrame)> on_frame) {
+absl::Status FrameStream::Read(OnFrame on_frame) {
+  if (!reading_.TryLock()) return absl::OkStatus();
+  absl::Status status = ReadLocked(on_frame);
+  reading_.Unlock();
+  return status;
+}
+
+absl::Status FrameStream::ReadLocked(OnFrame on_frame) {
   bool drained = false;
   for (int reads = 0; !drained && reads < kReadsPerTurn; ++reads) {
     CISTERN_RETURN_IF_ERROR(ReceiveSome(&drained));
@@ -182,14 +189,15 @@ absl::Status FrameStream::WriteLocked() {
       first_written_ = 0;
     }
   }
-  WatchLocked(!outgoing_.empty());
+  WatchLocked();
   return absl::OkStatus();
 }
 
-void FrameStream::WatchLocked(bool writable) {
-  if (lane_ == nullptr || writable == watching_writable_) return;
-  watching_writable_ = writable;
-  lane_->SetEvents(token_, writable ? EPOLLIN | EPOLLOUT : EPOLLIN);
+void FrameStream::WatchLocked() {
+  const uint32_t events = (attended_ ? 0u : EPOLLIN) | (outgoing_.empty() ? 0u : EPOLLOUT);
+  if (lane_ == nullptr || events == watched_) return;
+  watched_ = events;
+  lane_->SetEvents(token_, events);
 }
 
 void FrameStream::Shutdown() {
@@ -198,12 +206,17 @@ void FrameStream::Shutdown() {
 }
 
 void FrameStream::Close() {
+  {
+    base::MutexLock lock(&mutex_);
+    if (closed_) return;
+    closed_ = true;
+    if (!outgoing_.empty()) WriteLocked().IgnoreError();
+    if (lane_ != nullptr) lane_->RemoveFd(token_);
+    outgoing_.clear();
+    if (attended_) shutdown(socket_.get(), SHUT_RDWR);  // which wakes him
+  }
+  base::MutexLock reading(&reading_);
   base::MutexLock lock(&mutex_);
-  if (closed_) return;
-  closed_ = true;
-  if (!outgoing_.empty()) WriteLocked().IgnoreError();
-  if (lane_ != nullptr) lane_->RemoveFd(token_);
-  outgoing_.clear();
   fds_.clear();
   socket_.Reset();
 }

@@ -1,16 +1,20 @@
 // One end of a unix socket that carries frames and file descriptors.
 //
-//   Attach ─► (Read | Flush)* on the lane's thread; Send from any ─► Close
+//   Attach ─► (Read | Flush)* on the lane's thread; Send and Attend from any ─► Close
 //
 // Sending never blocks: what the socket does not take waits in a queue with a bound, and the lane
 // writes it when the peer has read. A peer that does not read fills it, and then Send fails: its
 // connection should be given up (Shutdown).
 //
-// Thread   Send, Shutdown: any. The rest: the lane's
+// One thread reads at a time: the lane, or, as long as it likes to, one that waits for a frame and
+// attends the stream. The lane is not woken for what comes meanwhile.
+//
+// Thread   Send, Attend, Shutdown: any. The rest: the lane's
 // Errors   Unavailable: the peer is gone, or the stream is closed. ResourceExhausted: the queue is
 //          full; nothing was sent. InvalidArgument (Read): the peer does not keep to frame.h
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -20,9 +24,12 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 
 #include "base/mutex.h"
 #include "transport/rpc/lane.h"
+#include "transport/rpc/lookout.h"
+#include "transport/rpc/mono_time.h"
 #include "transport/shm/frame_reader.h"
 #include "transport/shm/unique_fd.h"
 
@@ -57,7 +64,16 @@ class FrameStream {
 
   // Reads what is there (a bounded piece of it) and calls `on_frame` for each whole frame; its
   // error ends the reading and is returned. Unavailable at the stream's end.
-  absl::Status Read(absl::FunctionRef<absl::Status(IncomingFrame)> on_frame);
+  // Nothing while somebody attends.
+  using OnFrame = absl::FunctionRef<absl::Status(IncomingFrame)>;
+  absl::Status Read(OnFrame on_frame);
+
+  // Reads on the calling thread, sleeping in between, until `done` says so or `longest` is over.
+  // `done` is asked after each reading, and every kGlance: what it asks for may come otherwise.
+  // Returns at once when somebody else reads. Errors as Read
+  static constexpr std::chrono::milliseconds kGlance{10};
+  static constexpr Lookout::Micros kLookFor{100};
+  absl::Status Attend(absl::FunctionRef<bool()> done, absl::Duration longest, OnFrame on_frame);
 
   // Writes what waits, as far as the socket takes it.
   absl::Status Flush();
@@ -67,23 +83,32 @@ class FrameStream {
   // Ends both directions; the lane sees the stream's end and closes it.
   void Shutdown();
 
-  // Flushes once and closes the socket. Sends fail from here on. Idempotent.
+  // Flushes once, has whoever attends leave, and closes the socket. Sends fail from here on. Not
+  // within `on_frame`. Idempotent.
   void Close();
 
  private:
-  absl::Status ReceiveSome(bool* drained);
+  absl::Status ReceiveSome(bool* drained) ABSL_EXCLUSIVE_LOCKS_REQUIRED(reading_);
+  absl::Status ReadLocked(OnFrame on_frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(reading_);
+  absl::Status AttendLocked(absl::FunctionRef<bool()> done, MonoTime until, OnFrame on_frame)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(reading_);
+  bool SetAttended(bool attended);  // false: there is nothing to attend
   absl::Status WriteLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void WatchLocked(bool writable) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WatchLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Lane* lane_ = nullptr;
   Lane::FdToken token_;
-  FrameReader reader_;
-  std::deque<UniqueFd> fds_;  // received, not yet claimed by a frame
 
-  base::Mutex mutex_;  // guards sending and the socket's end; the lane's reads need no lock
-  UniqueFd socket_;
+  base::Mutex reading_;  // taken before mutex_
+  FrameReader reader_ ABSL_GUARDED_BY(reading_);
+  std::deque<UniqueFd> fds_ ABSL_GUARDED_BY(reading_);  // received, not yet claimed by a frame
+  Lookout lookout_ ABSL_GUARDED_BY(reading_){kLookFor};
+
+  base::Mutex mutex_;  // of sending, and of what the lane watches
+  UniqueFd socket_;    // closed under both
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
-  bool watching_writable_ ABSL_GUARDED_BY(mutex_) = false;
+  bool attended_ ABSL_GUARDED_BY(mutex_) = false;
+  uint32_t watched_ ABSL_GUARDED_BY(mutex_) = EPOLLIN;  // events
   std::deque<OutgoingFrame> outgoing_ ABSL_GUARDED_BY(mutex_);
   size_t first_written_ ABSL_GUARDED_BY(mutex_) = 0;  // bytes of outgoing_.front() that are gone
   size_t outgoing_bytes_ ABSL_GUARDED_BY(mutex_) = 0;

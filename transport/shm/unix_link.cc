@@ -44,6 +44,7 @@ class UnixLink final : public Link {
   absl::Status Open();
 
   void Call(Request request, CallOptions options, Completion done) override;
+  void Attend(absl::FunctionRef<bool()> done, absl::Duration longest) override;
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(size_t bytes) override {
     if (!alive()) return absl::UnavailableError("the connection to the node is gone");
     return buffers_->Allocate(bytes);
@@ -64,9 +65,10 @@ class UnixLink final : public Link {
                            std::vector<std::byte>* table);
   absl::StatusOr<TicketBook*> Tickets();
 
+  absl::Status OnFrame(IncomingFrame frame);  // on the thread that reads
+
   // On the lane.
   void OnEvents(uint32_t events);
-  absl::Status OnFrame(IncomingFrame frame);
   bool MayExpire(const PendingCall& call);
   void Die(const absl::Status& status);
 
@@ -80,7 +82,7 @@ class UnixLink final : public Link {
   std::shared_ptr<TicketBook> tickets_
       ABSL_GUARDED_BY(tickets_mutex_);  // from the first call with a payload
 
-  UniqueFd arena_fd_;  // the lane's, until the hello's reply
+  UniqueFd arena_fd_;  // the reader's, until the hello's reply
   HelloReply node_;    // fixed once open
   std::shared_ptr<Mapping> arena_;
 };
@@ -137,6 +139,12 @@ void UnixLink::Call(Request request, CallOptions options, Completion done) {
   const absl::Status sent = stream_->Send(
       MakeFrame(FrameKind::kMessage, flags, placed->table, std::move(begun->message)));
   if (!sent.ok()) core_->Abandon(begun->call_id, sent);
+}
+
+void UnixLink::Attend(absl::FunctionRef<bool()> done, absl::Duration longest) {
+  absl::Status status = stream_->Attend(
+      done, longest, [this](IncomingFrame frame) { return OnFrame(std::move(frame)); });
+  if (!status.ok()) lane_->Post([this, status = std::move(status)] { Die(status); });
 }
 
 absl::StatusOr<UnixLink::Placement> UnixLink::Place(const CallOptions& options) {

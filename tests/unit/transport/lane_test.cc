@@ -211,8 +211,12 @@ TEST(LaneTest, HooksAreProgressedUntilIdleThenArmed) {
   EXPECT_EQ(hook.left, 7) << "a removed hook is left alone";
 }
 
-TEST(LaneTest, AnIdleLaneUsesNoCpu) {
-  auto lane = NewLane();
+class IdleLaneTest : public testing::TestWithParam<Lane::Idle> {};
+INSTANTIATE_TEST_SUITE_P(Either, IdleLaneTest,
+                         testing::Values(Lane::Idle::kSleeps, Lane::Idle::kLooks));
+
+TEST_P(IdleLaneTest, UsesNoCpu) {
+  auto lane = std::move(Lane::Start("test-lane", GetParam())).value();
   clockid_t clock = 0;
   lane->RunAndWait([&] { pthread_getcpuclockid(pthread_self(), &clock); });
   FakeHook hook;
@@ -231,6 +235,19 @@ TEST(LaneTest, AnIdleLaneUsesNoCpu) {
   EXPECT_LT(used() - before, 20e6) << "nanoseconds of CPU in 200 ms";
   EXPECT_LE(hook.arms - arms, 10) << "rounds of the loop";
   lane->RunAndWait([&] { lane->RemovePollHook(&hook); });
+}
+
+// Work that comes at once, again and again, and then some that does not: a lane that looks serves
+// both.
+TEST(LaneTest, ALaneThatLooksServesWhatComesSoonAndLate) {
+  auto lane = std::move(Lane::Start("test-lane", Lane::Idle::kLooks)).value();
+  int ran = 0;  // the lane's own
+  for (int i = 0; i < 1000; ++i) EXPECT_TRUE(lane->RunAndWait([&] { ++ran; }));
+  std::promise<void> slept;
+  lane->RunAndWait([&] { lane->AddTimer(In(20), [&] { slept.set_value(); }); });
+  slept.get_future().wait();
+  EXPECT_TRUE(lane->RunAndWait([&] { ++ran; }));
+  EXPECT_EQ(ran, 1001);
 }
 
 TEST(LaneTest, ManyThreadsPost) {

@@ -1,0 +1,224 @@
+// Who waits for a reply on a unix link reads it himself, and what comes for others meanwhile.
+#include <atomic>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "gtest/gtest.h"
+
+#include "base/mutex.h"
+#include "tests/unit/transport/test_service.h"
+#include "tests/unit/transport/test_socket.h"
+#include "transport/link.h"
+
+namespace cistern::transport {
+namespace {
+
+using absl::StatusCode;
+
+// One call, and the thread that completed it.
+struct Answered {
+  std::atomic<bool> there = false;
+  std::thread::id by;
+  absl::StatusOr<Reply> reply = absl::UnknownError("none yet");
+
+  Completion Done() {
+    return [this](absl::StatusOr<Reply> answer) {
+      reply = std::move(answer);
+      by = std::this_thread::get_id();
+      there = true;
+    };
+  }
+  absl::FunctionRef<bool()> Here() { return here; }
+  const std::function<bool()> here = [this] { return there.load(); };
+};
+
+// Waits, without attending, until `what`; false after ten seconds.
+bool SoonTrue(const std::function<bool()>& what) {
+  for (int i = 0; i < 10'000 && !what(); ++i) absl::SleepFor(absl::Milliseconds(1));
+  return what();
+}
+
+class AttendTest : public testing::Test {
+ protected:
+  AttendTest() {
+    auto server = StartServer({.unix_path = path_.path()}, &service_);
+    EXPECT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+    auto link = Connect(absl::StrCat("unix:", path_.path()), {});
+    EXPECT_TRUE(link.ok()) << link.status();
+    link_ = *std::move(link);
+  }
+
+  void Call(Answered& into, absl::Duration deadline = absl::Seconds(30)) {
+    AdminRequest request;
+    request.model_name = "text";
+    link_->Call(std::move(request), {.deadline = deadline}, into.Done());
+  }
+
+  // Has the node answer all that it holds, as soon as `calls` are there.
+  std::thread AnswerWhenHeld(size_t calls) {
+    return std::thread([this, calls] {
+      EXPECT_TRUE(service_.WaitForHeld(calls));
+      service_.Release();
+    });
+  }
+
+  const std::thread::id me_ = std::this_thread::get_id();
+  SocketPath path_;
+  TestService service_;
+  std::unique_ptr<Server> server_;
+  std::unique_ptr<Link> link_;
+};
+
+TEST_F(AttendTest, WhoAttendsCompletesHisCallHimself) {
+  for (int i = 0; i < 20; ++i) {
+    service_.Hold();
+    Answered mine;
+    Call(mine);
+    std::thread node = AnswerWhenHeld(1);
+    link_->Attend(mine.Here(), absl::Seconds(30));
+    node.join();
+    ASSERT_TRUE(mine.there);
+    EXPECT_TRUE(mine.reply.ok()) << mine.reply.status();
+    EXPECT_EQ(mine.by, me_);
+  }
+}
+
+TEST_F(AttendTest, WhatComesForOthersMeanwhileIsCompletedToo) {
+  service_.Hold();
+  Answered others, mine;  // answered in this order
+  Call(others);
+  Call(mine);
+  std::thread node = AnswerWhenHeld(2);
+  link_->Attend(mine.Here(), absl::Seconds(30));
+  node.join();
+  ASSERT_TRUE(mine.there && others.there);
+  EXPECT_EQ(others.by, me_);
+}
+
+TEST_F(AttendTest, WithoutAnAttenderTheLinkReadsAgain) {
+  service_.Hold();
+  Answered mine, others;
+  Call(mine);
+  Call(others);
+  ASSERT_TRUE(service_.WaitForHeld(2));
+  auto held = service_.TakeHeld();
+  TestService::Answer(std::move(held[0]));
+  link_->Attend(mine.Here(), absl::Seconds(30));
+  ASSERT_TRUE(mine.there);
+  EXPECT_FALSE(others.there);
+  TestService::Answer(std::move(held[1]));
+  ASSERT_TRUE(SoonTrue(others.here));
+  EXPECT_NE(others.by, me_);
+}
+
+TEST_F(AttendTest, OneAtATime) {
+  service_.Hold();
+  Answered first, second;
+  Call(first);
+  Call(second);
+  ASSERT_TRUE(service_.WaitForHeld(2));
+  std::atomic<bool> asked = false;
+  const auto here = [&] {
+    asked = true;
+    return first.there.load();
+  };
+  std::thread attending([&] { link_->Attend(here, absl::Seconds(30)); });
+  ASSERT_TRUE(SoonTrue([&] { return asked.load(); }));
+  link_->Attend(second.Here(), absl::Seconds(30));  // at once: somebody else reads
+  EXPECT_FALSE(second.there);
+  auto held = service_.TakeHeld();
+  TestService::Answer(std::move(held[1]));
+  ASSERT_TRUE(SoonTrue(second.here));
+  EXPECT_EQ(second.by, attending.get_id());
+  TestService::Answer(std::move(held[0]));
+  attending.join();
+  EXPECT_TRUE(first.there);
+}
+
+TEST_F(AttendTest, NotForLongerThanItIsAskedTo) {
+  service_.Hold();
+  Answered mine;
+  Call(mine);
+  const absl::Time begin = absl::Now();
+  link_->Attend(mine.Here(), absl::Milliseconds(20));
+  EXPECT_GE(absl::Now() - begin, absl::Milliseconds(20));
+  EXPECT_FALSE(mine.there);
+  service_.Release();
+  EXPECT_TRUE(SoonTrue(mine.here));
+}
+
+TEST_F(AttendTest, ADeadlineEndsIt) {
+  service_.Hold();
+  Answered mine;
+  Call(mine, absl::Milliseconds(20));
+  link_->Attend(mine.Here(), absl::InfiniteDuration());
+  ASSERT_TRUE(mine.there);
+  EXPECT_EQ(mine.reply.status().code(), StatusCode::kDeadlineExceeded);
+  EXPECT_NE(mine.by, me_) << "the link's own thread keeps the deadlines";
+}
+
+TEST_F(AttendTest, TheNodesDeathEndsIt) {
+  service_.Hold();
+  Answered mine;
+  Call(mine);
+  std::thread node([this] {
+    EXPECT_TRUE(service_.WaitForHeld(1));
+    server_.reset();
+  });
+  link_->Attend(mine.Here(), absl::InfiniteDuration());
+  node.join();
+  ASSERT_TRUE(SoonTrue(mine.here));
+  EXPECT_EQ(mine.reply.status().code(), StatusCode::kUnavailable);
+  EXPECT_FALSE(link_->alive());
+  link_->Attend([] { return false; }, absl::InfiniteDuration());  // at once: there is no link
+}
+
+// Replies race with deadlines: a call ends once, by the one or by the other, and a late reply is
+// not lost.
+TEST_F(AttendTest, AReplyOrADeadlineButNeverNeither) {
+  std::atomic<int> ended = 0, late = 0, in_time = 0;
+  for (int i = 0; i < 300; ++i) {
+    service_.Hold();
+    Answered mine;
+    AdminRequest request;
+    CallOptions options{.deadline = absl::Milliseconds(2)};
+    options.late = [&](const Reply&) { ++late; };
+    link_->Call(std::move(request), std::move(options),
+                [&, done = mine.Done()](absl::StatusOr<Reply> reply) mutable {
+                  ++ended;
+                  if (reply.ok()) ++in_time;
+                  done(std::move(reply));
+                });
+    std::thread node([&] {
+      EXPECT_TRUE(service_.WaitForHeld(1));
+      absl::SleepFor(absl::Microseconds(1000 + 10 * (i % 100)));
+      service_.Release();
+    });
+    link_->Attend(mine.Here(), absl::InfiniteDuration());
+    node.join();
+    ASSERT_TRUE(SoonTrue(mine.here));
+  }
+  EXPECT_EQ(ended, 300);
+  EXPECT_TRUE(SoonTrue([&] { return late + in_time == 300; })) << late << " late, " << in_time;
+}
+
+TEST_F(AttendTest, ManyThreadsThatWait) {
+  std::vector<std::thread> threads;
+  std::atomic<int> right = 0;
+  for (int t = 0; t < 6; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 300; ++i) {
+        const std::string text = absl::StrCat(t, ".", i);
+        const auto reply = Echo(*link_, text);
+        if (reply.ok() && *reply == text) ++right;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(right, 6 * 300);
+}
+
+}  // namespace
+}  // namespace cistern::transport

@@ -1,0 +1,80 @@
+// Lookout: looks while it pays, on a clock of the test's.
+#include "transport/rpc/lookout.h"
+
+#include "gtest/gtest.h"
+
+namespace cistern::transport {
+namespace {
+
+using Micros = Lookout::Micros;
+
+MonoTime now;
+Micros yield_takes;  // time that others run while one gives way
+
+class LookoutTest : public testing::Test {
+ protected:
+  LookoutTest() {
+    now = MonoTime(std::chrono::hours(1));
+    yield_takes = Micros(0);
+  }
+
+  // Waits for something that comes `after` the beginning; how often it was looked for.
+  int Await(Micros after) {
+    const MonoTime comes = now + after;
+    int looks = 0;
+    bool looking = lookout_.Begin();
+    while (looking && now < comes) {
+      ++looks;
+      now += Micros(1);
+      looking = lookout_.Again();
+    }
+    now = std::max(now, comes);
+    lookout_.Came();
+    return looks;
+  }
+
+  Lookout lookout_{Micros(100), {.now = [] { return now; }, .give_way = [] { now += yield_takes; }}};
+};
+
+TEST_F(LookoutTest, SleepsUntilSomethingCameSoon) {
+  EXPECT_EQ(Await(Micros(30)), 0) << "nothing is known yet";
+  EXPECT_EQ(Await(Micros(30)), 30);
+  EXPECT_EQ(Await(Micros(30)), 30);
+}
+
+TEST_F(LookoutTest, LooksForABoundedTimeAndNotInVainTwice) {
+  Await(Micros(30));
+  EXPECT_EQ(Await(Micros(5000)), 100);
+  EXPECT_EQ(Await(Micros(5000)), 0);
+  EXPECT_EQ(Await(Micros(30)), 0) << "but it came soon:";
+  EXPECT_EQ(Await(Micros(30)), 30);
+}
+
+TEST_F(LookoutTest, WhatASleeperIsWokenForCameALittleEarlier) {
+  EXPECT_EQ(Await(Micros(140)), 0);
+  EXPECT_EQ(Await(Micros(90)), 90);
+  EXPECT_EQ(Await(Micros(140)), 100);
+  EXPECT_EQ(Await(Micros(160)), 0);
+  EXPECT_EQ(Await(Micros(90)), 0);
+}
+
+TEST_F(LookoutTest, SleepsForAWhileWhereOthersWantTheProcessor) {
+  Await(Micros(30));
+  yield_takes = Micros(40);
+  EXPECT_EQ(Await(Micros(90)), 2) << "once more after it gave way";
+  yield_takes = Micros(0);
+  EXPECT_EQ(Await(Micros(30)), 0);
+  now += Lookout::kCrowdedFor;
+  EXPECT_EQ(Await(Micros(30)), 30);
+}
+
+TEST_F(LookoutTest, OneWhoLookedAndSleptAfterAllIsNotAsked) {
+  Await(Micros(30));
+  ASSERT_TRUE(lookout_.Begin());
+  while (lookout_.Again()) now += Micros(1);
+  EXPECT_FALSE(lookout_.Again());
+  EXPECT_FALSE(lookout_.Again());
+}
+
+}  // namespace
+}  // namespace cistern::transport
