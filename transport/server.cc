@@ -33,8 +33,7 @@ class ServerImpl final : public Server {
   absl::Status Start() {
     std::vector<Lane*> lanes;
     for (uint32_t i = 0; i < core_->options().lanes; ++i) {
-      CISTERN_ASSIGN_OR_RETURN(auto lane,
-                               Lane::Start(absl::StrCat("lane-", i), Lane::Idle::kLooks));
+      CISTERN_ASSIGN_OR_RETURN(auto lane, Lane::Start(absl::StrCat("lane-", i)));
       lanes.push_back(lane.get());
       lanes_.push_back(std::move(lane));
     }

@@ -31,16 +31,15 @@ absl::Status EpollAdd(int epoll_fd, int fd, uint32_t events, uint64_t id) {
 
 }  // namespace
 
-Lane::Lane(int epoll_fd, Idle idle)
-    : epoll_fd_(epoll_fd), idle_(idle), mailbox_(kMaxPosts), events_(kEventsPerWait) {}
+Lane::Lane(int epoll_fd) : epoll_fd_(epoll_fd), mailbox_(kMaxPosts), events_(kEventsPerWait) {}
 
-absl::StatusOr<std::unique_ptr<Lane>> Lane::Start(absl::string_view name, Idle idle) {
+absl::StatusOr<std::unique_ptr<Lane>> Lane::Start(absl::string_view name) {
   const int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
   if (epoll_fd < 0) {
     return absl::ResourceExhaustedError(absl::StrCat("no descriptor for a lane: ", strerror(errno),
                                                      "; raise the limit (ulimit -n)"));
   }
-  std::unique_ptr<Lane> lane(new Lane(epoll_fd, idle));
+  std::unique_ptr<Lane> lane(new Lane(epoll_fd));
   const absl::Status watched = EpollAdd(epoll_fd, lane->mailbox_.fd(), EPOLLIN, kMailboxId);
   if (!watched.ok()) return watched;
   lane->thread_ = std::thread([lane = lane.get()] { lane->Loop(); });
@@ -158,9 +157,9 @@ int Lane::Await(int wait_ms) {
   const auto wait = [this](int ms) {
     return epoll_wait(epoll_fd_, events_.data(), static_cast<int>(events_.size()), ms);
   };
-  if (wait_ms == 0 || idle_ == Idle::kSleeps) return wait(wait_ms);
+  if (wait_ms == 0 || !std::exchange(expects_, false)) return wait(wait_ms);
   int num_events = 0;
-  if (lookout_.Begin()) {
+  if (lookout_.Begin(/*allowed=*/true)) {
     do num_events = wait(0);
     while (num_events == 0 && lookout_.Again());
   }

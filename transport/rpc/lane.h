@@ -5,8 +5,8 @@
 // Servers spread their sessions over lanes; a client's link has one of its own. What lives on a
 // lane needs no lock: its file descriptors, timers and poll hooks are touched by the lane's thread
 // only. Others talk to it by Post. An idle lane sleeps in epoll_wait: it polls nothing and uses no
-// CPU. One that kLooks goes on looking for kLookFor after its last work, as long as work comes so
-// fast (lookout.h): it serves calls of workers, whose next one often follows at once.
+// CPU. Whoever serves something that more often follows at once may Expect it: then the lane looks
+// for a bounded time before it sleeps (lookout.h).
 //
 // Hosting a UCX worker: AddFd(worker's event fd, EPOLLIN, a handler that does nothing) to be woken
 // by it, and a PollHook whose Progress is ucp_worker_progress and whose Arm is ucp_worker_arm. The
@@ -61,7 +61,6 @@ class Lane {
   // Tasks that wait. More than all calls in flight, since replies are posted too.
   static constexpr size_t kMaxPosts = 1u << 21;
 
-  enum class Idle : uint8_t { kSleeps, kLooks };
   static constexpr Lookout::Micros kLookFor{50};
 
   using Task = absl::AnyInvocable<void()>;
@@ -77,8 +76,7 @@ class Lane {
 
   // `name` becomes the thread's name (15 characters of it). ResourceExhausted when the process is
   // out of descriptors.
-  static absl::StatusOr<std::unique_ptr<Lane>> Start(absl::string_view name,
-                                                     Idle idle = Idle::kSleeps);
+  static absl::StatusOr<std::unique_ptr<Lane>> Start(absl::string_view name);
   ~Lane();
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
@@ -108,13 +106,17 @@ class Lane {
   TimerId AddTimer(MonoTime when, Task task);
   void CancelTimer(TimerId id);  // of a timer that has run: does nothing
 
+  // More of what has just been served may follow: once there is nothing to do, look for work for up
+  // to kLookFor before sleeping, if it came so soon the last time.
+  void Expect() { expects_ = true; }
+
   // The hook is borrowed until removed. A hook may not remove hooks from within Progress or Arm
   // (Post it).
   void AddPollHook(PollHook* hook);
   void RemovePollHook(PollHook* hook);
 
  private:
-  Lane(int epoll_fd, Idle idle);
+  explicit Lane(int epoll_fd);
 
   void Loop();
   bool RunPosted();      // true when any ran
@@ -126,7 +128,6 @@ class Lane {
   void Dispatch(int num_events);
 
   const int epoll_fd_;
-  const Idle idle_;
   base::Mailbox<Task> mailbox_;
   std::thread thread_;
   std::atomic<std::thread::id> thread_id_;
@@ -141,6 +142,7 @@ class Lane {
   std::map<std::pair<MonoTime, TimerId>, Task> timers_;
   absl::flat_hash_map<TimerId, MonoTime> timer_times_;
   std::vector<PollHook*> hooks_;
+  bool expects_ = false;
   Lookout lookout_{kLookFor};
 };
 

@@ -1,42 +1,43 @@
 #include "transport/rpc/lookout.h"
 
-#include <sched.h>
-
 namespace cistern::transport {
 namespace {
 
-constexpr Lookout::Micros kWakeUp(50);  // what sleeping adds to a wait, at the most
-constexpr Lookout::Micros kGaveWay(5);  // a yield that takes so long has let somebody run
+constexpr Lookout::Micros kWakeUp(50);    // what sleeping adds to a wait, at the most
+constexpr Lookout::Micros kTakenOff(20);  // between two looks: somebody else has run
+constexpr int kPauses = 16;               // about a third of a microsecond
+
+void Pause() {
+#if defined(__x86_64__)
+  for (int i = 0; i < kPauses; ++i) __builtin_ia32_pause();
+#endif
+}
 
 }  // namespace
 
-void Lookout::GiveWay() { sched_yield(); }
-
-bool Lookout::Begin() {
-  begun_ = machine_.now();
-  looking_ = looked_ = soon_ && begun_ >= crowded_until_;
+bool Lookout::Begin(bool allowed) {
+  begun_ = looked_last_ = now_();
+  looking_ = looked_ = allowed && soon_ && begun_ >= crowded_until_;
   return looking_;
 }
 
 bool Lookout::Again() {
   if (!looking_) return false;
-  const MonoTime before = machine_.now();
-  if (before - begun_ >= look_for_) {
+  Pause();
+  const MonoTime now = now_();
+  looking_ = now - begun_ < look_for_;
+  if (now - looked_last_ >= kTakenOff) {
+    crowded_until_ = now + kCrowdedFor;
     looking_ = false;
-    return false;
+    return true;  // a last look: it was long
   }
-  machine_.give_way();
-  const MonoTime after = machine_.now();
-  if (after - before >= kGaveWay) {
-    crowded_until_ = after + kCrowdedFor;
-    looking_ = false;
-  }
-  return true;
+  looked_last_ = now;
+  return looking_;
 }
 
 void Lookout::Came() {
   const Micros allowed = looked_ ? look_for_ : look_for_ + kWakeUp;
-  soon_ = machine_.now() - begun_ <= allowed;
+  soon_ = now_() - begun_ <= allowed;
   looking_ = false;
 }
 

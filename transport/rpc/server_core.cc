@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <thread>
 #include <utility>
 #include <variant>
 
@@ -111,6 +112,11 @@ class CoreCall final : public ServerCall {
   bool replied_ = false;
 };
 
+ServerCore::ServerCore(const ServerOptions& options, Service* service)
+    : options_(options),
+      service_(service),
+      callers_(options.lanes, std::max(1u, std::thread::hardware_concurrency())) {}
+
 ServerStats ServerCore::stats() const {
   ServerStats stats;
   stats.sessions_open = sessions_open_.load(std::memory_order_relaxed);
@@ -203,6 +209,7 @@ absl::Status SessionCore::OnHello(const HelloRequest& hello, const RequestHead& 
 
 void SessionCore::Dispatch(RequestEnvelope envelope, std::unique_ptr<CallChannel> channel) {
   server_->calls_.fetch_add(1, std::memory_order_relaxed);
+  server_->callers_.Called(&called_, MonoNow());
   const uint32_t most = server_->options_.max_calls_per_session;
   if (in_flight_.fetch_add(1, std::memory_order_relaxed) >= most) {
     in_flight_.fetch_sub(1, std::memory_order_relaxed);

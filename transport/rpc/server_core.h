@@ -23,7 +23,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
+#include "transport/rpc/callers.h"
 #include "transport/rpc/lane.h"
+#include "transport/rpc/mono_time.h"
 #include "transport/rpc/once.h"
 #include "transport/service.h"
 #include "transport/wire/codec.h"
@@ -56,8 +58,7 @@ class SessionCore;
 class ServerCore : public std::enable_shared_from_this<ServerCore> {
  public:
   // `service` outlives every session.
-  ServerCore(const ServerOptions& options, Service* service)
-      : options_(options), service_(service) {}
+  ServerCore(const ServerOptions& options, Service* service);
 
   const ServerOptions& options() const { return options_; }
   ServerStats stats() const;
@@ -65,6 +66,10 @@ class ServerCore : public std::enable_shared_from_this<ServerCore> {
   // A connection has come. nullptr when there are too many (close it). `lane`: the index of its
   // lane. `can_map`: this carrier can hand over the arena. `peer` as in SessionInfo. Thread: any
   std::shared_ptr<SessionCore> NewSession(uint32_t lane, std::string peer, bool can_map);
+
+  // Those who wait for calls and for answers should sleep: others want the processors (callers.h).
+  // Thread: any
+  bool Crowded() const { return callers_.Crowded(MonoNow()); }
 
   // For what a carrier itself finds wrong: a bad frame, a foreign buffer. Thread: any
   void CountBadMessage() { bad_messages_.fetch_add(1, std::memory_order_relaxed); }
@@ -78,6 +83,7 @@ class ServerCore : public std::enable_shared_from_this<ServerCore> {
 
   const ServerOptions options_;
   Service* const service_;
+  Callers callers_;
   std::atomic<uint64_t> next_session_{1};
   std::atomic<uint64_t> connections_{0};
   std::atomic<uint64_t> sessions_open_{0};
@@ -120,6 +126,7 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
   const bool can_map_;
   SessionInfo info_;
   bool opened_ = false;
+  Callers::Mark called_;
   std::atomic<bool> closed_{false};
   std::atomic<uint32_t> in_flight_{0};
 };

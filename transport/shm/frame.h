@@ -25,6 +25,8 @@ enum class FrameKind : uint16_t { kMessage = 1, kBuffer = 2, kDropBuffer = 3, kT
 
 inline constexpr uint16_t kHasFd = 1;       // one file descriptor rides on the frame
 inline constexpr uint16_t kHasPayload = 2;  // a PayloadTable precedes the message
+// A node's: so many workers call that they and its lanes share processors. Sleep while you wait.
+inline constexpr uint16_t kCrowded = 4;
 
 struct FrameHeader {
   uint32_t magic = kFrameMagic;

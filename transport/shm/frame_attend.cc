@@ -31,7 +31,7 @@ bool FrameStream::SetAttended(bool attended) {
 absl::Status FrameStream::AttendLocked(absl::FunctionRef<bool()> done, MonoTime until,
                                        OnFrame on_frame) {
   using Millis = std::chrono::milliseconds;
-  lookout_.Begin();
+  lookout_.Begin(/*allowed=*/!crowded_);
   while (true) {
     CISTERN_RETURN_IF_ERROR(ReadLocked(on_frame));
     if (done()) break;

@@ -22,7 +22,7 @@ absl::Status CheckHeader(const FrameHeader& header) {
                                                    kMaxFrameBytes, " are taken"));
   }
   if (header.kind < FrameKind::kMessage || header.kind > FrameKind::kTickets ||
-      (header.flags & ~(kHasFd | kHasPayload)) != 0) {
+      (header.flags & ~(kHasFd | kHasPayload | kCrowded)) != 0) {
     return absl::InvalidArgumentError(absl::StrCat("a frame of the unknown kind ",
                                                    static_cast<uint16_t>(header.kind), ", flags ",
                                                    header.flags));

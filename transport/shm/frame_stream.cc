@@ -142,6 +142,7 @@ absl::Status FrameStream::ReadLocked(OnFrame on_frame) {
     while (true) {
       CISTERN_ASSIGN_OR_RETURN(const bool whole, reader_.Next(&view));
       if (!whole) break;
+      crowded_ = (view.header.flags & kCrowded) != 0;
       IncomingFrame frame{view.header, view.body, UniqueFd()};
       if ((view.header.flags & kHasFd) != 0) {
         if (fds_.empty())

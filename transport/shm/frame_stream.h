@@ -103,6 +103,7 @@ class FrameStream {
   FrameReader reader_ ABSL_GUARDED_BY(reading_);
   std::deque<UniqueFd> fds_ ABSL_GUARDED_BY(reading_);  // received, not yet claimed by a frame
   Lookout lookout_ ABSL_GUARDED_BY(reading_){kLookFor};
+  bool crowded_ ABSL_GUARDED_BY(reading_) = false;  // as the last frame said
 
   base::Mutex mutex_;  // of sending, and of what the lane watches
   UniqueFd socket_;    // closed under both

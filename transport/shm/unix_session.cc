@@ -97,8 +97,9 @@ void UnixSession::Send(std::string message) {
   if (arena_fd_ >= 0 && core_->maps_arena() && !arena_given_.exchange(true)) {
     arena = UniqueFd(fcntl(arena_fd_, F_DUPFD_CLOEXEC, 0));
   }
+  const uint16_t flags = server_->Crowded() ? kCrowded : 0;
   const absl::Status sent =
-      stream_.Send(MakeFrame(FrameKind::kMessage, 0, {}, std::move(message), std::move(arena)));
+      stream_.Send(MakeFrame(FrameKind::kMessage, flags, {}, std::move(message), std::move(arena)));
   if (!sent.ok()) stream_.Shutdown();
 }
 
@@ -115,7 +116,11 @@ void UnixSession::OnEvents(uint32_t events) {
     });
     if (absl::IsInvalidArgument(status) && !counted) server_->CountBadMessage();
   }
-  if (!status.ok()) Close();
+  if (!status.ok()) {
+    Close();
+  } else if (!server_->Crowded()) {
+    lane_->Expect();
+  }
 }
 
 absl::Status UnixSession::OnFrame(IncomingFrame frame) {

@@ -211,12 +211,11 @@ TEST(LaneTest, HooksAreProgressedUntilIdleThenArmed) {
   EXPECT_EQ(hook.left, 7) << "a removed hook is left alone";
 }
 
-class IdleLaneTest : public testing::TestWithParam<Lane::Idle> {};
-INSTANTIATE_TEST_SUITE_P(Either, IdleLaneTest,
-                         testing::Values(Lane::Idle::kSleeps, Lane::Idle::kLooks));
+class IdleLaneTest : public testing::TestWithParam<bool> {};  // whether it expects more
+INSTANTIATE_TEST_SUITE_P(Either, IdleLaneTest, testing::Bool());
 
 TEST_P(IdleLaneTest, UsesNoCpu) {
-  auto lane = std::move(Lane::Start("test-lane", GetParam())).value();
+  auto lane = NewLane();
   clockid_t clock = 0;
   lane->RunAndWait([&] { pthread_getcpuclockid(pthread_self(), &clock); });
   FakeHook hook;
@@ -226,7 +225,11 @@ TEST_P(IdleLaneTest, UsesNoCpu) {
     clock_gettime(clock, &time);
     return time.tv_sec * 1e9 + time.tv_nsec;
   };
-  lane->RunAndWait([] {});
+  for (int i = 0; i < 3; ++i) {
+    lane->RunAndWait([&] {
+      if (GetParam()) lane->Expect();
+    });
+  }
   const double before = used();
   const int arms = hook.arms;
   std::promise<void> elapsed;  // 200 ms of the lane's own idle time
@@ -239,14 +242,18 @@ TEST_P(IdleLaneTest, UsesNoCpu) {
 
 // Work that comes at once, again and again, and then some that does not: a lane that looks serves
 // both.
-TEST(LaneTest, ALaneThatLooksServesWhatComesSoonAndLate) {
-  auto lane = std::move(Lane::Start("test-lane", Lane::Idle::kLooks)).value();
+TEST(LaneTest, ALaneThatExpectsMoreServesWhatComesSoonAndLate) {
+  auto lane = NewLane();
   int ran = 0;  // the lane's own
-  for (int i = 0; i < 1000; ++i) EXPECT_TRUE(lane->RunAndWait([&] { ++ran; }));
+  const auto serve = [&] {
+    ++ran;
+    lane->Expect();
+  };
+  for (int i = 0; i < 1000; ++i) EXPECT_TRUE(lane->RunAndWait(serve));
   std::promise<void> slept;
   lane->RunAndWait([&] { lane->AddTimer(In(20), [&] { slept.set_value(); }); });
   slept.get_future().wait();
-  EXPECT_TRUE(lane->RunAndWait([&] { ++ran; }));
+  EXPECT_TRUE(lane->RunAndWait(serve));
   EXPECT_EQ(ran, 1001);
 }
 

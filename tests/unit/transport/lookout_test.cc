@@ -9,23 +9,23 @@ namespace {
 using Micros = Lookout::Micros;
 
 MonoTime now;
-Micros yield_takes;  // time that others run while one gives way
+Micros look_takes;  // longer than a microsecond when others run in between
 
 class LookoutTest : public testing::Test {
  protected:
   LookoutTest() {
     now = MonoTime(std::chrono::hours(1));
-    yield_takes = Micros(0);
+    look_takes = Micros(1);
   }
 
   // Waits for something that comes `after` the beginning; how often it was looked for.
   int Await(Micros after) {
     const MonoTime comes = now + after;
     int looks = 0;
-    bool looking = lookout_.Begin();
+    bool looking = lookout_.Begin(allowed_);
     while (looking && now < comes) {
       ++looks;
-      now += Micros(1);
+      now += look_takes;
       looking = lookout_.Again();
     }
     now = std::max(now, comes);
@@ -33,7 +33,8 @@ class LookoutTest : public testing::Test {
     return looks;
   }
 
-  Lookout lookout_{Micros(100), {.now = [] { return now; }, .give_way = [] { now += yield_takes; }}};
+  bool allowed_ = true;
+  Lookout lookout_{Micros(100), [] { return now; }};
 };
 
 TEST_F(LookoutTest, SleepsUntilSomethingCameSoon) {
@@ -58,19 +59,27 @@ TEST_F(LookoutTest, WhatASleeperIsWokenForCameALittleEarlier) {
   EXPECT_EQ(Await(Micros(90)), 0);
 }
 
-TEST_F(LookoutTest, SleepsForAWhileWhereOthersWantTheProcessor) {
+TEST_F(LookoutTest, SleepsForAWhileAfterItWasTakenOffItsProcessor) {
   Await(Micros(30));
-  yield_takes = Micros(40);
-  EXPECT_EQ(Await(Micros(90)), 2) << "once more after it gave way";
-  yield_takes = Micros(0);
+  look_takes = Micros(40);
+  EXPECT_EQ(Await(Micros(90)), 2) << "once more, for it was long";
+  look_takes = Micros(1);
   EXPECT_EQ(Await(Micros(30)), 0);
   now += Lookout::kCrowdedFor;
   EXPECT_EQ(Await(Micros(30)), 30);
 }
 
+TEST_F(LookoutTest, SleepsWhileItIsNotAllowedToLook) {
+  Await(Micros(30));
+  allowed_ = false;
+  EXPECT_EQ(Await(Micros(30)), 0);
+  allowed_ = true;
+  EXPECT_EQ(Await(Micros(30)), 30);
+}
+
 TEST_F(LookoutTest, OneWhoLookedAndSleptAfterAllIsNotAsked) {
   Await(Micros(30));
-  ASSERT_TRUE(lookout_.Begin());
+  ASSERT_TRUE(lookout_.Begin(true));
   while (lookout_.Again()) now += Micros(1);
   EXPECT_FALSE(lookout_.Again());
   EXPECT_FALSE(lookout_.Again());
