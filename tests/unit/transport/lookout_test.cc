@@ -8,33 +8,33 @@ namespace {
 
 using Micros = Lookout::Micros;
 
-MonoTime now;
+MonoTime test_now;
 Micros look_takes;  // longer than a microsecond when others run in between
 
 class LookoutTest : public testing::Test {
  protected:
   LookoutTest() {
-    now = MonoTime(std::chrono::hours(1));
+    test_now = MonoTime(std::chrono::hours(1));
     look_takes = Micros(1);
   }
 
   // Waits for something that comes `after` the beginning; how often it was looked for.
   int Await(Micros after) {
-    const MonoTime comes = now + after;
+    const MonoTime comes = test_now + after;
     int looks = 0;
     bool looking = lookout_.Begin(allowed_);
-    while (looking && now < comes) {
+    while (looking && test_now < comes) {
       ++looks;
-      now += look_takes;
+      test_now += look_takes;
       looking = lookout_.Again();
     }
-    now = std::max(now, comes);
+    test_now = std::max(test_now, comes);
     lookout_.Came();
     return looks;
   }
 
   bool allowed_ = true;
-  Lookout lookout_{Micros(100), [] { return now; }};
+  Lookout lookout_{Micros(100), [] { return test_now; }};
 };
 
 TEST_F(LookoutTest, SleepsUntilSomethingCameSoon) {
@@ -65,7 +65,7 @@ TEST_F(LookoutTest, SleepsForAWhileAfterItWasTakenOffItsProcessor) {
   EXPECT_EQ(Await(Micros(90)), 2) << "once more, for it was long";
   look_takes = Micros(1);
   EXPECT_EQ(Await(Micros(30)), 0);
-  now += Lookout::kCrowdedFor;
+  test_now += Lookout::kCrowdedFor;
   EXPECT_EQ(Await(Micros(30)), 30);
 }
 
@@ -80,7 +80,7 @@ TEST_F(LookoutTest, SleepsWhileItIsNotAllowedToLook) {
 TEST_F(LookoutTest, OneWhoLookedAndSleptAfterAllIsNotAsked) {
   Await(Micros(30));
   ASSERT_TRUE(lookout_.Begin(true));
-  while (lookout_.Again()) now += Micros(1);
+  while (lookout_.Again()) test_now += Micros(1);
   EXPECT_FALSE(lookout_.Again());
   EXPECT_FALSE(lookout_.Again());
 }
