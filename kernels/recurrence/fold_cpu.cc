@@ -1,0 +1,213 @@
+#include <algorithm>
+
+#include "kernels/recurrence/fold.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/recurrence/fold_cpu.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "kernels/recurrence/chunk-inl.h"
+#include "kernels/recurrence/scratch.h"
+#include "kernels/recurrence/tile-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace cistern::kernels::HWY_NAMESPACE {
+
+// How far ahead of its reader a state is asked for, in blocks of rows.
+inline constexpr size_t kBlocksAhead = 2;
+
+// Everything of one call; all memory is the caller's scratch.
+struct FoldWork {
+  explicit FoldWork(const FoldParams& params)
+      : shape(params.shape), width(PaddedWidth(params.shape.key_dim)) {
+    ScratchCutter cutter(params.scratch.data());
+    for (ChunkScratch& chunk : chunks) chunk = cutter.CutChunk(width);
+    block = cutter.Cut(kBlock * width);
+    values = cutter.Cut(256);
+    value_lanes = cutter.Cut(256);
+  }
+
+  const RecurrenceShape& shape;
+  const size_t width;
+  ChunkScratch chunks[kPassChunks];
+  float* block;        // [16][width]: rows between two chunks, or rows that fill no block
+  float* values;       // [16 tokens][16 rows]
+  float* value_lanes;  // [16 rows][16 tokens]
+
+  // The pass under way.
+  ChunkTokens tokens[kPassChunks];
+  size_t num_chunks = 0;
+};
+
+// The pass's values of 16 rows from `row` on, tokens in lanes.
+HWY_INLINE void LoadValues(FoldWork& work, const FoldItem& item, const ChunkTokens& tokens,
+                           size_t head, size_t row) {
+  const size_t count = std::min<size_t>(kBlock, work.shape.value_dim - row);
+  const size_t row_bytes = row * (item.v.type == ElementType::kBf16 ? 2 : 4);
+  for (size_t t = 0; t < kChunk; ++t) {
+    const bool there = t < tokens.count;
+    LoadFloats(there ? item.v.At(tokens.first + t, head) + row_bytes : nullptr, item.v.type,
+               there ? count : 0, kBlock, work.values + t * kBlock);
+  }
+  TransposeTokens(work.values, kBlock, kBlock, work.value_lanes);
+}
+
+HWY_INLINE void ScaleLanes(const float* scale, float* lanes) {
+  const Floats df;
+  for (size_t n = 0; n < kChunk; n += kLanes) {
+    const auto factor = hn::Load(df, scale + n);
+    for (size_t r = 0; r < kBlock; ++r) {
+      float* const at = lanes + r * kChunk + n;
+      hn::Store(hn::Mul(factor, hn::Load(df, at)), df, at);
+    }
+  }
+}
+
+// All chunks of the pass, for 16 rows that lie at `in` and go to `out`; between chunks they stay in
+// `between`.
+template <Recurrence kKind, bool kStream>
+HWY_INLINE void FoldBlock(FoldWork& work, const FoldItem& item, size_t head, size_t row,
+                          const float* in, size_t in_stride, float* out, size_t out_stride,
+                          float* between, size_t between_stride) {
+  const size_t ahead = kBlocksAhead * kBlock * in_stride;
+  for (size_t c = 0; c < work.num_chunks; ++c) {
+    const ChunkScratch& chunk = work.chunks[c];
+    const size_t count = work.tokens[c].count;
+    LoadValues(work, item, work.tokens[c], head, row);
+    ScaleLanes(chunk.scale, work.value_lanes);
+    const bool last = c + 1 == work.num_chunks;
+    const auto update = [&]<bool kToStream, bool kAhead>() {
+      UpdateBlock<DecaysByChannel(kKind), kToStream, kAhead>(
+          in, in_stride, last ? out : between, last ? out_stride : between_stride,
+          work.value_lanes, chunk.keys, work.width, chunk.decay, count, ahead);
+    };
+    if (c == 0) {
+      last ? update.template operator()<kStream, true>() : update.template operator()<false, true>();
+    } else {
+      last ? update.template operator()<kStream, false>()
+           : update.template operator()<false, false>();
+    }
+    in = between;
+    in_stride = between_stride;
+  }
+}
+
+HWY_INLINE void CopyRows(const float* from, size_t from_stride, size_t num_rows, size_t count,
+                         float* to, size_t to_stride) {
+  for (size_t r = 0; r < num_rows; ++r) {
+    std::copy_n(from + r * from_stride, count, to + r * to_stride);
+  }
+}
+
+// All rows of one head, block by block. `in` null: zeros.
+template <Recurrence kKind, bool kStream>
+HWY_INLINE void FoldHead(FoldWork& work, const FoldItem& item, size_t head, const float* in,
+                         float* out) {
+  const size_t key_dim = work.shape.key_dim, value_dim = work.shape.value_dim;
+  for (size_t row = 0; row < value_dim; row += kBlock) {
+    const size_t num_rows = std::min(kBlock, value_dim - row);
+    const float* const from = in == nullptr ? nullptr : in + row * key_dim;
+    float* const to = out + row * key_dim;
+    const bool whole = num_rows == kBlock && key_dim == work.width;
+    if (!whole || from == nullptr) {
+      std::fill_n(work.block, kBlock * work.width, 0.0f);
+      if (from != nullptr) CopyRows(from, key_dim, num_rows, key_dim, work.block, work.width);
+    }
+    if (whole) {
+      FoldBlock<kKind, kStream>(work, item, head, row, from == nullptr ? work.block : from, key_dim,
+                                to, key_dim, work.block, work.width);
+    } else {
+      FoldBlock<kKind, false>(work, item, head, row, work.block, work.width, work.block, work.width,
+                              work.block, work.width);
+      CopyRows(work.block, work.width, num_rows, key_dim, to, key_dim);
+    }
+  }
+}
+
+// Cuts the pass that begins at `first` into chunks; returns its tokens.
+HWY_INLINE size_t StartPass(FoldWork& work, size_t first, size_t num_tokens) {
+  const size_t end = std::min(num_tokens, first + kPassChunks * kChunk);
+  work.num_chunks = 0;
+  for (size_t t = first; t < end; t += kChunk) {
+    work.tokens[work.num_chunks++] = {.first = t, .count = std::min(kChunk, end - t)};
+  }
+  return end - first;
+}
+
+template <Recurrence kKind>
+HWY_INLINE void PrepareKeyHead(FoldWork& work, const FoldItem& item, size_t key_head) {
+  for (size_t c = 0; c < work.num_chunks; ++c) {
+    PackKeys(item.k, work.tokens[c], key_head, work.shape.key_dim, work.width,
+             work.chunks[c].keys);
+  }
+}
+
+template <Recurrence kKind>
+HWY_INLINE void PrepareHead(FoldWork& work, const FoldItem& item, size_t head) {
+  for (size_t c = 0; c < work.num_chunks; ++c) {
+    PrepareScalar(item.decay, item.weight, work.tokens[c], head, work.chunks[c]);
+  }
+}
+
+template <Recurrence kKind>
+void FoldPass(FoldWork& work, const FoldItem& item, const float* in) {
+  const RecurrenceShape& shape = work.shape;
+  const bool stream = in != item.state_out &&
+                      reinterpret_cast<uintptr_t>(item.state_out) % 64 == 0 &&
+                      HWY_TARGET != HWY_SCALAR;
+  for (size_t head = 0; head < shape.num_heads; ++head) {
+    const size_t key_head = shape.key_head(head);
+    if (head == 0 || key_head != shape.key_head(head - 1)) {
+      PrepareKeyHead<kKind>(work, item, key_head);
+    }
+    PrepareHead<kKind>(work, item, head);
+    const float* const from = in == nullptr ? nullptr : in + head * shape.head_floats();
+    float* const to = item.state_out + head * shape.head_floats();
+    stream ? FoldHead<kKind, true>(work, item, head, from, to)
+           : FoldHead<kKind, false>(work, item, head, from, to);
+  }
+}
+
+HWY_INLINE void CopyState(const FoldItem& item, size_t floats) {
+  if (item.state_in == nullptr) {
+    std::fill_n(item.state_out, floats, 0.0f);
+  } else if (item.state_in != item.state_out) {
+    std::copy_n(item.state_in, floats, item.state_out);
+  }
+}
+
+template <Recurrence kKind>
+HWY_INLINE void FoldItems(const FoldParams& params) {
+  FoldWork work(params);
+  for (const FoldItem& item : params.items) {
+    if (item.num_tokens == 0) CopyState(item, params.shape.state_floats());
+    const float* in = item.state_in;
+    for (size_t first = 0; first < item.num_tokens;) {
+      first += StartPass(work, first, item.num_tokens);
+      FoldPass<kKind>(work, item, in);
+      in = item.state_out;
+    }
+  }
+  hwy::FlushStream();
+}
+
+void FoldScalarDecay(const FoldParams& params) { FoldItems<Recurrence::kScalarDecay>(params); }
+
+}  // namespace cistern::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace cistern::kernels {
+
+HWY_EXPORT(FoldScalarDecay);
+
+size_t FoldScratchFloats(const RecurrenceShape& shape) {
+  const size_t width = PaddedWidth(shape.key_dim);
+  return kPassChunks * ChunkScratch::Floats(width) + 16 * width + 2 * 256 +
+         ScratchCutter::kAlignFloats;
+}
+
+void FoldCpu(const FoldParams& params) { HWY_DYNAMIC_DISPATCH(FoldScalarDecay)(params); }
+
+}  // namespace cistern::kernels
+#endif  // HWY_ONCE
