@@ -25,6 +25,9 @@ struct FoldWork {
     block = cutter.Cut(kBlock * width);
     values = cutter.Cut(256);
     value_lanes = cutter.Cut(256);
+    seen = cutter.Cut(256);
+    raw_keys = cutter.Cut(kChunk * width);
+    alpha = cutter.Cut(kChunk * width);
   }
 
   const RecurrenceShape& shape;
@@ -33,6 +36,9 @@ struct FoldWork {
   float* block;        // [16][width]: rows between two chunks, or rows that fill no block
   float* values;       // [16 tokens][16 rows]
   float* value_lanes;  // [16 rows][16 tokens]
+  float* seen;         // [16 rows][16 tokens]: what the rows answer to the keys (delta rules)
+  float* raw_keys;     // [16][width]
+  float* alpha;        // [16][width]: decays of one chunk by channel
 
   // The pass under way.
   ChunkTokens tokens[kPassChunks];
@@ -50,6 +56,21 @@ HWY_INLINE void LoadValues(FoldWork& work, const FoldItem& item, const ChunkToke
                there ? count : 0, kBlock, work.values + t * kBlock);
   }
   TransposeTokens(work.values, kBlock, kBlock, work.value_lanes);
+}
+
+// value_lanes = what goes into the rows at `in`: values less what the rows answer, solved.
+HWY_INLINE void SolveLanes(FoldWork& work, const ChunkScratch& chunk, const float* in,
+                           size_t in_stride, const float* ahead) {
+  const Floats df;
+  DotBlock(in, in_stride, chunk.key_lanes, work.width, ahead, work.seen);
+  for (size_t n = 0; n < kChunk; n += kLanes) {
+    const auto before = hn::Load(df, chunk.before + n);
+    for (size_t at = n; at < 256; at += kChunk) {
+      const auto value = hn::Load(df, work.value_lanes + at);
+      hn::Store(hn::NegMulAdd(before, hn::Load(df, work.seen + at), value), df, work.seen + at);
+    }
+  }
+  DotBlock(work.seen, kChunk, chunk.solve, kChunk, work.seen, work.value_lanes);
 }
 
 HWY_INLINE void ScaleLanes(const float* scale, float* lanes) {
@@ -74,15 +95,21 @@ HWY_INLINE void FoldBlock(FoldWork& work, const FoldItem& item, size_t head, siz
     const ChunkScratch& chunk = work.chunks[c];
     const size_t count = work.tokens[c].count;
     LoadValues(work, item, work.tokens[c], head, row);
-    ScaleLanes(chunk.scale, work.value_lanes);
+    if constexpr (IsDelta(kKind)) {
+      SolveLanes(work, chunk, in, in_stride, c == 0 ? in + ahead : in);
+    } else {
+      ScaleLanes(chunk.scale, work.value_lanes);
+    }
     const bool last = c + 1 == work.num_chunks;
     const auto update = [&]<bool kToStream, bool kAhead>() {
       UpdateBlock<DecaysByChannel(kKind), kToStream, kAhead>(
-          in, in_stride, last ? out : between, last ? out_stride : between_stride,
-          work.value_lanes, chunk.keys, work.width, chunk.decay, count, ahead);
+          in, in_stride, last ? out : between, last ? out_stride : between_stride, work.value_lanes,
+          chunk.keys, work.width, chunk.decay, count, ahead);
     };
+    constexpr bool kAsk = !IsDelta(kKind);  // the delta rules have asked already
     if (c == 0) {
-      last ? update.template operator()<kStream, true>() : update.template operator()<false, true>();
+      last ? update.template operator()<kStream, kAsk>()
+           : update.template operator()<false, kAsk>();
     } else {
       last ? update.template operator()<kStream, false>()
            : update.template operator()<false, false>();
@@ -134,18 +161,37 @@ HWY_INLINE size_t StartPass(FoldWork& work, size_t first, size_t num_tokens) {
   return end - first;
 }
 
+// What heads with the same keys share.
 template <Recurrence kKind>
 HWY_INLINE void PrepareKeyHead(FoldWork& work, const FoldItem& item, size_t key_head) {
+  if (DecaysByChannel(kKind)) return;
   for (size_t c = 0; c < work.num_chunks; ++c) {
-    PackKeys(item.k, work.tokens[c], key_head, work.shape.key_dim, work.width,
-             work.chunks[c].keys);
+    ChunkScratch& chunk = work.chunks[c];
+    PackKeys(item.k, work.tokens[c], key_head, work.shape.key_dim, work.width, chunk.keys);
+    if (IsDelta(kKind)) PairKeys(work.width, chunk);
   }
 }
 
 template <Recurrence kKind>
 HWY_INLINE void PrepareHead(FoldWork& work, const FoldItem& item, size_t head) {
   for (size_t c = 0; c < work.num_chunks; ++c) {
-    PrepareScalar(item.decay, item.weight, work.tokens[c], head, work.chunks[c]);
+    const ChunkTokens& tokens = work.tokens[c];
+    ChunkScratch& chunk = work.chunks[c];
+    if constexpr (DecaysByChannel(kKind)) {
+      const uint32_t key_dim = work.shape.key_dim;
+      PackKeys(item.k, tokens, work.shape.key_head(static_cast<uint32_t>(head)), key_dim,
+               work.width, chunk.keys);
+      LoadChannelDecays(item.decay, tokens, head, key_dim, work.width, work.alpha);
+    }
+    if constexpr (kKind == Recurrence::kScalarDecay) {
+      PrepareScalar(item.decay, item.weight, tokens, head, chunk);
+    } else if constexpr (kKind == Recurrence::kDiagonalDecay) {
+      PrepareDiagonal(work.alpha, item.weight, tokens, head, work.width, chunk);
+    } else if constexpr (kKind == Recurrence::kGatedDelta) {
+      PrepareGatedDelta(item.decay, item.weight, tokens, head, chunk);
+    } else {
+      PrepareKda(item.weight, tokens, head, work.width, work.raw_keys, work.alpha, chunk);
+    }
   }
 }
 
@@ -155,8 +201,8 @@ void FoldPass(FoldWork& work, const FoldItem& item, const float* in) {
   const bool stream = in != item.state_out &&
                       reinterpret_cast<uintptr_t>(item.state_out) % 64 == 0 &&
                       HWY_TARGET != HWY_SCALAR;
-  for (size_t head = 0; head < shape.num_heads; ++head) {
-    const size_t key_head = shape.key_head(head);
+  for (uint32_t head = 0; head < shape.num_heads; ++head) {
+    const uint32_t key_head = shape.key_head(head);
     if (head == 0 || key_head != shape.key_head(head - 1)) {
       PrepareKeyHead<kKind>(work, item, key_head);
     }
@@ -192,6 +238,9 @@ HWY_INLINE void FoldItems(const FoldParams& params) {
 }
 
 void FoldScalarDecay(const FoldParams& params) { FoldItems<Recurrence::kScalarDecay>(params); }
+void FoldDiagonalDecay(const FoldParams& params) { FoldItems<Recurrence::kDiagonalDecay>(params); }
+void FoldGatedDelta(const FoldParams& params) { FoldItems<Recurrence::kGatedDelta>(params); }
+void FoldKda(const FoldParams& params) { FoldItems<Recurrence::kKda>(params); }
 
 }  // namespace cistern::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -200,14 +249,28 @@ HWY_AFTER_NAMESPACE();
 namespace cistern::kernels {
 
 HWY_EXPORT(FoldScalarDecay);
+HWY_EXPORT(FoldDiagonalDecay);
+HWY_EXPORT(FoldGatedDelta);
+HWY_EXPORT(FoldKda);
 
 size_t FoldScratchFloats(const RecurrenceShape& shape) {
   const size_t width = PaddedWidth(shape.key_dim);
-  return kPassChunks * ChunkScratch::Floats(width) + 16 * width + 2 * 256 +
+  return kPassChunks * ChunkScratch::Floats(width) + 3 * 16 * width + 3 * 256 +
          ScratchCutter::kAlignFloats;
 }
 
-void FoldCpu(const FoldParams& params) { HWY_DYNAMIC_DISPATCH(FoldScalarDecay)(params); }
+void FoldCpu(const FoldParams& params) {
+  switch (params.shape.recurrence) {
+    case Recurrence::kScalarDecay:
+      return HWY_DYNAMIC_DISPATCH(FoldScalarDecay)(params);
+    case Recurrence::kDiagonalDecay:
+      return HWY_DYNAMIC_DISPATCH(FoldDiagonalDecay)(params);
+    case Recurrence::kGatedDelta:
+      return HWY_DYNAMIC_DISPATCH(FoldGatedDelta)(params);
+    case Recurrence::kKda:
+      return HWY_DYNAMIC_DISPATCH(FoldKda)(params);
+  }
+}
 
 }  // namespace cistern::kernels
 #endif  // HWY_ONCE

@@ -13,7 +13,8 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr Recurrence kRecurrences[] = {Recurrence::kScalarDecay};
+constexpr Recurrence kRecurrences[] = {Recurrence::kScalarDecay, Recurrence::kDiagonalDecay,
+                                       Recurrence::kGatedDelta, Recurrence::kKda};
 
 FoldItem ItemOf(const Tokens& tokens, uint32_t from, uint32_t to, const float* in, float* out) {
   return {.state_in = in,
@@ -50,8 +51,7 @@ TEST(Fold, EqualsTheRecurrenceForEveryFamilyDecayAndLength) {
   for (const Recurrence recurrence : kRecurrences) {
     const RecurrenceShape shape{recurrence, 2, 2, 64, 32};
     for (const DecayKind decay : kDecayKinds) {
-      const ElementType type =
-          Pick(0, 1, random) == 0 ? ElementType::kBf16 : ElementType::kFloat32;
+      const ElementType type = Pick(0, 1, random) == 0 ? ElementType::kBf16 : ElementType::kFloat32;
       const Tokens tokens = RandomTokens(shape, 256, {.type = type, .decay = decay}, random);
       const std::vector<float> state = RandomState(shape, random);
       ExactState exact(shape, state);
@@ -135,8 +135,7 @@ TEST(Fold, ABatchMixesLengths) {
       std::vector<float> scratch(FoldScratchFloats(shape));
       ASSERT_TRUE(Fold({.shape = shape, .items = items, .scratch = scratch}).ok());
       for (size_t i = 0; i < std::size(lengths); ++i) {
-        const std::vector<float> from =
-            items[i].state_in == nullptr ? std::vector<float>() : in[i];
+        const std::vector<float> from = items[i].state_in == nullptr ? std::vector<float>() : in[i];
         EXPECT_LE(RelativeL2(out[i], Exact(shape, tokens[i], lengths[i], from)), kFoldBound)
             << "item " << i;
       }
@@ -160,10 +159,9 @@ TEST(Fold, WritesItsStateAndNothingElse) {
           float* const out = memory.data() + aligned + shift;
           std::vector<float> scratch(FoldScratchFloats(shape) + 1);
           const FoldItem item = ItemOf(tokens, 0, 20, state.data(), out);
-          ASSERT_TRUE(Fold({.shape = shape,
-                            .items = {&item, 1},
-                            .scratch = std::span(scratch).subspan(1)})
-                          .ok());
+          ASSERT_TRUE(
+              Fold({.shape = shape, .items = {&item, 1}, .scratch = std::span(scratch).subspan(1)})
+                  .ok());
           EXPECT_TRUE(std::equal(expected.begin(), expected.end(), out)) << "shift " << shift;
           for (size_t i = 0; i < memory.size(); ++i) {
             const float* const at = &memory[i];
