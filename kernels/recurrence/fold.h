@@ -3,11 +3,12 @@
 //   state_out = the recurrence of recurrence.h, applied to state_in for num_tokens tokens
 //
 // Chunkwise: tokens go in chunks of 16, and a state row passes through the processor once for all
-// chunks of a pass (256 tokens), so that each byte of state is read once and written once. Per chunk,
-// with D_ij = prod_{j<s<=i} e^{g_s} (per channel for diagonal decay and KDA):
+// chunks of a pass (256 tokens), so that each byte of state is read once and written once. Per
+// chunk, with D_ij = prod_{j<s<=i} e^{g_s} (per channel for diagonal decay and KDA):
 //
 //   S_C = S_0 decayed + sum_i u_i (D_Ci k_i)^T
-//   u_i = b_i v_i, or the solution of  u_i = b_i (v_i - S_0 D_i0 k_i - sum_{j<i} (k_i D_ij k_j) u_j)
+//   u_i = b_i v_i, or the solution of  u_i = b_i (v_i - S_0 D_i0 k_i - sum_{j<i} (k_i D_ij k_j)
+//   u_j)
 //
 // D is always a product of factors e^g <= 1 over the tokens between, never a quotient and never the
 // difference of two long sums: decays of -60 a token neither overflow nor cost digits of what
@@ -16,7 +17,8 @@
 // Shapes   state_in, state_out [num_heads, V, K] float32, dense · k [C, num_key_heads, K] ·
 //          v [C, num_heads, V] · decay: see DecayArray · weight [C, num_heads, 1] or null (all 1)
 // Units    elements; scratch in floats
-// Needs    g <= 0 (with rates: log * rate <= 0). state_out is state_in or does not overlap it; states
+// Needs    g <= 0 (with rates: log * rate <= 0). state_out is state_in or does not overlap it;
+// states
 //          aligned to 4 bytes. Scratch is the caller's alone
 // Zero     state_in null is the zero state; num_tokens 0 copies (or does nothing in place)
 // Exact    float32 sums. Relative L2 to a float64 recurrence of the same inputs: tests ask for

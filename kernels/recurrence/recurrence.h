@@ -19,7 +19,8 @@
 //   GLA             diagonal decay, no b
 //   Qwen3-Next      gated delta, b = beta          Kimi Linear: KDA, b = beta
 //
-// Source   Mamba-2: Dao & Gu, arXiv 2405.21060 · lightning: arXiv 2501.08313 · GLA: arXiv 2312.06635
+// Source   Mamba-2: Dao & Gu, arXiv 2405.21060 · lightning: arXiv 2501.08313 · GLA: arXiv
+// 2312.06635
 //          gated delta rule: arXiv 2412.06464 · KDA: Kimi Linear, arXiv 2510.26692
 #pragma once
 
@@ -78,8 +79,8 @@ struct TokenArray {
 
 // g, and what it is made of.
 struct DecayArray {
-  TokenArray log;                      // [tokens, num_heads, 1], or K wide when it decays by channel
-  const float* rates = nullptr;        // [num_heads]: g = log * rate (Mamba-2: dt * A); null: g = log
+  TokenArray log;                // [tokens, num_heads, 1], or K wide when it decays by channel
+  const float* rates = nullptr;  // [num_heads]: g = log * rate (Mamba-2: dt * A); null: g = log
 };
 
 // InvalidArgument names the field.

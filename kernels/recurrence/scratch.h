@@ -12,6 +12,7 @@ namespace cistern::kernels {
 
 inline constexpr size_t kChunkTokens = 16;
 inline constexpr size_t kPassChunks = 16;  // one pass of the state through the processor
+inline constexpr size_t kDecodeGroup = 8;  // new tokens that one pass over a state serves
 
 constexpr size_t PaddedWidth(uint32_t dim) { return (size_t{dim} + 15) / 16 * 16; }
 
@@ -20,10 +21,10 @@ struct ChunkScratch {
   float* keys;       // [16][width]: what values are multiplied with when they go into a row
   float* key_lanes;  // [width][16]: what rows are multiplied with, tokens in lanes (delta rules)
   float* pairs;      // [16][16]: products of keys (delta rules)
-  float* solve;      // [16][16]: from what the rows have not yet to what goes into them (delta rules)
-  float* decay;      // [width], or one number: of the whole chunk
-  float* scale;      // [16]: of each value (all others)
-  float* before;     // [16]: decay from the chunk's begin to each token (delta rules, scalar decay)
+  float* solve;   // [16][16]: from what the rows have not yet to what goes into them (delta rules)
+  float* decay;   // [width], or one number: of the whole chunk
+  float* scale;   // [16]: of each value (all others)
+  float* before;  // [16]: decay from the chunk's begin to each token (delta rules, scalar decay)
 
   static constexpr size_t Floats(size_t width) { return 33 * width + 2 * 256 + 2 * 16; }
 };

@@ -1,5 +1,5 @@
-// Products of state rows with the tokens of a chunk, compiled once per Highway target. Include after
-// foreach_target.h.
+// Products of state rows with the tokens of a chunk, compiled once per Highway target. Include
+// after foreach_target.h.
 //
 // A chunk has 16 tokens, short ones padded with zeros. Where tokens are summed over, they lie in
 // rows ([16][K']); where each gets a result, in lanes ([K'][16]). K' is K rounded up to 16.
@@ -46,7 +46,7 @@ HWY_INLINE void DotRows(const float* HWY_RESTRICT rows, size_t stride, const flo
     hwy::Prefetch(ahead + d * 16);
     for (size_t n = 0; n < kTokenVecs; ++n) {
       const FloatVec tokens = hn::Load(df, w + d * kChunk + n * kLanes);
-HWY_UNROLL(16)
+      HWY_UNROLL(16)
       for (size_t r = 0; r < kDotRows; ++r) {
         sums[r][n] = hn::MulAdd(hn::Set(df, rows[r * stride + d]), tokens, sums[r][n]);
       }
@@ -67,18 +67,42 @@ HWY_INLINE void DotBlock(const float* rows, size_t stride, const float* w, size_
   }
 }
 
+// by_key[r] = rows[r] . key (kByKey only) and by_query[r] = rows[r] . query for 4 rows. Asks for
+// what lies `ahead` floats further.
+template <bool kByKey>
+HWY_INLINE void AskFourRows(const float* rows, size_t stride, const float* key, const float* query,
+                            size_t width, size_t ahead, float* by_key, float* by_query) {
+  const Floats df;
+  FloatVec keyed[4], queried[4];
+  for (size_t r = 0; r < 4; ++r) keyed[r] = queried[r] = hn::Zero(df);
+  for (size_t d = 0; d < width; d += kLanes) {
+    const auto k = hn::Load(df, key + d), q = hn::Load(df, query + d);
+    HWY_UNROLL(4)
+    for (size_t r = 0; r < 4; ++r) {
+      const float* const at = rows + r * stride + d;
+      hwy::Prefetch(at + ahead);
+      const auto row = hn::LoadU(df, at);
+      if constexpr (kByKey) keyed[r] = hn::MulAdd(row, k, keyed[r]);
+      queried[r] = hn::MulAdd(row, q, queried[r]);
+    }
+  }
+  for (size_t r = 0; r < 4; ++r) {
+    if constexpr (kByKey) by_key[r] = hn::GetLane(hn::SumOfLanes(df, keyed[r]));
+    by_query[r] = hn::GetLane(hn::SumOfLanes(df, queried[r]));
+  }
+}
+
 // One tile of UpdateBlock: kUpdateRows rows, kVecs vectors wide.
 template <size_t kVecs, bool kByChannel, bool kStream, bool kAhead>
-HWY_INLINE void UpdateTile(const float* in, size_t in_stride, float* out,
-                           size_t out_stride, const float* HWY_RESTRICT u,
-                           const float* HWY_RESTRICT k, size_t width, const float* decay,
-                           size_t num_tokens, size_t ahead) {
+HWY_INLINE void UpdateTile(const float* in, size_t in_stride, float* out, size_t out_stride,
+                           const float* HWY_RESTRICT u, const float* HWY_RESTRICT k, size_t width,
+                           const float* decay, size_t num_tokens, size_t ahead) {
   const Floats df;
   FloatVec sums[kUpdateRows][kVecs];
-HWY_UNROLL(4)
+  HWY_UNROLL(4)
   for (size_t n = 0; n < kVecs; ++n) {
     const FloatVec factor = kByChannel ? hn::Load(df, decay + n * kLanes) : hn::Set(df, decay[0]);
-HWY_UNROLL(4)
+    HWY_UNROLL(4)
     for (size_t r = 0; r < kUpdateRows; ++r) {
       const float* const from = in + r * in_stride + n * kLanes;
       if constexpr (kAhead) hwy::Prefetch(from + ahead);
@@ -87,18 +111,18 @@ HWY_UNROLL(4)
   }
   for (size_t t = 0; t < num_tokens; ++t) {
     FloatVec keys[kVecs];
-HWY_UNROLL(4)
+    HWY_UNROLL(4)
     for (size_t n = 0; n < kVecs; ++n) keys[n] = hn::Load(df, k + t * width + n * kLanes);
-HWY_UNROLL(4)
+    HWY_UNROLL(4)
     for (size_t r = 0; r < kUpdateRows; ++r) {
       const FloatVec value = hn::Set(df, u[r * kChunk + t]);
-HWY_UNROLL(4)
+      HWY_UNROLL(4)
       for (size_t n = 0; n < kVecs; ++n) sums[r][n] = hn::MulAdd(value, keys[n], sums[r][n]);
     }
   }
-HWY_UNROLL(4)
+  HWY_UNROLL(4)
   for (size_t r = 0; r < kUpdateRows; ++r) {
-HWY_UNROLL(4)
+    HWY_UNROLL(4)
     for (size_t n = 0; n < kVecs; ++n) {
       float* const to = out + r * out_stride + n * kLanes;
       if constexpr (kStream) {
@@ -110,9 +134,9 @@ HWY_UNROLL(4)
   }
 }
 
-// out[r][d] = decay[d] in[r][d] + sum_t u[r][t] k[t][d] for 16 rows; out is in, or apart. kByChannel:
-// decay [width], else one number. kStream: `out` is aligned to 64 and will not be read soon.
-// kAhead: asks for what lies `ahead` floats further.
+// out[r][d] = decay[d] in[r][d] + sum_t u[r][t] k[t][d] for 16 rows; out is in, or apart.
+// kByChannel: decay [width], else one number. kStream: `out` is aligned to 64 and will not be read
+// soon. kAhead: asks for what lies `ahead` floats further.
 template <bool kByChannel, bool kStream, bool kAhead>
 HWY_INLINE void UpdateBlock(const float* in, size_t in_stride, float* out, size_t out_stride,
                             const float* u, const float* k, size_t width, const float* decay,

@@ -216,8 +216,8 @@ TEST_F(FoldRefusals, Shapes) {
   shape_.num_key_heads = 0, Expect("4 heads over 0 key heads"), shape_ = good;
   shape_.num_key_heads = 3, Expect("4 heads over 3 key heads"), shape_ = good;
   shape_.num_heads = 1u << 30, Expect("heads"), shape_ = good;
-  shape_.key_dim = 0, Expect("a head of 0 x 8"), shape_ = good;
-  shape_.value_dim = 0, Expect("a head of 8 x 0"), shape_ = good;
+  shape_.key_dim = 0, Expect("key_dim 0, value_dim 8"), shape_ = good;
+  shape_.value_dim = 0, Expect("key_dim 8, value_dim 0"), shape_ = good;
   shape_.key_dim = 1025, Expect("both are 1 to 1024"), shape_ = good;
   shape_.value_dim = 1025, Expect("both are 1 to 1024"), shape_ = good;
   shape_.recurrence = static_cast<Recurrence>(9), Expect("no recurrence number 9");

@@ -132,8 +132,8 @@ inline Tokens RandomTokens(const RecurrenceShape& shape, uint32_t count,
   };
   tokens.q = make(options.type, shape.num_key_heads, shape.key_dim, key);
   tokens.k = make(options.type, shape.num_key_heads, shape.key_dim, key);
-  tokens.v = make(options.type, shape.num_heads, shape.value_dim,
-                  [&](auto...) { return normal(random); });
+  tokens.v =
+      make(options.type, shape.num_heads, shape.value_dim, [&](auto...) { return normal(random); });
   tokens.g = make(ElementType::kFloat32, shape.num_heads, by_channel ? shape.key_dim : 1,
                   [&](uint32_t, uint32_t head, uint32_t) {
                     const double g = decay();
