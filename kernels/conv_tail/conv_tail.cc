@@ -15,8 +15,8 @@ absl::Status ValidateConvTail(const ConvTailParams& params) {
         absl::StrCat("conv tail: elements of ", params.element_bytes, " bytes; 2 or 4"));
   }
   if (params.width > ConvTailParams::kMaxWidth) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "conv tail: width ", params.width, "; at most ", ConvTailParams::kMaxWidth));
+    return absl::InvalidArgumentError(
+        absl::StrCat("conv tail: width ", params.width, "; at most ", ConvTailParams::kMaxWidth));
   }
   if (params.width == 0 || params.channels == 0) return absl::OkStatus();
   if (params.tail_out == nullptr) {

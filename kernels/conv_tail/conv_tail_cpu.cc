@@ -40,9 +40,9 @@ void ShiftChannels(const ConvTailParams& params) {
   const uint64_t row = params.width * sizeof(Element);
   for (uint64_t c = 0; c < params.channels; ++c) {
     std::byte* const to = params.tail_out + c * row;
-    const std::byte* const from =
-        params.tail_in == nullptr ? nullptr
-                                  : params.tail_in + c * row + shift.come * sizeof(Element);
+    const std::byte* const from = params.tail_in == nullptr
+                                      ? nullptr
+                                      : params.tail_in + c * row + shift.come * sizeof(Element);
     MoveOrClear(from, to, shift.stay * sizeof(Element));
     for (uint64_t t = 0; t < shift.come; ++t) {
       std::memcpy(to + (shift.stay + t) * sizeof(Element),

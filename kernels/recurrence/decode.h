@@ -15,7 +15,8 @@
 //
 // One pass over the state serves up to 8 new tokens.
 //
-// Shapes   q [num_new, num_key_heads, K] · v [num_new, num_heads, V] · weight [num_new, num_heads, 1]
+// Shapes   q [num_new, num_key_heads, K] · v [num_new, num_heads, V] · weight [num_new, num_heads,
+// 1]
 //          or null · k, decay: [num_buffered + num_new, ...], the new ones last ·
 //          u [num_buffered + num_new, num_heads, V] and out [num_new, num_heads, V] float32, at
 //          token strides; heads and V lie dense

@@ -1,6 +1,6 @@
-#include "kernels/recurrence/decode.h"
-
 #include <algorithm>
+
+#include "kernels/recurrence/decode.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/recurrence/decode_cpu.cc"
@@ -142,6 +142,24 @@ HWY_INLINE void Finish(DecodeWork& work, size_t head) {
   }
 }
 
+// What this head needs behind the state, and what the next one needs before it.
+template <Recurrence kKind>
+HWY_INLINE void AskForWindow(const Window& window, uint32_t head) {
+  const RecurrenceShape& shape = window.shape;
+  const DecodeItem& item = *window.item;
+  const TokenArray past{item.u, ElementType::kFloat32, item.u_token_stride, shape.value_dim};
+  AskForTokens(past, 0, window.past(0), head, shape.value_dim);
+  AskForTokens(item.v, window.first, window.count, head, shape.value_dim);
+  if (++head == shape.num_heads) return;
+  const uint32_t key_head = shape.key_head(head);
+  if (DecaysByChannel(kKind)) {
+    AskForTokens(item.decay.log, 0, window.num_tokens(), head, shape.key_dim);
+  }
+  if (key_head == shape.key_head(head - 1)) return;
+  AskForTokens(item.k, 0, window.num_tokens(), key_head, shape.key_dim);
+  AskForTokens(item.q, window.first, window.count, key_head, shape.key_dim);
+}
+
 template <Recurrence kKind>
 HWY_INLINE void DecodeGroup(DecodeWork& work) {
   const RecurrenceShape& shape = work.shape;
@@ -154,6 +172,7 @@ HWY_INLINE void DecodeGroup(DecodeWork& work) {
       if (head == 0 || key_head != shape.key_head(head - 1)) PairWindow(work.window, key_head);
       DecayWindow(work.window, head);
     }
+    AskForWindow<kKind>(work.window, head);
     AskState<IsDelta(kKind)>(work, state == nullptr ? nullptr : state + head * shape.head_floats());
     Finish<IsDelta(kKind)>(work, head);
   }

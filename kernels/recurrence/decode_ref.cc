@@ -13,8 +13,7 @@ class RowRef {
   RowRef(const RecurrenceShape& shape, const DecodeItem& item, uint32_t head, uint32_t row)
       : shape_(shape), item_(item), head_(head), s_(shape.key_dim) {
     if (item.state == nullptr) return;
-    const float* const from =
-        item.state + head * shape.head_floats() + size_t{row} * shape.key_dim;
+    const float* const from = item.state + head * shape.head_floats() + size_t{row} * shape.key_dim;
     s_.assign(from, from + shape.key_dim);
   }
 

@@ -195,6 +195,22 @@ HWY_INLINE void PrepareHead(FoldWork& work, const FoldItem& item, size_t head) {
   }
 }
 
+// The inputs of the pass for the next head, while this one is worked on.
+template <Recurrence kKind>
+HWY_INLINE void AskForHead(const FoldWork& work, const FoldItem& item, uint32_t head) {
+  const RecurrenceShape& shape = work.shape;
+  if (head >= shape.num_heads) return;
+  const size_t first = work.tokens[0].first;
+  const size_t count =
+      work.tokens[work.num_chunks - 1].first - first + work.tokens[work.num_chunks - 1].count;
+  const uint32_t key_head = shape.key_head(head);
+  AskForTokens(item.v, first, count, head, shape.value_dim);
+  if (DecaysByChannel(kKind)) AskForTokens(item.decay.log, first, count, head, shape.key_dim);
+  if (key_head != shape.key_head(head - 1)) {
+    AskForTokens(item.k, first, count, key_head, shape.key_dim);
+  }
+}
+
 template <Recurrence kKind>
 void FoldPass(FoldWork& work, const FoldItem& item, const float* in) {
   const RecurrenceShape& shape = work.shape;
@@ -207,6 +223,7 @@ void FoldPass(FoldWork& work, const FoldItem& item, const float* in) {
       PrepareKeyHead<kKind>(work, item, key_head);
     }
     PrepareHead<kKind>(work, item, head);
+    AskForHead<kKind>(work, item, head + 1);
     const float* const from = in == nullptr ? nullptr : in + head * shape.head_floats();
     float* const to = item.state_out + head * shape.head_floats();
     stream ? FoldHead<kKind, true>(work, item, head, from, to)

@@ -32,8 +32,8 @@ absl::Status ValidateMamba1(const Mamba1Params& params) {
   if (params.a == nullptr) return absl::InvalidArgumentError("mamba-1 fold: a is null");
   if (params.scratch.size() < Mamba1ScratchFloats(params.state_dim)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("mamba-1 fold: scratch of ", params.scratch.size(), " floats, this shape needs ",
-                     Mamba1ScratchFloats(params.state_dim)));
+        absl::StrCat("mamba-1 fold: scratch of ", params.scratch.size(),
+                     " floats, this shape needs ", Mamba1ScratchFloats(params.state_dim)));
   }
   for (size_t i = 0; i < params.items.size(); ++i) {
     const absl::Status status = ValidateItem(params, params.items[i]);

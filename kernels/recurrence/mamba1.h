@@ -6,7 +6,8 @@
 // weigh N times the inputs; here they are made from dt and A on the way. A channel's row passes
 // once for up to 256 tokens, token by token, so that every factor is <= 1.
 //
-// Shapes   state_in, state_out [D, N] float32, dense · x, dt [C, D] · b [C, N] (head_stride unused) ·
+// Shapes   state_in, state_out [D, N] float32, dense · x, dt [C, D] · b [C, N] (head_stride unused)
+// ·
 //          a [D, N] float32, dense
 // Units    elements; scratch in floats
 // Needs    a < 0, dt >= 0 (after its softplus). state_out is state_in or does not overlap it

@@ -43,7 +43,8 @@ HWY_INLINE void FoldRow(const Mamba1Work& work, size_t count, size_t channel) {
     for (size_t t = 0; t < count; ++t) {
       const size_t at = t * kChannelBlock + channel;
       const auto decay = hn::Exp(df, hn::Mul(a, hn::Set(df, work.dt[at])));
-      const auto input = hn::Mul(hn::Set(df, work.dtx[at]), hn::Load(df, work.b + t * work.width + n));
+      const auto input =
+          hn::Mul(hn::Set(df, work.dtx[at]), hn::Load(df, work.b + t * work.width + n));
       h = hn::MulAdd(decay, h, input);
     }
     hn::Store(h, df, work.row + n);

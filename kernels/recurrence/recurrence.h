@@ -14,7 +14,7 @@
 // with u_t = b_t v_t, or b_t (v_t - S' k_t) for the delta rules: who keeps (k, u, g) of a token can
 // replay it without v, b or a dot product.
 //
-//   Mamba-2 (SSD)   scalar decay: k = B, v = x, b = dt, g = dt with decay_rates = A
+//   Mamba-2 (SSD)   scalar decay: k = B, v = x, b = dt, g = dt with rates = A
 //   lightning       scalar decay: g of each head is constant (token_stride 0), no b
 //   GLA             diagonal decay, no b
 //   Qwen3-Next      gated delta, b = beta          Kimi Linear: KDA, b = beta

@@ -34,6 +34,19 @@ inline constexpr size_t kDotRows = kLanes == 16 ? 16 : kLanes == 8 ? 4 : 2;
 inline constexpr size_t kUpdateRows = 4;
 inline constexpr size_t kUpdateVecs = kLanes == 16 ? 4 : 2;
 
+// What a head needs of each token lies far from what the head before it needed: no prefetcher of
+// the processor's finds it. Asks for `width` elements of head `head`, tokens [first, first +
+// count).
+HWY_INLINE void AskForTokens(const TokenArray& tokens, size_t first, size_t count, size_t head,
+                             size_t width) {
+  if (tokens.data == nullptr) return;
+  const size_t bytes = width * (tokens.type == ElementType::kBf16 ? 2 : 4);
+  for (size_t t = first; t < first + count; ++t) {
+    const std::byte* const at = tokens.At(t, head);
+    for (size_t b = 0; b < bytes; b += 64) hwy::Prefetch(at + b);
+  }
+}
+
 // y[r][t] = sum_d rows[r][d] w[d][t] for kDotRows rows. Asks for one line of `ahead` for each d.
 HWY_INLINE void DotRows(const float* HWY_RESTRICT rows, size_t stride, const float* HWY_RESTRICT w,
                         size_t width, const float* ahead, float* HWY_RESTRICT y) {

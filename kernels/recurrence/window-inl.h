@@ -38,13 +38,13 @@ struct Window {
 
   const RecurrenceShape& shape;
   const size_t width;
-  float* questions;   // [16][width]
-  float* lanes;       // [width][16]: the same, questions in lanes
-  float* keys;        // [256][width]
-  float* alpha;       // [256][width] by channel, or [256]
-  float* pairs;       // [256][16]: token i . question
-  float* with_key;    // [8][256]: k_t D_ti k_i
-  float* with_query;  // [8][256]: q_t D_ti k_i
+  float* questions;      // [16][width]
+  float* lanes;          // [width][16]: the same, questions in lanes
+  float* keys;           // [256][width]
+  float* alpha;          // [256][width] by channel, or [256]
+  float* pairs;          // [256][16]: token i . question
+  float* with_key;       // [8][256]: k_t D_ti k_i
+  float* with_query;     // [8][256]: q_t D_ti k_i
   float before[kGroup];  // how much of the state is left at token t, where the questions do not say
 
   // The group under way.

@@ -32,11 +32,9 @@ ConvTailParams Small(ConvTailLayout layout, const std::vector<uint16_t>& tail,
 TEST(ConvTail, TheLastInputsOldestFirst) {
   const std::vector<uint16_t> inputs = {41, 42, 0, 51, 52, 0};
   std::vector<uint16_t> out;
-  ASSERT_TRUE(
-      ConvTail(Small(kLayouts[0], {11, 12, 21, 22, 31, 32}, inputs, out)).ok());
+  ASSERT_TRUE(ConvTail(Small(kLayouts[0], {11, 12, 21, 22, 31, 32}, inputs, out)).ok());
   EXPECT_THAT(out, ElementsAre(31, 32, 41, 42, 51, 52));
-  ASSERT_TRUE(
-      ConvTail(Small(kLayouts[1], {11, 21, 31, 12, 22, 32}, inputs, out)).ok());
+  ASSERT_TRUE(ConvTail(Small(kLayouts[1], {11, 21, 31, 12, 22, 32}, inputs, out)).ok());
   EXPECT_THAT(out, ElementsAre(31, 41, 51, 32, 42, 52));
   ASSERT_TRUE(ConvTail(Small(kLayouts[0], {}, inputs, out)).ok());
   EXPECT_THAT(out, ElementsAre(0, 0, 41, 42, 51, 52)) << "no tail is zeros";

@@ -137,9 +137,9 @@ TEST(Decode, VerifyThenCommitAnyPrefix) {
                                .rates = Pick(0, 1, random) == 1,
                                .gap = Pick(0, 2, random)};
     const Sequence fresh(shape, buffered + drafts, options, round % 5 == 0, random);
-    const std::string what = absl::StrCat("round ", round, ": ", shape.num_heads, " heads of ",
-                                          shape.value_dim, " x ", shape.key_dim, ", ", buffered,
-                                          " buffered, ", drafts, " drafts");
+    const std::string what =
+        absl::StrCat("round ", round, ": ", shape.num_heads, " heads of ", shape.value_dim, " x ",
+                     shape.key_dim, ", ", buffered, " buffered, ", drafts, " drafts");
     Sequence reference = fresh;
     for (uint32_t t = 0; t < buffered; ++t) reference.Decode(0, t, t + 1, true);
     reference.Decode(0, buffered, buffered + drafts, true);
