@@ -45,15 +45,23 @@ struct FoldWork {
   size_t num_chunks = 0;
 };
 
-// The pass's values of 16 rows from `row` on, tokens in lanes.
+// The chunk's values of 16 rows from `row` on, tokens in lanes; each token's times its `scale`, if
+// any.
 HWY_INLINE void LoadValues(FoldWork& work, const FoldItem& item, const ChunkTokens& tokens,
-                           size_t head, size_t row) {
+                           size_t head, size_t row, const float* scale) {
+  const Floats df;
   const size_t count = std::min<size_t>(kBlock, work.shape.value_dim - row);
   const size_t row_bytes = row * (item.v.type == ElementType::kBf16 ? 2 : 4);
   for (size_t t = 0; t < kChunk; ++t) {
     const bool there = t < tokens.count;
+    float* const values = work.values + t * kBlock;
     LoadFloats(there ? item.v.At(tokens.first + t, head) + row_bytes : nullptr, item.v.type,
-               there ? count : 0, kBlock, work.values + t * kBlock);
+               there ? count : 0, kBlock, values);
+    if (scale == nullptr) continue;
+    const auto factor = hn::Set(df, scale[t]);
+    for (size_t r = 0; r < kBlock; r += kLanes) {
+      hn::Store(hn::Mul(factor, hn::Load(df, values + r)), df, values + r);
+    }
   }
   TransposeTokens(work.values, kBlock, kBlock, work.value_lanes);
 }
@@ -73,17 +81,6 @@ HWY_INLINE void SolveLanes(FoldWork& work, const ChunkScratch& chunk, const floa
   DotBlock(work.seen, kChunk, chunk.solve, kChunk, work.seen, work.value_lanes);
 }
 
-HWY_INLINE void ScaleLanes(const float* scale, float* lanes) {
-  const Floats df;
-  for (size_t n = 0; n < kChunk; n += kLanes) {
-    const auto factor = hn::Load(df, scale + n);
-    for (size_t r = 0; r < kBlock; ++r) {
-      float* const at = lanes + r * kChunk + n;
-      hn::Store(hn::Mul(factor, hn::Load(df, at)), df, at);
-    }
-  }
-}
-
 // All chunks of the pass, for 16 rows that lie at `in` and go to `out`; between chunks they stay in
 // `between`.
 template <Recurrence kKind, bool kStream>
@@ -94,11 +91,9 @@ HWY_INLINE void FoldBlock(FoldWork& work, const FoldItem& item, size_t head, siz
   for (size_t c = 0; c < work.num_chunks; ++c) {
     const ChunkScratch& chunk = work.chunks[c];
     const size_t count = work.tokens[c].count;
-    LoadValues(work, item, work.tokens[c], head, row);
+    LoadValues(work, item, work.tokens[c], head, row, IsDelta(kKind) ? nullptr : chunk.scale);
     if constexpr (IsDelta(kKind)) {
       SolveLanes(work, chunk, in, in_stride, c == 0 ? in + ahead : in);
-    } else {
-      ScaleLanes(chunk.scale, work.value_lanes);
     }
     const bool last = c + 1 == work.num_chunks;
     const auto update = [&]<bool kToStream, bool kAhead>() {

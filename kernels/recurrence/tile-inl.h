@@ -201,12 +201,12 @@ HWY_INLINE void TransposeTokens(const float* HWY_RESTRICT in, size_t stride, siz
 #endif
 }
 
-// out[0, count) = the elements at `from` as float32, then zeros up to `padded`.
+// out[0, count) = the elements at `from` as float32, then zeros up to `padded`, a multiple of 16.
 HWY_INLINE void LoadFloats(const std::byte* from, ElementType type, size_t count, size_t padded,
                            float* HWY_RESTRICT out) {
   const Floats df;
   size_t i = 0;
-  if (type == ElementType::kBf16) {
+  if (type == ElementType::kBf16 && count > 0) {
     const hn::Rebind<uint16_t, Floats> d16;
     const hn::Rebind<uint32_t, Floats> d32;
     const auto* bits = reinterpret_cast<const uint16_t*>(from);
@@ -215,12 +215,13 @@ HWY_INLINE void LoadFloats(const std::byte* from, ElementType type, size_t count
       hn::StoreU(hn::BitCast(df, hn::ShiftLeft<16>(wide)), df, out + i);
     }
     for (; i < count; ++i) out[i] = Bf16ToFloat(bits[i]);
-  } else {
+  } else if (count > 0) {
     const auto* floats = reinterpret_cast<const float*>(from);
     for (; i + kLanes <= count; i += kLanes) hn::StoreU(hn::LoadU(df, floats + i), df, out + i);
     for (; i < count; ++i) out[i] = floats[i];
   }
-  for (; i < padded; ++i) out[i] = 0;
+  for (; i < padded && i % kLanes != 0; ++i) out[i] = 0;
+  for (; i < padded; i += kLanes) hn::StoreU(hn::Zero(df), df, out + i);
 }
 
 }  // namespace cistern::kernels::HWY_NAMESPACE

@@ -59,7 +59,8 @@ struct Window {
 HWY_INLINE void LoadQuestions(Window& window, size_t key_head) {
   const DecodeItem& item = *window.item;
   const size_t key_dim = window.shape.key_dim, width = window.width;
-  for (size_t t = 0; t < kGroup; ++t) {
+  const size_t rows = window.count == 1 ? 1 : kGroup;  // one token's stay as they are: no lanes
+  for (size_t t = 0; t < rows; ++t) {
     const bool there = t < window.count;
     LoadFloats(there ? item.k.At(window.past(t), key_head) : nullptr, item.k.type,
                there ? key_dim : 0, width, window.questions + t * width);
@@ -77,37 +78,61 @@ HWY_INLINE void LoadWindowKeys(Window& window, size_t key_head) {
   }
 }
 
-// a . x and b . x
-HWY_INLINE void TwoDots(const float* a, const float* b, const float* x, size_t width, float* ax,
-                        float* bx) {
+// a . x and b . x, x of key_dim elements as they lie in memory; a and b are padded with zeros.
+template <ElementType kType>
+HWY_INLINE void TwoDots(const float* a, const float* b, const std::byte* x, size_t key_dim,
+                        float* ax, float* bx) {
   const Floats df;
   FloatVec sum_a = hn::Zero(df), sum_b = hn::Zero(df);
-  for (size_t d = 0; d < width; d += kLanes) {
-    const auto with = hn::Load(df, x + d);
+  size_t d = 0;
+  for (; d + kLanes <= key_dim; d += kLanes) {
+    FloatVec with;
+    if constexpr (kType == ElementType::kBf16) {
+      const hn::Rebind<uint16_t, Floats> d16;
+      const hn::Rebind<uint32_t, Floats> d32;
+      const auto bits = hn::LoadU(d16, reinterpret_cast<const uint16_t*>(x) + d);
+      with = hn::BitCast(df, hn::ShiftLeft<16>(hn::PromoteTo(d32, bits)));
+    } else {
+      with = hn::LoadU(df, reinterpret_cast<const float*>(x) + d);
+    }
     sum_a = hn::MulAdd(hn::Load(df, a + d), with, sum_a);
     sum_b = hn::MulAdd(hn::Load(df, b + d), with, sum_b);
   }
   *ax = hn::GetLane(hn::SumOfLanes(df, sum_a));
   *bx = hn::GetLane(hn::SumOfLanes(df, sum_b));
+  for (; d < key_dim; ++d) {
+    const float with = kType == ElementType::kBf16
+                           ? Bf16ToFloat(reinterpret_cast<const uint16_t*>(x)[d])
+                           : reinterpret_cast<const float*>(x)[d];
+    *ax += a[d] * with;
+    *bx += b[d] * with;
+  }
+}
+
+// The products of one new token.
+template <ElementType kType>
+HWY_INLINE void PairOne(Window& window, size_t key_head) {
+  for (size_t i = 0; i < window.num_tokens(); ++i) {
+    float* const pair = window.pairs + i * kChunk;
+    TwoDots<kType>(window.questions, window.questions + kGroup * window.width,
+                   window.item->k.At(i, key_head), window.shape.key_dim, pair, pair + kGroup);
+  }
 }
 
 // Questions and products that all heads with the same keys share, where decay is one number.
 HWY_INLINE void PairWindow(Window& window, size_t key_head) {
   const size_t width = window.width;
   LoadQuestions(window, key_head);
-  LoadWindowKeys(window, key_head);
-  if (window.count > 1) {
-    TransposeTokens(window.questions, width, width, window.lanes);
-    for (size_t i = 0; i < window.num_tokens(); i += kChunk) {
-      const float* const keys = window.keys + i * width;
-      DotBlock(keys, width, window.lanes, width, keys, window.pairs + i * kChunk);
-    }
+  if (window.count == 1) {
+    window.item->k.type == ElementType::kBf16 ? PairOne<ElementType::kBf16>(window, key_head)
+                                              : PairOne<ElementType::kFloat32>(window, key_head);
     return;
   }
-  for (size_t i = 0; i < window.num_tokens(); ++i) {
-    float* const pair = window.pairs + i * kChunk;
-    TwoDots(window.questions, window.questions + kGroup * width, window.keys + i * width, width,
-            pair, pair + kGroup);
+  LoadWindowKeys(window, key_head);
+  TransposeTokens(window.questions, width, width, window.lanes);
+  for (size_t i = 0; i < window.num_tokens(); i += kChunk) {
+    const float* const keys = window.keys + i * width;
+    DotBlock(keys, width, window.lanes, width, keys, window.pairs + i * kChunk);
   }
 }
 

@@ -36,7 +36,7 @@ const std::vector<StatesLayer>& Layers() {
 void AddCases(StatesKernel kernel, uint32_t batch, std::vector<StatesCase>& cases) {
   for (const StatesLayer& layer : Layers()) {
     std::vector<uint32_t> tokens;
-    if (kernel == StatesKernel::kFold) tokens = {16, 64, 256};
+    if (kernel == StatesKernel::kFold) tokens = {16, 64};
     if (kernel == StatesKernel::kDecode) tokens = {16, 32};
     if (kernel == StatesKernel::kVerify) tokens = {4, 8};
     if (layer.mamba1 && kernel != StatesKernel::kFold) continue;
