@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "base/command_line.h"
+#include "base/mutex.h"
 #include "cacheserver/flags.h"
 #include "cacheserver/help.h"
 #include "cacheserver/log.h"
@@ -42,6 +43,45 @@ int WaitForSignal() {
   return signal;
 }
 
+// What a signal to stop means: while the node starts, which may take long and holds nothing that
+// could be lost, the end at once; then a stop in order; then, if that takes too long, the end.
+class Stopper {
+ public:
+  explicit Stopper(Log* log) : log_(log) {
+    std::thread([this] { Watch(); }).detach();  // as long as the process
+  }
+
+  // The node serves from now on: gives the signal that it should stop for.
+  int AwaitStop() {
+    base::MutexLock lock(&mutex_);
+    serving_ = true;
+    changed_.wait(mutex_, [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return signal_ != 0; });
+    return signal_;
+  }
+
+ private:
+  void Watch() {
+    const int signal = WaitForSignal();
+    {
+      base::MutexLock lock(&mutex_);
+      if (!serving_) {
+        log_->Info("stopped while starting", {{"signal", signal}});
+        _exit(EXIT_SUCCESS);
+      }
+      signal_ = signal;
+      changed_.notify_all();
+    }
+    WaitForSignal();
+    _exit(kExitStopped);
+  }
+
+  Log* const log_;
+  base::Mutex mutex_;
+  base::CondVar changed_;
+  bool serving_ ABSL_GUARDED_BY(mutex_) = false;
+  int signal_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
 int Complain(const absl::Status& status, int exit_code) {
   std::fprintf(stderr, "cistern-server: %s\n", std::string(status.message()).c_str());
   return exit_code;
@@ -60,7 +100,8 @@ absl::Status MakeSocketDirectory(const std::string& socket) {
 }
 
 int Serve(const NodeConfig& config) {
-  Log log(config.log_level, config.log_format);
+  static Log log(config.log_level, config.log_format);  // the stopper's thread may outlive main
+  static Stopper stopper(&log);
   const absl::Status place = MakeSocketDirectory(config.unix_socket);
   absl::StatusOr<std::unique_ptr<Node>> node =
       place.ok() ? Node::Start(config, &log, base::Clock::Real()) : place;
@@ -69,12 +110,8 @@ int Serve(const NodeConfig& config) {
     log.Error("the node could not start", {{"error", node.status()}});
     return EXIT_FAILURE;
   }
-  const int signal = WaitForSignal();
+  const int signal = stopper.AwaitStop();
   log.Info("stopping", {{"signal", signal}});
-  std::thread([] {
-    WaitForSignal();
-    _exit(kExitStopped);
-  }).detach();
   (*node)->Stop();
   return EXIT_SUCCESS;
 }

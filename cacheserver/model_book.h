@@ -25,10 +25,15 @@ class ModelBook {
   absl::Status Persist(const base::ModelSpec& spec);
   // It was found there.
   void MarkPersisted(const base::Key& fingerprint);
+  // Deletes it there unless it has been written, or found, to be used. The tier's error.
+  absl::Status Delete(const base::Key& fingerprint);
 
  private:
+  bool IsPersisted(const base::Key& fingerprint);
+
   storage::Tier* const below_;
   const bool forgetful_;
+  base::Mutex io_mutex_;  // writes and deletions of models in turn; before mutex_
   base::Mutex mutex_;
   absl::flat_hash_set<base::Key> persisted_ ABSL_GUARDED_BY(mutex_);
 };

@@ -98,7 +98,8 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Start(const NodeConfig& config, Log*
   std::unique_ptr<Node> node(new Node(std::make_unique<Impl>(config, log, clock)));
   Impl& impl = *node->impl_;
   CISTERN_RETURN_IF_ERROR(impl.OpenStorage());
-  CISTERN_RETURN_IF_ERROR(impl.LoadDisk());
+  CISTERN_RETURN_IF_ERROR(impl.RegisterModels());
+  impl.StartLoading();
   impl.StartThreads();
   CISTERN_RETURN_IF_ERROR(impl.OpenDoor(door));
   impl.serving = true;
@@ -120,6 +121,7 @@ void Node::Stop() {
   Impl& impl = *impl_;
   if (impl.service == nullptr) return;  // it never got that far
   impl.StopThreads();
+  if (impl.loader != nullptr) impl.loader->Stop();
   impl.StopTiers();
   impl.service->Drain(absl::InfiniteDuration());  // payloads on their way out let go of the memory
   if (impl.serving) impl.log->Info("node stopped", {{"name", impl.config.name}});

@@ -2,8 +2,9 @@
 //
 //   Start ─► (serves) ─► Stop
 //
-// Start   disk tier, memory, store; models, then the index of what is on disk; threads; last the
-//         sockets. The first thing that fails is the error, and nothing is left behind
+// Start   disk tier, memory, store; models; threads; last the sockets. The index of what is on disk
+//         is loaded beside all that, and beside serving if it takes long (load_disk.h). The first
+//         thing that fails is the error, and nothing is left behind
 // Stop    no new calls; those in progress end (drain_timeout); sessions close; what lies in memory
 //         only is written to disk if the configuration says so (flush_timeout)
 //

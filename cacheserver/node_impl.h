@@ -19,8 +19,8 @@ struct Node::Impl {
 
   absl::Status OpenStorage();
   absl::Status RegisterModels();
-  absl::Status LoadDisk();
-  void LogDiskLoad(const DiskLoad& load);
+  absl::StatusOr<std::unique_ptr<storage::Arena>> TouchMemory(const char* setting, uint64_t bytes);
+  void StartLoading();
   void StartTiers();
   void StartThreads();
   absl::Status OpenDoor(Door door);
@@ -43,6 +43,7 @@ struct Node::Impl {
   std::unique_ptr<LockedStore> store;  // the one that serves
   Sessions sessions;
   std::unique_ptr<ModelBook> models;
+  std::unique_ptr<DiskLoader> loader;
   std::unique_ptr<RoomQueue> room;
   std::unique_ptr<WorkPool> copy_pool;
   std::unique_ptr<WorkPool> disk_pool;

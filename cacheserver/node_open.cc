@@ -14,6 +14,9 @@ namespace {
 constexpr size_t kMaxDiskTasks = 65536;  // reads that wait for a disk thread
 constexpr size_t kMaxCopyTasks = 65536;  // payloads that wait for a copy thread
 constexpr size_t kMaxParkedCalls = 65536;
+// How long the door stays closed for what is on disk. Some ten thousand objects are loaded by then,
+// and a worker that comes at once finds all of them.
+constexpr absl::Duration kLoadPatience = absl::Milliseconds(250);
 
 uint64_t NewIncarnation() {
   std::random_device random;
@@ -34,24 +37,42 @@ Node::Impl::Impl(const NodeConfig& node_config, Log* node_log, const base::Clock
 
 absl::Status Node::Impl::OpenStorage() {
   if (!config.disk_path.empty()) {
+    const absl::Time began = clock->Now();
     CISTERN_ASSIGN_OR_RETURN(disk, storage::DiskTier::Open({.path = config.disk_path,
                                                             .max_bytes = config.disk_max_bytes,
-                                                            .direct_io = config.direct_io}));
+                                                            .direct_io = config.direct_io,
+                                                            .load_later = true}));
+    log->Info("disk tier opened",
+              {{"path", config.disk_path}, {"took", absl::FormatDuration(clock->Now() - began)}});
   }
   const storage::StoreOptions options = StoreOptionsOf(config);
   below = disk.get();
-  CISTERN_ASSIGN_OR_RETURN(arena, MakeArena(config, "pool_bytes", config.pool_bytes, incarnation));
+  CISTERN_ASSIGN_OR_RETURN(arena, TouchMemory("pool_bytes", config.pool_bytes));
   if (config.device_bytes > 0) {
     host = std::make_unique<HostLevel>(
         HostLevel::Parts{&config, disk.get(), &counters, log, clock, options.blob_block_bytes},
         std::move(arena));
     below = &host->tier();
-    CISTERN_ASSIGN_OR_RETURN(arena,
-                             MakeArena(config, "device_bytes", config.device_bytes, incarnation));
+    CISTERN_ASSIGN_OR_RETURN(arena, TouchMemory("device_bytes", config.device_bytes));
   }
   store = std::make_unique<LockedStore>(options, arena.get());
   models = std::make_unique<ModelBook>(below, /*forgetful=*/host != nullptr);
   return absl::OkStatus();
+}
+
+// It may take a second for each GiB that the machine has to find first.
+absl::StatusOr<std::unique_ptr<storage::Arena>> Node::Impl::TouchMemory(const char* setting,
+                                                                        uint64_t bytes) {
+  if (!config.pre_touch) return MakeArena(config, setting, bytes, incarnation);
+  log->Info("touching the memory; pre_touch=false would leave it to the first writes",
+            {{"setting", setting}, {"bytes", bytes}, {"huge_pages", config.huge_pages}});
+  const absl::Time began = clock->Now();
+  auto memory = MakeArena(config, setting, bytes, incarnation);
+  if (memory.ok())
+    log->Info("memory touched", {{"setting", setting},
+                                 {"bytes", bytes},
+                                 {"took", absl::FormatDuration(clock->Now() - began)}});
+  return memory;
 }
 
 absl::Status Node::Impl::RegisterModels() {
@@ -66,45 +87,26 @@ absl::Status Node::Impl::RegisterModels() {
   return absl::OkStatus();
 }
 
-// From the bottom up: each store learns what the tier below it holds.
-absl::Status Node::Impl::LoadDisk() {
-  CISTERN_RETURN_IF_ERROR(RegisterModels());
-  const uint32_t max_models = StoreOptionsOf(config).max_models;
-  if (disk != nullptr) {
-    CISTERN_ASSIGN_OR_RETURN(
-        const DiskLoad load,
-        cacheserver::LoadDisk(host == nullptr ? *store : host->store(), *disk,
-                              host == nullptr ? *models : host->models(), max_models, started));
-    LogDiskLoad(load);
-  }
-  if (host == nullptr) return absl::OkStatus();
-  CISTERN_ASSIGN_OR_RETURN(const DiskLoad load, cacheserver::LoadDisk(*store, host->tier(), *models,
-                                                                      max_models, started));
-  if (load.left_alone > 0)
-    log->Warning("objects on disk are larger than the device's memory, and serve nobody",
-                 {{"objects", load.left_alone}, {"device_bytes", config.device_bytes}});
-  return absl::OkStatus();
-}
-
-void Node::Impl::LogDiskLoad(const DiskLoad& load) {
-  if (!load.cleaning.ok())
-    log->Warning("records and models that nobody can use could not be deleted",
-                 {{"path", config.disk_path}, {"error", load.cleaning}});
+// What little there is on disk is there when the door opens; the rest comes while the node serves.
+void Node::Impl::StartLoading() {
+  if (disk == nullptr) return;
+  LockedStore* const lowest = host == nullptr ? store.get() : &host->store();
+  loader = std::make_unique<DiskLoader>(
+      DiskLoader::Parts{.store = lowest,
+                        .models = host == nullptr ? models.get() : &host->models(),
+                        .above = host == nullptr ? nullptr : store.get(),
+                        .models_above = host == nullptr ? nullptr : models.get(),
+                        .disk = disk.get(),
+                        .max_models = StoreOptionsOf(config).max_models,
+                        .now = started,
+                        .clock = clock,
+                        .log = log,
+                        .path = config.disk_path});
+  loader->Start();
+  if (loader->AwaitLoaded(kLoadPatience)) return;
   const storage::DiskStats found = disk->Stats();
-  if (found.dropped_headers > 0)
-    log->Warning("disk tier had damaged headers",
-                 {{"path", config.disk_path},
-                  {"lost", found.dropped_headers},
-                  {"salvaged", found.salvaged_headers},
-                  {"what_to_do",
-                   "nothing: what was lost is computed again. Check the disk: it, or "
-                   "what writes to it, changes bytes"}});
-  log->Info("disk tier opened", {{"path", config.disk_path},
-                                 {"objects", load.objects},
-                                 {"left_alone", load.left_alone},
-                                 {"deleted", load.deleted},
-                                 {"forgotten_models", load.forgotten_models},
-                                 {"bytes", found.payload_bytes}});
+  log->Info("the disk's index is being loaded while the node serves",
+            {{"path", config.disk_path}, {"loaded", found.loaded}, {"of_about", found.to_load}});
 }
 
 // What writes to the tiers below, and reads from them.
@@ -153,6 +155,7 @@ void Node::Impl::StartThreads() {
   parts.demoter = demoter.get();
   parts.stager = stager.get();
   parts.disk = disk.get();
+  parts.loader = loader.get();
   parts.host = host.get();
   parts.server_stats = [this] {
     base::MutexLock lock(&server_mutex);

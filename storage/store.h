@@ -279,7 +279,11 @@ class Store {
   // Whether demoting what is unsaved could make room for this object, which was refused: when its
   // tenant's quota is in the way, only what the tenant itself has unsaved counts.
   bool DemotionMayHelp(const base::ObjectHeader& header);
-  // A record found on disk at start. FailedPrecondition: of an unknown model, or known already.
+  // A record found on disk: at the start, or later, when its index has come so far. It must lie
+  // there at the time of the call. What was stored under its name meanwhile and is not on disk yet
+  // stays: as saved, when the record is of the same header; the record goes otherwise
+  // (AlreadyExists), unless it is exact and the object is not: then it takes the object's place.
+  // FailedPrecondition: of an unknown model, known already, or about to be replaced or deleted.
   // ResourceExhausted: larger than the arena.
   absl::Status AddDiskRecord(const base::ObjectHeader& header, absl::Time now);
   // Records to delete, because their objects were dropped. Cleared by the call. Order: delete these

@@ -130,9 +130,7 @@ void Store::ForgetRecord(ObjectId id) {
   Object* object = impl_->FindAttached(id);
   if (object == nullptr || !object->on_disk || object->busy()) return;
   if (!object->in_memory) return impl_->Drop(object);
-  // Deleted before it is written again, and also if it never is.
-  const RecordKey key = Impl::KeyOf(object->header);
-  if (impl_->record_drop_keys.insert(key).second) impl_->record_drops.push_back(key);
+  impl_->DropRecord(Impl::KeyOf(object->header));  // also if it is never written again
   object->on_disk = false;
   impl_->Refile(object);
 }
@@ -156,11 +154,9 @@ void Store::FinishDemotion(ObjectId id, const absl::Status& written) {
     ++s.stats.demoted_objects;
     s.stats.demoted_bytes += object->payload_bytes;
     if (object->detached) {  // replaced meanwhile: the record is of nobody
-      if (s.record_drop_keys.insert(key).second) s.record_drops.push_back(key);
+      s.DropRecord(key);
     } else {
-      object->on_disk = true;
-      object->failed_writes = 0;
-      object->droppable = false;
+      s.MarkSaved(object);
     }
   } else {
     ++s.stats.demotion_failures;
@@ -236,8 +232,10 @@ absl::Status Store::AddDiskRecord(const base::ObjectHeader& header, absl::Time n
   Impl& s = *impl_;
   if (!s.options.has_disk) return absl::FailedPreconditionError("this store has no disk");
   CISTERN_ASSIGN_OR_RETURN(const Shape shape, s.ShapeOf(header));
-  if (s.index.Exact(header.content, header.context) != nullptr ||
-      s.being_written.contains(Impl::KeyOf(header))) {
+  const RecordKey key = Impl::KeyOf(header);
+  Object* known = s.index.Exact(key.content, key.context);
+  if ((known != nullptr && known->on_disk) || s.records_in_flight.contains(key) ||
+      s.record_drop_keys.contains(key)) {
     return absl::FailedPreconditionError(absl::StrCat(
         "an object with content ", header.content.ToHex(), " in this context is already known"));
   }
@@ -247,12 +245,36 @@ absl::Status Store::AddDiskRecord(const base::ObjectHeader& header, absl::Time n
         " bytes was written when the memory, or its tenant's quota, was larger; it cannot be read "
         "into it"));
   }
+  Handover handover;
+  if (known != nullptr) {
+    if (known->header == header) {
+      s.MarkSaved(known);
+      return absl::OkStatus();
+    }
+    if (!Impl::Improves(header, known->header)) {
+      s.DropRecord(key);
+      return absl::AlreadyExistsError("another object has its name by now; the record goes");
+    }
+    handover = s.Replace(known);
+  }
   Object* object = s.Attach(header, shape);
   object->on_disk = true;
+  s.TakeOver(object, handover);
   s.Touch(object, now);
   s.Refile(object);
-  s.LimitVariants(*object);
+  s.LimitVariants(*object, /*spare=*/nullptr);
   return absl::OkStatus();
+}
+
+void Store::Impl::DropRecord(const RecordKey& key) {
+  if (record_drop_keys.insert(key).second) record_drops.push_back(key);
+}
+
+void Store::Impl::MarkSaved(Object* object) {
+  object->on_disk = true;
+  object->failed_writes = 0;
+  object->droppable = false;
+  Refile(object);
 }
 
 std::vector<RecordKey> Store::TakeRecordDrops() {

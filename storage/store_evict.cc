@@ -36,8 +36,7 @@ void Store::Impl::FreeBlocks(Object* object) {
 void Store::Impl::Drop(Object* object) {
   ++stats.dropped_objects;
   if (object->on_disk) {
-    const RecordKey key = KeyOf(object->header);
-    if (record_drop_keys.insert(key).second) record_drops.push_back(key);
+    DropRecord(KeyOf(object->header));
     object->on_disk = false;
   }
   index.Remove(object);

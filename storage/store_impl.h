@@ -54,6 +54,12 @@ struct PendingWrite {
   bool aborted = false;  // gone for everybody but its writers
 };
 
+// What an object leaves to the one that takes its place.
+struct Handover {
+  std::vector<ContextLink> links;
+  bool pinned = false;
+};
+
 struct HeldLease {
   SessionId session = 0;
   Object* object = nullptr;
@@ -88,7 +94,10 @@ struct Store::Impl {
   void AbortPending(PendingWrite* pending);
   void ReleasePending(PendingWrite* pending);
   Object* Attach(base::ObjectHeader header, const Shape& shape);
-  void LimitVariants(const Object& newest);
+  void LimitVariants(const Object& object, const Object* spare);
+  static bool Improves(const base::ObjectHeader& header, const base::ObjectHeader& existing);
+  Handover Replace(Object* object);  // drops it
+  void TakeOver(Object* object, const Handover& handover);
 
   // ---- store_read.cc
   absl::StatusOr<const HeldLease*> FindLease(SessionId session, LeaseId id) const;
@@ -133,6 +142,8 @@ struct Store::Impl {
   uint64_t PressureBytes() const;
   bool Drains(bool draining, uint64_t pressure, uint64_t bytes) const;
   uint64_t ExcessBytes(uint64_t pressure, uint64_t bytes) const;
+  void DropRecord(const RecordKey& key);  // before anything that is demoted later is written
+  void MarkSaved(Object* object);
   void RetrySetAside(absl::FunctionRef<bool(const Tenancy&)> of);
   std::vector<Object*> ChooseDemotions(uint64_t max_bytes, bool only_above_watermark);
 

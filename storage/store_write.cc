@@ -44,9 +44,8 @@ absl::StatusOr<Reservation> Store::Reserve(SessionId session, const base::Object
   Reservation reservation;
   const RecordKey key = Impl::KeyOf(header);
   const Object* existing = s.index.Exact(header.content, header.context);
-  const bool replaces = existing != nullptr && header.lineage == base::Lineage::kExact &&
-                        existing->header.lineage == base::Lineage::kApproximate;
-  if ((existing != nullptr && !replaces) || s.being_written.contains(key)) {
+  if ((existing != nullptr && !Impl::Improves(header, existing->header)) ||
+      s.being_written.contains(key)) {
     ++s.stats.already_have;
     reservation.outcome = Reservation::Outcome::kAlreadyHave;
     return reservation;
@@ -149,12 +148,20 @@ absl::StatusOr<ObjectId> Store::Commit(SessionId session, ReservationId id, absl
         absl::StrCat("reservation ", id, ": a write is still in progress"));
   }
   const RecordKey key = Impl::KeyOf(pending->header);
-  std::vector<ContextLink> links;
-  bool pinned = false;
+  Handover handover;
+  bool saved = false;
+  // A record that has been loaded from disk meanwhile may be no worse.
   if (Object* replaced = s.index.Exact(key.content, key.context); replaced != nullptr) {
-    links = replaced->links;
-    pinned = replaced->pinned;
-    s.Drop(replaced);
+    if (Impl::Improves(replaced->header, pending->header)) {
+      const ObjectId id = replaced->id;
+      s.being_written.erase(key);
+      s.ReleasePending(pending);
+      ++s.stats.already_have;
+      return id;
+    }
+    saved = replaced->on_disk && replaced->header == pending->header;
+    if (saved) replaced->on_disk = false;  // the record is the new object's
+    handover = s.Replace(replaced);
   }
   const Shape shape{.pool = pending->pool,
                     .num_blocks = static_cast<uint32_t>(pending->blocks.size()),
@@ -162,17 +169,33 @@ absl::StatusOr<ObjectId> Store::Commit(SessionId session, ReservationId id, absl
   Object* object = s.Attach(std::move(pending->header), shape);
   object->blocks = std::move(pending->blocks);
   object->in_memory = true;
-  object->pinned = pinned;
+  object->on_disk = saved;
   for (const Handle handle : object->blocks) s.pools.SetOwner(handle, object->id);
-  for (const ContextLink& link : links) s.index.AddLink(object, link);
+  s.TakeOver(object, handover);
   s.Touch(object, now);
   s.Refile(object);
   pending->blocks.clear();
   s.being_written.erase(key);
   s.ReleasePending(pending);
   ++s.stats.commits;
-  s.LimitVariants(*object);
+  s.LimitVariants(*object, /*spare=*/object);
   return object->id;
+}
+
+// An exact object takes the place of an approximate one.
+bool Store::Impl::Improves(const base::ObjectHeader& header, const base::ObjectHeader& existing) {
+  return header.lineage == base::Lineage::kExact && existing.lineage == base::Lineage::kApproximate;
+}
+
+Handover Store::Impl::Replace(Object* object) {
+  Handover handover{.links = object->links, .pinned = object->pinned};
+  Drop(object);
+  return handover;
+}
+
+void Store::Impl::TakeOver(Object* object, const Handover& handover) {
+  object->pinned = handover.pinned;
+  for (const ContextLink& link : handover.links) index.AddLink(object, link);
 }
 
 Object* Store::Impl::Attach(base::ObjectHeader header, const Shape& shape) {
@@ -191,16 +214,17 @@ Object* Store::Impl::Attach(base::ObjectHeader header, const Shape& shape) {
   return object;
 }
 
-// Leased, pinned and busy variants stay, even if that leaves more than the limit.
-void Store::Impl::LimitVariants(const Object& newest) {
-  const std::span<Object* const> variants = index.Variants(newest.header.content);
+// Leased, pinned and busy variants stay, even if that leaves more than the limit, and so does
+// `spare`. May drop the object itself when that is not spared.
+void Store::Impl::LimitVariants(const Object& object, const Object* spare) {
+  const std::span<Object* const> variants = index.Variants(object.header.content);
   std::vector<Object*> candidates(variants.begin(), variants.end());
   size_t count = candidates.size();
   while (count > options.variants_per_content) {
     Object* lowest = nullptr;
-    for (Object* object : candidates) {
-      if (object == nullptr || object == &newest || object->pinned || object->in_use()) continue;
-      if (lowest == nullptr || object->priority < lowest->priority) lowest = object;
+    for (Object* variant : candidates) {
+      if (variant == nullptr || variant == spare || variant->pinned || variant->in_use()) continue;
+      if (lowest == nullptr || variant->priority < lowest->priority) lowest = variant;
     }
     if (lowest == nullptr) return;
     std::replace(candidates.begin(), candidates.end(), lowest, static_cast<Object*>(nullptr));

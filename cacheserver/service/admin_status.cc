@@ -1,4 +1,6 @@
 // `status` and `models`: what the node is, holds and counts.
+#include <algorithm>
+
 #include <unistd.h>
 
 #include "absl/strings/str_cat.h"
@@ -116,6 +118,15 @@ Json TiersJson(const Parts& parts, const storage::StoreStats& stats) {
   return tiers;
 }
 
+// null once all of the disk's index is there.
+Json LoadingJson(const Parts& parts, const storage::DiskStats& disk) {
+  if (!disk.loading) return nullptr;
+  const absl::Status trouble = parts.loader == nullptr ? absl::OkStatus() : parts.loader->trouble();
+  return {{"loaded", disk.loaded},
+          {"of", std::max(disk.loaded, disk.to_load)},
+          {"error", trouble.ok() ? "" : trouble.ToString()}};
+}
+
 Json DiskJson(const Parts& parts, const storage::StoreStats& stats) {
   if (parts.disk == nullptr) return nullptr;
   const storage::DiskStats disk = parts.disk->Stats();
@@ -131,7 +142,8 @@ Json DiskJson(const Parts& parts, const storage::StoreStats& stats) {
           {"reads", disk.reads},
           {"read_failures", disk.read_failures},
           {"checksum_failures", disk.checksum_failures},
-          {"deletes", disk.deletes}};
+          {"deletes", disk.deletes},
+          {"loading", LoadingJson(parts, disk)}};
 }
 
 Json SessionsJson(const Parts& parts, const std::vector<Sessions::Summary>& sessions,

@@ -12,6 +12,7 @@
 #include "cacheserver/counters.h"
 #include "cacheserver/demoter.h"
 #include "cacheserver/host_level.h"
+#include "cacheserver/load_disk.h"
 #include "cacheserver/locked_store.h"
 #include "cacheserver/log.h"
 #include "cacheserver/model_book.h"
@@ -51,8 +52,9 @@ struct Parts {
   Demoter* demoter = nullptr;
   Stager* stager = nullptr;
 
-  storage::DiskTier* disk = nullptr;  // the last tier; nullptr: there is no disk
-  HostLevel* host = nullptr;          // below a device arena; nullptr: the store is host memory
+  storage::DiskTier* disk = nullptr;   // the last tier; nullptr: there is no disk
+  const DiskLoader* loader = nullptr;  // nullptr: there is no disk
+  HostLevel* host = nullptr;           // below a device arena; nullptr: the store is host memory
 
   uint64_t blob_block_bytes = 64 << 10;
   std::function<NodeFacts()> facts;

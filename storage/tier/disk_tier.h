@@ -13,6 +13,7 @@
 //          Unavailable: an I/O error
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -30,6 +31,8 @@ struct DiskOptions {
   uint64_t max_bytes = 0;
   bool direct_io = true;  // falls back where the file system has none
   bool verify_checksums = true;
+  // Open leaves the headers to Load: until that has read one, its record is not there.
+  bool load_later = false;
 };
 
 struct DiskStats {
@@ -45,19 +48,31 @@ struct DiskStats {
   uint64_t dropped_headers = 0;   // unreadable ones; of damaged files, as many as can be told
   uint64_t salvaged_headers = 0;  // kept when the start found a damaged file of them; else 0
   uint64_t reclaim_failures = 0;
+  bool loading = false;  // Load has not come to its end
+  uint64_t to_load = 0;  // headers that Open found, about
+  uint64_t loaded = 0;   // of them, by Load so far
 };
 
 class DiskTier : public Tier {
  public:
-  // Opens or makes the directory, and reads all headers. Where a file of headers is damaged, those
-  // that are whole are kept, the others counted. FailedPrecondition: another process has
-  // it, its format is not ours, it is somebody else's, or its file system cannot give back parts of
-  // a file. InvalidArgument, PermissionDenied:
-  // it cannot be our directory. DataLoss: damaged beyond opening. Each text says what to do.
+  // Opens or makes the directory, and reads all headers unless load_later. Where a file of headers
+  // is damaged, those that are whole are kept, the others counted. FailedPrecondition: another
+  // process has it, its format is not ours, it is somebody else's, or its file system cannot give
+  // back parts of a file. InvalidArgument, PermissionDenied: it cannot be our directory. DataLoss:
+  // damaged beyond opening. Each text says what to do.
   static absl::StatusOr<std::unique_ptr<DiskTier>> Open(const DiskOptions& options);
 
   // Of a Tier's calls. Write: all items become durable together. ForEachRecord: unreadable headers
   // are dropped, deleted and counted. Verify: whatever verify_checksums says.
+
+  // Reads the headers that Open left, in batches, in no order. Each is there from then on, and
+  // given to `each` unless it has been written anew or deleted since Open; no Write or Delete comes
+  // between a batch and the return of its `each`, which therefore must call neither. Until the end
+  // no room of deleted records is given back, and a Write that might pass max_bytes is
+  // DeadlineExceeded. Errors: Cancelled once `stop`; Unavailable: call it again, what has been
+  // given is not given twice; else those of Open.
+  virtual absl::Status Load(const std::atomic<bool>& stop,
+                            absl::FunctionRef<void(std::vector<base::ObjectHeader>)> each);
 
   // Gives the room of deleted records back now; without this call it happens in the background.
   virtual absl::Status Reclaim() { return absl::OkStatus(); }

@@ -30,6 +30,14 @@ std::optional<LiveIndex::Entry> LiveIndex::Erase(const RecordKey& key) {
   return entry;
 }
 
+std::pair<RecordKey, LiveIndex::Entry> LiveIndex::At(const Extent& extent) const {
+  base::MutexLock lock(&mutex_);
+  for (const auto& [key, entry] : by_key_) {
+    if (entry.extent == extent) return {key, entry};
+  }
+  return {};
+}
+
 uint64_t LiveIndex::records() const {
   base::MutexLock lock(&mutex_);
   return by_key_.size();

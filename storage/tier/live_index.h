@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 #include "absl/container/flat_hash_map.h"
 
@@ -28,6 +29,9 @@ class LiveIndex {
   std::optional<Entry> Find(const RecordKey& key) const;
   // Gives what was there.
   std::optional<Entry> Erase(const RecordKey& key);
+
+  // Whose payload lies there, which must be somebody's; looks at all.
+  std::pair<RecordKey, Entry> At(const Extent& extent) const;
 
   uint64_t records() const;
   uint64_t payload_bytes() const;

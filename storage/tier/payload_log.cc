@@ -6,6 +6,7 @@
 #include <iterator>
 #include <utility>
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "absl/strings/numbers.h"
@@ -68,9 +69,13 @@ absl::Status PayloadLog::FindFiles() {
        it.increment(error)) {
     const uint32_t number = NumberOf(it->path().filename());
     if (number == 0) continue;
-    const uint64_t bytes = it->file_size(error);
-    if (error) break;
-    files_[number].end = bytes;
+    struct stat found {};
+    if (stat(it->path().c_str(), &found) != 0)
+      return FromErrno(errno, "looking at a file of payload", it->path().string());
+    File& file = files_[number];
+    file.loading = true;
+    file.end = static_cast<uint64_t>(found.st_size);
+    file.disk_bytes = uint64_t{512} * static_cast<uint64_t>(found.st_blocks);
     next_number_ = std::max(next_number_, number + 1);
   }
   if (error) return FromErrno(error.value(), "looking for files of payload", options_.path);
@@ -80,21 +85,39 @@ absl::Status PayloadLog::FindFiles() {
 bool PayloadLog::Contains(const Extent& extent) const {
   base::MutexLock lock(&mutex_);
   const auto it = files_.find(extent.file);
-  return it != files_.end() && extent.offset <= it->second.end &&
+  return it != files_.end() && it->second.loading && extent.offset <= it->second.end &&
          extent.payload_bytes <= it->second.end - extent.offset;
 }
 
-void PayloadLog::Adopt(const Extent& extent) {
+std::optional<Extent> PayloadLog::Adopt(const Extent& extent) {
   base::MutexLock lock(&mutex_);
-  File& file = files_[extent.file];
-  AddDead(&file, file.adopted_end, extent.offset);
-  file.adopted_end = extent.end();
+  File& file = files_.at(extent.file);
+  const auto other = [&](const auto& it) {
+    return Extent{.file = extent.file, .offset = it->first, .payload_bytes = it->second};
+  };
+  const auto next = file.adopted.lower_bound(extent.offset);
+  if (next != file.adopted.end() && next->first < extent.end()) return other(next);
+  if (next != file.adopted.begin()) {
+    const Extent before = other(std::prev(next));
+    if (before.end() > extent.offset) return before;
+  }
+  file.adopted.emplace_hint(next, extent.offset, extent.payload_bytes);
   file.live_bytes += extent.end() - extent.offset;
+  return std::nullopt;
 }
 
 void PayloadLog::FinishLoading() {
   base::MutexLock lock(&mutex_);
-  for (auto& [number, file] : files_) AddDead(&file, file.adopted_end, file.end);
+  for (auto& [number, file] : files_) {
+    if (!std::exchange(file.loading, false)) continue;
+    uint64_t end = 0;
+    for (const auto& [offset, payload_bytes] : file.adopted) {
+      AddDead(&file, end, offset);
+      end = offset + Extent::RoomFor(payload_bytes);
+    }
+    AddDead(&file, end, file.end);
+    file.adopted = {};
+  }
 }
 
 // ---- writing
@@ -218,8 +241,13 @@ void PayloadLog::Free(const Extent& extent) {
   base::MutexLock lock(&mutex_);
   const auto it = files_.find(extent.file);
   if (it == files_.end()) return;
-  it->second.live_bytes -= extent.end() - extent.offset;
-  AddDead(&it->second, extent.offset, extent.end());
+  File& file = it->second;
+  file.live_bytes -= extent.end() - extent.offset;
+  if (file.loading) {
+    file.adopted.erase(extent.offset);  // FinishLoading finds the gap
+  } else {
+    AddDead(&file, extent.offset, extent.end());
+  }
 }
 
 absl::Status PayloadLog::GiveBack(const std::atomic<bool>* stop) {
@@ -242,7 +270,7 @@ absl::Status PayloadLog::RemoveDeadFiles() {
   {
     base::MutexLock lock(&mutex_);
     for (auto it = files_.begin(); it != files_.end();) {
-      if (it->first == current_ || it->second.live_bytes != 0) {
+      if (it->first == current_ || it->second.loading || it->second.live_bytes != 0) {
         ++it;
         continue;
       }
@@ -295,7 +323,8 @@ absl::Status PayloadLog::PunchFile(uint32_t number, const Ranges& ranges,
 uint64_t PayloadLog::file_bytes() const {
   base::MutexLock lock(&mutex_);
   uint64_t bytes = 0;
-  for (const auto& [number, file] : files_) bytes += file.live_bytes + file.dead_bytes;
+  for (const auto& [number, file] : files_)
+    bytes += file.loading ? file.disk_bytes : file.live_bytes + file.dead_bytes;
   return bytes;
 }
 

@@ -4,7 +4,8 @@
 //   DIR/payload-NNNNNNNN.log    numbered from 1; a number that a file has or had is not used again
 //                               while a process runs, nor while any file is left
 //
-//   Open ─► Adopt each live extent ─► FinishLoading     what was not adopted is garbage
+//   Open ─► Adopt each live extent ─► FinishLoading     what was not adopted is garbage; until then
+//                               nothing of the files that were found is given back
 //   Begin(bytes) ─► Take each extent ─► write it ─► Sync ─► (its header) ...       the leader alone
 //   Free ─► GiveBack    of deleted, replaced and failed writes: punched out; a file without
 //                       anything live is removed
@@ -35,9 +36,11 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/container/btree_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
@@ -65,10 +68,11 @@ class PayloadLog {
   PayloadLog& operator=(const PayloadLog&) = delete;
 
   // ---- the start
-  // Whether there can be an extent at all: its file is there and does not end before it.
+  // Whether there can be an extent at all: its file was there and does not end before it.
   bool Contains(const Extent& extent) const;
-  // Extents do not overlap and rise within a file.
-  void Adopt(const Extent& extent);
+  // In any order, also while others write (into files of their own). An extent that overlaps an
+  // adopted one is not adopted: gives the other.
+  std::optional<Extent> Adopt(const Extent& extent);
   void FinishLoading();
 
   // ---- writing
@@ -85,7 +89,8 @@ class PayloadLog {
   // Ends early, with OK, once `*stop`; what is left waits for the next.
   absl::Status GiveBack(const std::atomic<bool>* stop = nullptr);
 
-  uint64_t file_bytes() const;    // live or waiting to be given back
+  // Live or waiting to be given back; while loading never less than what lives.
+  uint64_t file_bytes() const;
   uint64_t unused_bytes() const;  // room that was made for what comes next
   uint64_t reclaimed_bytes() const { return reclaimed_bytes_.load(std::memory_order_relaxed); }
 
@@ -93,11 +98,13 @@ class PayloadLog {
   using Ranges = std::map<uint64_t, uint64_t>;  // begin -> end; neither touch nor overlap
   struct File {
     uint64_t live_bytes = 0;
-    uint64_t end = 0;                           // of what was taken, or found at the start
-    uint64_t adopted_end = 0;                   // while loading
-    Ranges dead;                                // to be punched out
-    uint64_t dead_bytes = 0;                    // of `dead`, and of what is being punched out
-    mutable std::shared_ptr<PayloadFile> open;  // null: opened when it is needed
+    uint64_t end = 0;      // of what was taken, or found at the start
+    bool loading = false;  // found at the start, and not yet known what lives
+    absl::btree_map<uint64_t, uint64_t> adopted;  // while loading: offset -> payload bytes
+    uint64_t disk_bytes = 0;                      // while loading: what it takes, live or dead
+    Ranges dead;                                  // to be punched out
+    uint64_t dead_bytes = 0;                      // of `dead`, and of what is being punched out
+    mutable std::shared_ptr<PayloadFile> open;    // null: opened when it is needed
     mutable uint64_t last_use = 0;
   };
 

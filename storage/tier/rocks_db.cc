@@ -112,9 +112,7 @@ void RocksDb::SettleFailed() {
 RocksDb::~RocksDb() {
   if (db_ != nullptr) {
     SettleFailed();
-    for (rocksdb::ColumnFamilyHandle* handle : handles_) {
-      if (handle != nullptr) db_->DestroyColumnFamilyHandle(handle);
-    }
+    for (rocksdb::ColumnFamilyHandle* handle : handles_) db_->DestroyColumnFamilyHandle(handle);
     db_->Close();
   }
   db_.reset();
@@ -133,16 +131,16 @@ absl::Status RocksDb::TakeDirectory() {
 absl::Status RocksDb::OpenDatabase(const RocksDbOptions& options) {
   const std::string path = path_ + "/rocksdb";
   CISTERN_RETURN_IF_ERROR(CheckFamilies(path, options.env));
-  std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::Env* const env = options.env != nullptr ? options.env : rocksdb::Env::Default();
   guard_ = std::make_shared<LogGuard>(env->GetFileSystem());
   env_ = rocksdb::NewCompositeEnv(guard_);
   rocksdb::DB* db = nullptr;
   const rocksdb::Status opened =
-      rocksdb::DB::Open(DatabaseOptions(direct_io(), env_.get()), path, Families(), &handles, &db);
+      rocksdb::DB::Open(DatabaseOptions(direct_io(), env_.get()), path, Families(), &handles_, &db);
   db_.reset(db);
   if (opened.ok()) {
-    std::copy(handles.begin(), handles.end(), handles_);
+    meta_ = handles_.at(0);
+    headers_ = handles_.at(1);
     return absl::OkStatus();
   }
   return FromRocks(opened, absl::StrCat("opening ", path));
@@ -189,7 +187,7 @@ absl::Status RocksDb::CheckFormat() {
 }
 
 absl::StatusOr<bool> RocksDb::IsEmpty() {
-  for (rocksdb::ColumnFamilyHandle* handle : handles_) {
+  for (rocksdb::ColumnFamilyHandle* handle : {meta(), headers()}) {
     std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(rocksdb::ReadOptions(), handle));
     it->SeekToFirst();
     if (it->Valid()) return false;
@@ -251,7 +249,7 @@ bool RocksDb::FailedAreGone() {
   const auto now = std::chrono::steady_clock::now();
   const bool again = now - last_flush_ >= kFlushRetryTime;  // the first one may have failed
   bool flushed = true;
-  for (rocksdb::ColumnFamilyHandle* family : handles_) {
+  for (rocksdb::ColumnFamilyHandle* family : {meta(), headers()}) {
     if (Property(family, rocksdb::DB::Properties::kNumImmutableMemTable) == 0) continue;
     flushed = false;
     if (again) (void)StartFlush(family);
@@ -272,7 +270,8 @@ absl::Status RocksDb::HealLocked() {
   batch.Put(meta(), kFormatKey, absl::StrCat(kDiskFormat));
   batch.Delete(headers(), rocksdb::Slice());  // no header has this key
   CISTERN_RETURN_IF_ERROR(FromRocks(db_->Write(no_log, &batch), "leaving a damaged log"));
-  for (rocksdb::ColumnFamilyHandle* family : handles_) CISTERN_RETURN_IF_ERROR(StartFlush(family));
+  for (rocksdb::ColumnFamilyHandle* family : {meta(), headers()})
+    CISTERN_RETURN_IF_ERROR(StartFlush(family));
   last_flush_ = std::chrono::steady_clock::now();
   log_in_doubt_ = true;
   write_failed_ = false;
@@ -280,10 +279,19 @@ absl::Status RocksDb::HealLocked() {
 }
 
 absl::Status RocksDb::ClearHeaders() {
+  base::MutexLock lock(&write_mutex_);
   CISTERN_RETURN_IF_ERROR(FromRocks(db_->DropColumnFamily(headers()), "dropping damaged headers"));
-  db_->DestroyColumnFamilyHandle(std::exchange(handles_[1], nullptr));
-  return FromRocks(db_->CreateColumnFamily(HeadersOptions(), kHeadersFamily, &handles_[1]),
-                   "making room for headers");
+  rocksdb::ColumnFamilyHandle* empty = nullptr;
+  CISTERN_RETURN_IF_ERROR(
+      FromRocks(db_->CreateColumnFamily(HeadersOptions(), kHeadersFamily, &empty),
+                "making room for headers"));
+  handles_.push_back(empty);
+  headers_.store(empty, std::memory_order_release);
+  return absl::OkStatus();
+}
+
+uint64_t RocksDb::EstimateHeaders() const {
+  return Property(headers(), rocksdb::DB::Properties::kEstimateNumKeys);
 }
 
 uint64_t RocksDb::FreeBytes() const { return SpaceOf(path_).free_bytes; }

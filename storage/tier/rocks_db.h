@@ -11,10 +11,12 @@
 // Thread   any, once open
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -60,8 +62,9 @@ class RocksDb {
   RocksDb& operator=(const RocksDb&) = delete;
 
   rocksdb::DB* db() const { return db_.get(); }
-  rocksdb::ColumnFamilyHandle* meta() const { return handles_[0]; }
-  rocksdb::ColumnFamilyHandle* headers() const { return handles_[1]; }
+  rocksdb::ColumnFamilyHandle* meta() const { return meta_; }
+  // Who still reads with the handle from before ClearHeaders reads what was there then.
+  rocksdb::ColumnFamilyHandle* headers() const { return headers_.load(std::memory_order_acquire); }
 
   // Durable once OK. What failed may lie in the log, whole or torn; every Write heals before it
   // begins, because behind a torn entry nothing of the same log would be found again. When the log
@@ -77,6 +80,8 @@ class RocksDb {
 
   // Puts an empty column family in place of the headers.
   absl::Status ClearHeaders();
+  // How many there are, about; at once.
+  uint64_t EstimateHeaders() const;
 
   bool direct_io() const { return alignment_ > 1; }
   uint32_t alignment() const { return alignment_; }  // of direct I/O; 1: there is none
@@ -110,7 +115,9 @@ class RocksDb {
   std::shared_ptr<LogGuard> guard_;
   std::unique_ptr<rocksdb::Env> env_;  // with the guard in it
   std::unique_ptr<rocksdb::DB> db_;
-  rocksdb::ColumnFamilyHandle* handles_[2] = {nullptr, nullptr};
+  rocksdb::ColumnFamilyHandle* meta_ = nullptr;
+  std::atomic<rocksdb::ColumnFamilyHandle*> headers_{nullptr};
+  std::vector<rocksdb::ColumnFamilyHandle*> handles_;  // all there have been
 };
 
 }  // namespace cistern::storage

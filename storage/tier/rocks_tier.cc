@@ -16,6 +16,7 @@ namespace cistern::storage {
 namespace {
 
 constexpr char kModelPrefix[] = "model/";
+constexpr uint64_t kScanReadahead = 2 << 20;
 constexpr int kReadAttempts = 4;  // a record replaced while it is read is read again
 
 absl::string_view View(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
@@ -49,23 +50,33 @@ absl::StatusOr<std::unique_ptr<RocksTier>> RocksTier::Open(const RocksTierOption
   log.alignment = tier->rocks_->alignment();
   CISTERN_ASSIGN_OR_RETURN(tier->log_, PayloadLog::Open(log));
   CISTERN_RETURN_IF_ERROR(BeyondOpening(FinishSalvage(tier->rocks_.get()), options.disk.path));
-  CISTERN_RETURN_IF_ERROR(BeyondOpening(tier->LoadIndex(), options.disk.path));
+  CISTERN_RETURN_IF_ERROR(tier->FindFirstId());
+  tier->counters_.to_load = tier->rocks_->EstimateHeaders();
   tier->reclaimer_ = std::make_unique<Reclaimer>(tier->log_.get());
-  tier->reclaimer_->Wake();  // payload of writes that did not come to their headers
+  if (!options.disk.load_later) {
+    const std::atomic<bool> never{false};
+    CISTERN_RETURN_IF_ERROR(tier->Load(never, [](const Headers&) {}));
+  }
   return tier;
 }
 
 RocksTier::~RocksTier() = default;
 
-absl::Status RocksTier::ScanHeaders(absl::FunctionRef<void(const RecordKey&, DiskRecord)> each) {
+absl::Status RocksTier::ScanHeaders(absl::FunctionRef<absl::Status(DiskRecord)> each) {
   std::vector<std::string> unreadable;
-  std::unique_ptr<rocksdb::Iterator> it(
-      rocks_->db()->NewIterator(rocksdb::ReadOptions(), rocks_->headers()));
+  rocksdb::ReadOptions options;
+  options.fill_cache = false;
+  options.readahead_size = kScanReadahead;
+  std::unique_ptr<rocksdb::Iterator> it;
+  {
+    base::MutexLock lock(&commit_mutex_);  // between a write that fails and its undoing is no time
+    it.reset(rocks_->db()->NewIterator(options, rocks_->headers()));
+  }
   for (it->SeekToFirst(); it->Valid(); it->Next()) {
     const absl::StatusOr<RecordKey> key = DecodeRecordKey(View(it->key()));
     absl::StatusOr<DiskRecord> record = key.ok() ? DecodeFor(*key, it->value()) : key.status();
     if (record.ok()) {
-      each(*key, *std::move(record));
+      CISTERN_RETURN_IF_ERROR(each(*std::move(record)));
     } else {
       unreadable.push_back(it->key().ToString());
     }
@@ -121,7 +132,10 @@ absl::Status RocksTier::ForEachModel(absl::FunctionRef<void(const base::ModelSpe
 }
 
 absl::Status RocksTier::ForEachRecord(absl::FunctionRef<void(base::ObjectHeader)> each) {
-  return ScanHeaders([&](const RecordKey&, DiskRecord record) { each(std::move(record.header)); });
+  return ScanHeaders([&](DiskRecord record) {
+    each(std::move(record.header));
+    return absl::OkStatus();
+  });
 }
 
 absl::StatusOr<DiskRecord> RocksTier::ReadHeader(const RecordKey& key) const {
@@ -191,6 +205,7 @@ absl::Status RocksTier::Delete(const std::vector<RecordKey>& keys) {
     deleted = rocks_->Write(&batch, "deleting records", /*undo=*/nullptr, &stays);
     if (!deleted.ok() && !stays) return deleted;
     FreeInDoubt();
+    if (loading_) deleted_.insert(keys.begin(), keys.end());
     for (const RecordKey& key : keys) {
       const auto gone = live_.Erase(key);
       if (!gone) continue;
@@ -229,6 +244,9 @@ DiskStats RocksTier::Stats() const {
   stats.commits = counters_.commits.load(std::memory_order_relaxed);
   stats.deletes = counters_.deletes.load(std::memory_order_relaxed);
   stats.salvaged_headers = counters_.salvaged_headers.load(std::memory_order_relaxed);
+  stats.loading = !loaded_.load(std::memory_order_acquire);
+  stats.loaded = counters_.loaded.load(std::memory_order_relaxed);
+  stats.to_load = counters_.to_load.load(std::memory_order_relaxed);
   stats.dropped_headers = counters_.dropped_headers.load(std::memory_order_relaxed);
   return stats;
 }

@@ -4,6 +4,10 @@
 //   Read     header ─► its extent, each piece checked ─► does the record still live?
 //   Delete   headers, synced ─► the index ─► the reclaimer gives the extents back
 //
+// The index is memory of ours, read from the headers at the start: by Open, or beside everything
+// else by Load. A key that is written or deleted meanwhile is in the index, or in `deleted_`, by
+// the time its old header comes along, and that is then garbage.
+//
 // A header is written after its payload is durable, and goes durably before its payload does, so
 // whoever sees a header finds its payload.
 //
@@ -16,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
@@ -41,6 +46,11 @@ struct RocksTierOptions {
   rocksdb::Env* env = nullptr;  // null: the default one. Outlives the tier
 };
 
+// In the database's text family: the number of the last start that has written. Ids of writes begin
+// with it, so that they rise though no header has been read.
+inline constexpr char kStartsKey[] = "starts";
+inline constexpr int kStartShift = 40;
+
 class RocksTier final : public DiskTier {
  public:
   static absl::StatusOr<std::unique_ptr<RocksTier>> Open(const RocksTierOptions& options);
@@ -55,6 +65,8 @@ class RocksTier final : public DiskTier {
                     const std::vector<std::span<std::byte>>& payload) override;
   absl::Status Delete(const std::vector<RecordKey>& keys) override;
   absl::Status Verify(const RecordKey& key) override;
+  absl::Status Load(const std::atomic<bool>& stop,
+                    absl::FunctionRef<void(std::vector<base::ObjectHeader>)> each) override;
   absl::Status Reclaim() override;
   DiskStats Stats() const override;
 
@@ -77,26 +89,30 @@ class RocksTier final : public DiskTier {
     std::atomic<uint64_t> writes{0}, write_failures{0}, reads{0}, read_failures{0},
         checksum_failures{0}, deletes{0};
     std::atomic<uint64_t> dropped_headers{0}, salvaged_headers{0}, commits{0};
+    std::atomic<uint64_t> to_load{0}, loaded{0};
   };
 
-  // One readable header, at the start.
-  struct Found {
-    RecordKey key;
-    LiveIndex::Entry entry;
-  };
+  using Headers = std::vector<base::ObjectHeader>;
 
   explicit RocksTier(const RocksTierOptions& options) : options_(options) {}
-  // Gives every readable header; drops the others.
-  absl::Status ScanHeaders(absl::FunctionRef<void(const RecordKey&, DiskRecord)> each);
+  // Gives every readable header, until `each` gives an error; drops the others.
+  absl::Status ScanHeaders(absl::FunctionRef<absl::Status(DiskRecord)> each);
 
   absl::Status DropUnreadable(const std::string& key);
 
-  // ---- rocks_tier_load.cc; before the tier is used
-  absl::Status LoadIndex();
-  absl::Status DropUnusable(std::vector<Found>* found);
+  // ---- rocks_tier_load.cc; beside all other calls
+  absl::Status LoadHeaders(const std::atomic<bool>& stop, absl::FunctionRef<void(Headers)> each);
+  absl::Status Salvage();
+  absl::Status AdoptBatch(std::vector<DiskRecord>* batch, absl::FunctionRef<void(Headers)> each);
+  // Whether its payload is there, and nobody else's; otherwise its header goes, or the other's.
+  absl::StatusOr<bool> Adopt(const DiskRecord& record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+  absl::StatusOr<bool> Outlives(const DiskRecord& record, const Extent& other)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+  absl::Status DropUnusable(const RecordKey& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   bool IsWhole(const Extent& extent) const;
   // By its checksums. An error of the disk is no answer: the payload may be sound.
-  absl::StatusOr<bool> IsDamaged(const Found& found);
+  absl::StatusOr<bool> IsDamaged(const RecordKey& key);
+  absl::Status FindFirstId();
 
   // ---- rocks_tier_write.cc; one thread at a time, the leader
   // True: it is done. False: this thread has led a commit, of this request or of earlier ones.
@@ -106,7 +122,8 @@ class RocksTier final : public DiskTier {
   absl::Status CommitPending(std::vector<Pending>* pending);
   absl::Status WritePayload(const PayloadFile& file, std::vector<Pending>* pending);
   absl::Status WritePieces(const PayloadFile& file, std::vector<Pending>* pending, bool hash);
-  absl::Status PrepareUndo(const std::vector<Pending>& pending, rocksdb::WriteBatch* undo) const;
+  absl::Status PrepareUndo(const std::vector<Pending>& pending, rocksdb::WriteBatch* undo) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   absl::Status WriteHeaders(const std::vector<Pending>& pending);
   void GiveBackFailed(const std::vector<Pending>& pending);
   void SettleFailed(const std::vector<Pending>& pending, const absl::Status& why);
@@ -130,11 +147,17 @@ class RocksTier final : public DiskTier {
   std::vector<Request*> queue_ ABSL_GUARDED_BY(queue_mutex_);
   bool leading_ ABSL_GUARDED_BY(queue_mutex_) = false;
 
-  // The leader's own.
-  uint64_t next_id_ = 1;
+  // The leader's own, but for a header with a larger id.
+  std::atomic<uint64_t> next_id_{1};
+  uint64_t start_ = 1;         // the number of this one, among those that have written
+  bool start_marked_ = false;  // on disk
   AlignedBuffer buffer_;
 
   base::Mutex commit_mutex_;  // headers and index change together
+  bool loading_ ABSL_GUARDED_BY(commit_mutex_) = true;
+  std::atomic<bool> loaded_{false};  // the opposite, for who need not know exactly
+  // While loading: what the headers that are yet to come may still name.
+  absl::flat_hash_set<RecordKey> deleted_ ABSL_GUARDED_BY(commit_mutex_);
   // Payload of headers whose write or deletion failed: the next start may find them. Freed once it
   // cannot.
   std::vector<Extent> in_doubt_ ABSL_GUARDED_BY(commit_mutex_);

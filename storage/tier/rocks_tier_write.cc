@@ -92,7 +92,10 @@ void RocksTier::CommitGroup(const std::vector<Request*>& group) {
 std::vector<RocksTier::Pending> RocksTier::Admit(const std::vector<Request*>& group) {
   const uint64_t max_bytes =
       options_.disk.max_bytes == 0 ? std::numeric_limits<uint64_t>::max() : options_.disk.max_bytes;
-  uint64_t kept = live_.payload_bytes(), room = RoomForPayload(), taken = 0;
+  const bool loaded = loaded_.load(std::memory_order_acquire);
+  // What has not been loaded counts, too.
+  uint64_t kept = loaded ? live_.payload_bytes() : log_->file_bytes(), room = RoomForPayload(),
+           taken = 0;
   bool gave_back = false;
   const auto fits = [&](uint64_t more) {
     if (taken + more > room && !gave_back) {
@@ -117,7 +120,11 @@ std::vector<RocksTier::Pending> RocksTier::Admit(const std::vector<Request*>& gr
       const uint64_t replaced = twice != earlier.end() ? twice->second
                                 : live                 ? live->extent.payload_bytes
                                                        : 0;
-      if (kept - replaced + bytes > max_bytes) {
+      if (kept - replaced + bytes > max_bytes && !loaded) {
+        status = absl::DeadlineExceededError(
+            "disk tier: whether this passes its bound is known once all headers have been read; "
+            "try again");
+      } else if (kept - replaced + bytes > max_bytes) {
         status = absl::ResourceExhaustedError(
             absl::StrCat("disk tier: ", base::FormatBytes(bytes), " more would pass its bound of ",
                          base::FormatBytes(max_bytes), "; raise the bound, or evict objects"));
@@ -178,7 +185,7 @@ void RocksTier::SettleFailed(const std::vector<Pending>& pending, const absl::St
   {
     base::MutexLock lock(&commit_mutex_);
     for (const Pending& write : pending) {
-      const bool replaces = live_.Find(KeyOf(write.record.header)).has_value();
+      const bool replaces = loading_ || live_.Find(KeyOf(write.record.header)).has_value();
       if (gone || (absl::IsResourceExhausted(why) && !replaces)) {
         worthless.push_back(write);
       } else {
@@ -252,7 +259,7 @@ absl::Status RocksTier::PrepareUndo(const std::vector<Pending>& pending,
     const std::string encoded = EncodeRecordKey(key);
     std::string value;
     rocksdb::Status got = rocksdb::Status::NotFound();
-    if (live_.Find(key))
+    if (loading_ || live_.Find(key))
       got = rocks_->db()->Get(rocksdb::ReadOptions(), rocks_->headers(), encoded, &value);
     if (!got.ok() && !got.IsNotFound()) return FromRocks(got, "reading a header");
     if (got.ok()) {
@@ -270,6 +277,8 @@ absl::Status RocksTier::WriteHeaders(const std::vector<Pending>& pending) {
     batch.Put(rocks_->headers(), EncodeRecordKey(KeyOf(write.record.header)),
               EncodeRecord(write.record));
   }
+  if (!start_marked_)
+    batch.Put(rocks_->meta(), kStartsKey, absl::StrCat(start_));  // before any header with its ids
   bool replaced = false;
   {
     base::MutexLock lock(&commit_mutex_);
@@ -284,6 +293,7 @@ absl::Status RocksTier::WriteHeaders(const std::vector<Pending>& pending) {
       replaced = true;
     }
   }
+  start_marked_ = true;
   if (replaced) reclaimer_->Wake();
   return absl::OkStatus();
 }

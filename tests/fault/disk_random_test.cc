@@ -4,6 +4,7 @@
 // What the map allows: a key has the version that was acknowledged last. A change that failed is
 // not there while the process lives; after the next start it may be, unless its key has been
 // changed since. --seed=N repeats the calls of a run, CISTERN_STEPS makes it longer.
+#include <atomic>
 #include <iostream>
 #include <map>
 #include <optional>
@@ -44,6 +45,7 @@ class DiskWorld {
     options_.env = env_.get();
     MoveTo();
     Open();
+    if (tier_->Stats().loading) Load();
   }
   ~DiskWorld() {
     Clear();
@@ -100,7 +102,7 @@ class DiskWorld {
 
   struct Counts {
     uint64_t written, write_errors, deleted, delete_errors, read, read_errors, kills, power_cuts,
-        restarts, failed_starts, came_back;
+        restarts, failed_starts, late_loads, came_back;
   };
   const Counts& counts() const { return counts_; }
 
@@ -231,9 +233,43 @@ class DiskWorld {
     payload_.Forget();
     if (how != 0) std::filesystem::remove_all(from);
     Open();
+    if (tier_->Stats().loading && !Load()) return;  // it has died once more
     TakeStock();
   }
+  // While headers are still to be read, and under whatever trouble there is: changes, perhaps
+  // another end. What has not been read is a miss, so nothing is read here.
+  bool Load() {
+    for (uint64_t i = 0; i < random_() % 4; ++i) {
+      if (random_() % 3 == 0) MakeTrouble();
+      random_() % 3 == 0 ? Delete() : Write();
+      Clear();
+    }
+    if (random_() % 4 == 0) {
+      Reopen();
+      return false;
+    }
+    if (random_() % 3 == 0) MakeTrouble();
+    const std::atomic<bool> stop{false};
+    std::set<base::Key> given;
+    const auto load = [&] {
+      return tier_->Load(stop, [&](const std::vector<base::ObjectHeader>& headers) {
+        for (const base::ObjectHeader& header : headers)
+          EXPECT_TRUE(given.insert(header.content).second) << "given twice";
+      });
+    };
+    absl::Status loaded = load();
+    if (!loaded.ok()) {
+      EXPECT_TRUE(IsTrouble(loaded)) << loaded;
+      Clear();
+      loaded = load();
+    }
+    EXPECT_EQ(loaded, absl::OkStatus());
+    Clear();
+    ++counts_.late_loads;
+    return true;
+  }
   void Open() {
+    options_.disk.load_later = random_() % 2 == 0;
     auto tier = RocksTier::Open(options_);  // under whatever trouble there still is
     if (!tier.ok()) {
       EXPECT_TRUE(IsTrouble(tier.status())) << tier.status();
@@ -294,14 +330,16 @@ TEST(DiskRandom, AgreesWithAMapWhateverTheDiskDoes) {
   std::cout << "seed " << seed << ": writes " << counts.written << " and " << counts.write_errors
             << " failed, deletes " << counts.deleted << " and " << counts.delete_errors
             << " failed, reads " << counts.read << " and " << counts.read_errors << " failed, "
-            << counts.restarts << " starts (" << counts.failed_starts << " failed) after "
-            << counts.kills << " kills and " << counts.power_cuts << " power cuts; "
-            << counts.came_back << " failed changes came back\n";
+            << counts.restarts << " starts (" << counts.failed_starts << " failed, "
+            << counts.late_loads << " loaded later) after " << counts.kills << " kills and "
+            << counts.power_cuts << " power cuts; " << counts.came_back
+            << " failed changes came back\n";
   if (steps < kSteps) return;
   // The dice must have reached what the test is about.
   EXPECT_GT(counts.written, steps / 10);
   EXPECT_GT(counts.write_errors + counts.delete_errors, 0u);
   if (steps < 5 * kSteps) return;  // too few to be sure
+  EXPECT_GT(counts.late_loads, 0u);
   EXPECT_GT(counts.kills, 0u);
   EXPECT_GT(counts.power_cuts, 0u);
 }

@@ -100,6 +100,11 @@ class FaultyDisk final : public DiskTier {
     const absl::Status fault = Enter(&reads_);
     return fault.ok() ? real_->Verify(key) : fault;
   }
+  absl::Status Load(const std::atomic<bool>& stop,
+                    absl::FunctionRef<void(std::vector<base::ObjectHeader>)> each) override {
+    const absl::Status fault = Enter(&reads_);
+    return fault.ok() ? real_->Load(stop, each) : fault;
+  }
   absl::Status Reclaim() override { return real_->Reclaim(); }
   DiskStats Stats() const override { return real_->Stats(); }
 

@@ -125,17 +125,21 @@ void World::Step() {
       {"stage", 8, &World::Stage, true},
       {"finish stage", 8, &World::FinishStage, true},
       {"restart", 0, &World::Restart, true},
+      {"load", 2, &World::LoadSome, true},
+  };
+  const auto possible = [&](const Choice& choice) {
+    return (options_.has_disk || !choice.disk_only) &&
+           (options_.loads_later || choice.run != &World::LoadSome);
   };
   uint64_t total = 0;
-  for (const Choice& choice : kChoices)
-    total += choice.disk_only && !options_.has_disk ? 0 : choice.weight;
+  for (const Choice& choice : kChoices) total += possible(choice) ? choice.weight : 0;
   uint64_t roll = Roll(total);
-  if (options_.has_disk && Roll(700) == 0) {
+  if (options_.has_disk && Roll(options_.loads_later ? 200 : 700) == 0) {
     last_step_ = "restart";
     Restart();
   } else {
     for (const Choice& choice : kChoices) {
-      if (choice.disk_only && !options_.has_disk) continue;
+      if (!possible(choice)) continue;
       if (roll < choice.weight) {
         last_step_ = choice.name;
         (this->*choice.run)();
@@ -246,11 +250,22 @@ void World::Commit() {
   const Name name(done.header.content, done.header.context);
   const auto replaced = known_.find(name);
   const bool pinned = replaced != known_.end() && replaced->second.pinned;
+  bool saved = false;
+  if (replaced != known_.end() && replaced->second.on_disk) {  // it has been loaded meanwhile
+    const ObjectHeader& loaded = replaced->second.header;
+    if (loaded.lineage == Lineage::kExact && done.header.lineage == Lineage::kApproximate) {
+      if (*id != replaced->second.id) Fail("rough rows took the place of exact ones");
+      return;
+    }
+    saved = loaded == done.header;
+    if (saved) disk_[name] = done.seed;  // the same name is of the same bytes
+  }
   known_[name] = Known{.id = *id,
                        .header = done.header,
                        .seed = done.seed,
                        .last_use = now_,
                        .in_memory = true,
+                       .on_disk = saved,
                        .pinned = pinned};
   Sync(kLimitsVariants);
 }

@@ -35,6 +35,7 @@ struct WorldOptions {
   uint64_t quota_bytes = 0;  // of tenant 1; then tenant 2 has a higher priority, tenant 0 a lower
   bool predict_demand = false;
   uint64_t steps_per_look = 8;  // at all bytes in memory: a look is a use
+  bool loads_later = false;     // after a restart records are come to one by one
 };
 
 class World {
@@ -50,6 +51,8 @@ class World {
   uint64_t trace() const { return trace_; }  // a hash of every answer so far
   storage::Store& store() { return *store_; }
   uint64_t steps() const { return steps_; }
+  // Records whose name had been taken again when they were come to.
+  uint64_t records_met() const { return records_met_; }
 
  private:
   using Name = std::pair<base::Key, base::Key>;  // content, context
@@ -114,6 +117,8 @@ class World {
   void Stage();
   void FinishStage();
   void Restart();
+  void LoadSome();
+  void LoadOne(const Name& name);
 
   base::ObjectHeader RandomHeader();
   uint64_t BlockBytes(const base::ObjectHeader& header) const;
@@ -142,6 +147,7 @@ class World {
   absl::Time now_ = absl::UnixEpoch();
   uint64_t next_seed_ = 1;
   uint64_t steps_ = 0;
+  uint64_t records_met_ = 0;
   uint64_t trace_ = 0xcbf29ce484222325;
   std::string trouble_;
   std::string last_step_;
@@ -152,6 +158,8 @@ class World {
   std::vector<InFlight> demoting_;
   std::vector<InFlight> staging_;
   std::map<Name, uint64_t> disk_;  // seed of the bytes in each record
+  std::map<Name, base::ObjectHeader>
+      unloaded_;  // of these, those that the store has not been told of
 };
 
 }  // namespace cistern::model_test

@@ -8,6 +8,7 @@
 
 namespace cistern::model_test {
 
+using base::Lineage;
 using base::ObjectHeader;
 using storage::BlocksHold;
 using storage::FillBlocks;
@@ -22,6 +23,7 @@ void World::FlushDrops() {
     if (known != known_.end() && known->second.on_disk)
       Fail("the record of an object on disk was dropped");
     disk_.erase({key.content, key.context});
+    unloaded_.erase({key.content, key.context});
   }
 }
 
@@ -66,7 +68,10 @@ void World::FinishDemotion() {
     default:
       break;
   }
-  if (written.ok()) disk_[{done.header.content, done.header.context}] = done.seed;
+  if (written.ok()) {
+    disk_[{done.header.content, done.header.context}] = done.seed;
+    unloaded_.erase({done.header.content, done.header.context});
+  }
   store_->FinishDemotion(done.id, written);
   Known* known = ById(done.id);
   if (known == nullptr) return;  // replaced meanwhile
@@ -124,7 +129,7 @@ void World::FinishStage() {
 // The process dies and another begins with what is on disk.
 void World::Restart() {
   FlushDrops();
-  std::map<Name, ObjectHeader> headers;
+  std::map<Name, ObjectHeader> headers = unloaded_;
   for (const auto& [name, known] : known_) {
     if (known.on_disk) headers[name] = known.header;
   }
@@ -133,7 +138,7 @@ void World::Restart() {
     // FlushDrops.
     return Fail(absl::StrCat(disk_.size(), " records, ", headers.size(), " objects on disk"));
   }
-  const std::map<Name, Known> before = std::exchange(known_, {});
+  known_.clear();
   held_.clear();
   writing_.clear();
   demoting_.clear();
@@ -141,17 +146,57 @@ void World::Restart() {
   arena_ = storage::TestArena(options_.arena_bytes, options_.max_handles);
   store_ = std::make_unique<storage::Store>(StoreOptionsNow(), arena_.get());
   for (const auto& model : models_) store_->RegisterModel(model).IgnoreError();
-  for (const auto& [name, header] : headers) {
-    if (const absl::Status status = store_->AddDiskRecord(header, now_); !status.ok())
-      Fail(status.ToString());
-    if (!absl::IsFailedPrecondition(store_->AddDiskRecord(header, now_)))
-      Fail("added one record twice");
-    known_[name] = Known{
-        .id = 0, .header = header, .seed = before.at(name).seed, .last_use = now_, .on_disk = true};
+  unloaded_ = std::move(headers);
+  if (options_.loads_later) return;
+  while (!unloaded_.empty()) LoadOne(unloaded_.begin()->first);
+}
+
+void World::LoadSome() {
+  if (unloaded_.empty()) return;
+  LoadOne(std::next(unloaded_.begin(), static_cast<ptrdiff_t>(Roll(unloaded_.size())))->first);
+}
+
+// What the tier gives has neither been written anew nor deleted since the start.
+void World::LoadOne(const Name& given) {
+  const Name name = given;
+  const ObjectHeader header = unloaded_.extract(name).mapped();
+  const auto is_it = [&](const InFlight& f) {
+    return Name(f.header.content, f.header.context) == name;
+  };
+  const bool in_flight = std::any_of(demoting_.begin(), demoting_.end(), is_it);
+  const auto known = known_.find(name);
+  const auto exact = [](const ObjectHeader& h) { return h.lineage == Lineage::kExact; };
+  const absl::Status added = store_->AddDiskRecord(header, now_);
+  Note(static_cast<uint64_t>(added.code()));
+  records_met_ += in_flight || known != known_.end() ? 1 : 0;
+  if (in_flight) {
+    // It stays on the disk until it is replaced; a write that fails leaves it to the next start.
+    if (!absl::IsFailedPrecondition(added)) Fail("took a record that is being replaced");
+    unloaded_[name] = header;
+    return;
   }
-  for (auto& [name, known] : known_) {
-    known.id = store_->Find({.content = name.first, .context = name.second}).object.id;
+  if (known != known_.end() && known->second.on_disk) return Fail("two records of one name");
+  if (known != known_.end() && known->second.header == header) {
+    if (!added.ok()) Fail(added.ToString());
+    known->second.on_disk = true;
+    known->second.failed_writes = 0;
+    known->second.droppable = false;
+    disk_[name] = known->second.seed;  // the same name is of the same bytes
+    return;
   }
+  if (known != known_.end() && (exact(known->second.header) || !exact(header))) {
+    if (!absl::IsAlreadyExists(added)) Fail("took a worse record");
+    return;  // it is deleted with the next drops
+  }
+  if (!added.ok()) return Fail(added.ToString());
+  Known taken{.header = header, .seed = disk_.at(name), .last_use = now_, .on_disk = true};
+  if (known != known_.end()) taken.pinned = known->second.pinned;
+  if (!absl::IsFailedPrecondition(store_->AddDiskRecord(header, now_)) &&
+      store_->Find({.content = name.first, .context = name.second}).object.where != Where::kMiss)
+    Fail("added one record twice");
+  taken.id = store_->Find({.content = name.first, .context = name.second}).object.id;
+  if (known != known_.end()) Forget(known->second);
+  known_[name] = taken;
   Sync(kLimitsVariants);
 }
 
@@ -242,6 +287,8 @@ void World::Settle() {
   while (!demoting_.empty()) FinishDemotion();
   while (!staging_.empty()) FinishStage();
   Sync(kNothing);
+  FlushDrops();
+  while (!unloaded_.empty()) LoadOne(unloaded_.begin()->first);
   store_->SetPinned({.all = true}, false);
   for (auto& [name, known] : known_) known.pinned = false;
   const uint64_t objects = known_.size();

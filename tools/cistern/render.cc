@@ -80,6 +80,13 @@ void RenderTiers(const Json& json, std::string* out) {
   Line(out, "disk",
        absl::StrCat(Bytes(disk.at("payload_bytes")), ", ", Count(disk.at("records")), " objects, ",
                     String(disk.at("path"))));
+  if (disk.contains("loading") && !disk.at("loading").is_null()) {
+    const Json& loading = disk.at("loading");
+    const std::string error = String(loading.at("error"));
+    Line(out, "disk index",
+         absl::StrCat("loading ", Count(loading.at("loaded")), " of ", Count(loading.at("of")),
+                      error.empty() ? "" : absl::StrCat("; stopped: ", error)));
+  }
   const uint64_t failures = disk.at("write_failures").get<uint64_t>() +
                             disk.at("read_failures").get<uint64_t>() +
                             disk.at("checksum_failures").get<uint64_t>();

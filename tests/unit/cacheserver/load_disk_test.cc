@@ -48,9 +48,24 @@ class LoadDiskTest : public testing::Test {
     ASSERT_TRUE(disk_.Write({{header, {bytes}}}).at(0).ok());
   }
   DiskLoad Load() {
-    auto load = LoadDisk(store_, disk_, models_, kMaxModels, absl::UnixEpoch());
-    EXPECT_TRUE(load.ok()) << load.status();
-    return load.value_or(DiskLoad{});
+    DiskLoad load;
+    EXPECT_EQ(MakeLoader()->Load(&load), absl::OkStatus());
+    return load;
+  }
+  std::unique_ptr<DiskLoader> MakeLoader() {
+    return std::make_unique<DiskLoader>(DiskLoader::Parts{.store = &store_,
+                                                          .models = &models_,
+                                                          .above = nullptr,
+                                                          .models_above = nullptr,
+                                                          .disk = &disk_,
+                                                          .max_models = kMaxModels,
+                                                          .now = absl::UnixEpoch(),
+                                                          .clock = base::Clock::Real(),
+                                                          .log = &log_,
+                                                          .path = "disk"});
+  }
+  uint64_t ObjectsOnDisk() {
+    return store_.With([](storage::Store& store) { return store.Stats().objects_disk; });
   }
   bool Knows(int model) {
     return store_.With([&](storage::Store& store) {
@@ -67,6 +82,7 @@ class LoadDiskTest : public testing::Test {
   LockedStore store_;
   storage::FaultyDisk disk_;
   ModelBook models_;
+  Log log_{"off", LogFormat::kText};
   int records_put_ = 0;
 };
 
@@ -109,8 +125,59 @@ TEST_F(LoadDiskTest, ADeleteThatFailsIsToldAndNotFatal) {
 
 TEST_F(LoadDiskTest, AnUnreadableDiskIsAnError) {
   disk_.FailReads(absl::DataLossError("damaged"));
-  EXPECT_TRUE(
-      absl::IsDataLoss(LoadDisk(store_, disk_, models_, kMaxModels, absl::UnixEpoch()).status()));
+  DiskLoad load;
+  EXPECT_TRUE(absl::IsDataLoss(MakeLoader()->Load(&load)));
+}
+
+// A thread of its own waits for the disk to come back; damage is final, and said.
+TEST_F(LoadDiskTest, AnErrorOfTheDiskIsTriedAgainAndDamageIsNot) {
+  PutModel(1);
+  for (int i = 0; i < 3; ++i) PutRecord(1);
+  disk_.FailReads(absl::UnavailableError("a cable"), 1);
+  auto loader = MakeLoader();
+  loader->Start();
+  ASSERT_TRUE(loader->AwaitLoaded(absl::Minutes(1)));
+  EXPECT_TRUE(loader->trouble().ok());
+  EXPECT_EQ(ObjectsOnDisk(), 3u);
+
+  disk_.FailReads(absl::DataLossError("damaged"));
+  loader = MakeLoader();
+  loader->Start();
+  ASSERT_TRUE(loader->AwaitLoaded(absl::Minutes(1)));
+  EXPECT_TRUE(absl::IsDataLoss(loader->trouble()));
+}
+
+// A stop does not wait for the end, nor for a disk that fails.
+TEST_F(LoadDiskTest, AStopEndsTheWaitForTheDisk) {
+  disk_.FailReads(absl::UnavailableError("a cable"));
+  auto loader = MakeLoader();
+  loader->Start();
+  ASSERT_FALSE(loader->AwaitLoaded(absl::Milliseconds(1)));
+  loader->Stop();
+  EXPECT_TRUE(loader->AwaitLoaded(absl::ZeroDuration()));
+}
+
+// What was published before its record was come to is one object, and the better one of the two.
+TEST_F(LoadDiskTest, WhatWasStoredMeanwhileIsThereOnce) {
+  PutModel(1);
+  PutRecord(1);
+  base::ObjectHeader header;
+  ASSERT_TRUE(
+      disk_.ForEachRecord([&](base::ObjectHeader found) { header = std::move(found); }).ok());
+  store_.With([&](storage::Store& store) {
+    ASSERT_TRUE(store.RegisterModel(Model(1)).ok());
+    const auto reservation = store.Reserve(1, header, absl::UnixEpoch());
+    ASSERT_TRUE(reservation.ok());
+    ASSERT_TRUE(store.MarkWritten(1, reservation->id, 0, 2).ok());
+    ASSERT_TRUE(store.Commit(1, reservation->id, absl::UnixEpoch()).ok());
+  });
+  EXPECT_EQ(Load().objects, 1u);
+  store_.With([&](storage::Store& store) {
+    EXPECT_EQ(store.Stats().objects_memory, 1u);
+    EXPECT_EQ(store.Stats().objects_disk, 1u);
+    EXPECT_EQ(store.Stats().dirty_bytes, 0u);  // its record is there: it need not be written again
+    EXPECT_EQ(store.CheckInvariants(), absl::OkStatus());
+  });
 }
 
 // Five models lie on disk, two of them with objects; there is room for three.
