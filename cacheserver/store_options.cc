@@ -25,6 +25,7 @@ storage::StoreOptions StoreOptionsOf(const NodeConfig& config) {
 storage::StoreOptions HostStoreOptionsOf(const NodeConfig& config) {
   storage::StoreOptions options = StoreOptionsOf(config);
   options.has_disk = !config.disk_path.empty();
+  options.serves_above = true;
   // What the store above keeps, this one keeps for it, and it is asked for objects far more rarely
   // than they are used.
   options.object_ttl = absl::InfiniteDuration();

@@ -60,8 +60,11 @@ struct StoreOptions {
   uint32_t variants_per_content = 4;  // objects that share a content key; the cheapest goes first
   uint32_t links_per_object =
       16;  // other contexts that an object serves approximately; the oldest goes first
-  uint32_t neighbours_per_gap = 4;       // candidates described beside a chunk that was not found
-  bool has_disk = false;                 // eviction demotes before it drops
+  uint32_t neighbours_per_gap = 4;  // candidates described beside a chunk that was not found
+  bool has_disk = false;            // eviction demotes before it drops
+  // A store above knows the headers of what it has written here: a record that is found on disk
+  // takes no object's place.
+  bool serves_above = false;
   uint64_t blob_block_bytes = 64 << 10;  // block size of the opaque pool; 0: no blobs
   double high_watermark = 0.90;          // of arena bytes: demotion starts above it ...
   double low_watermark = 0.80;           // ... and aims below it
@@ -282,7 +285,8 @@ class Store {
   // A record found on disk: at the start, or later, when its index has come so far. It must lie
   // there at the time of the call. What was stored under its name meanwhile and is not on disk yet
   // stays: as saved, when the record is of the same header; the record goes otherwise
-  // (AlreadyExists), unless it is exact and the object is not: then it takes the object's place.
+  // (AlreadyExists), unless it is exact and the object is not: then it takes the object's place
+  // (serves_above: it does not).
   // FailedPrecondition: of an unknown model, known already, or about to be replaced or deleted.
   // ResourceExhausted: larger than the arena.
   absl::Status AddDiskRecord(const base::ObjectHeader& header, absl::Time now);

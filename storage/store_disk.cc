@@ -251,7 +251,7 @@ absl::Status Store::AddDiskRecord(const base::ObjectHeader& header, absl::Time n
       s.MarkSaved(known);
       return absl::OkStatus();
     }
-    if (!Impl::Improves(header, known->header)) {
+    if (s.options.serves_above || !Impl::Improves(header, known->header)) {
       s.DropRecord(key);
       return absl::AlreadyExistsError("another object has its name by now; the record goes");
     }

@@ -152,7 +152,7 @@ absl::StatusOr<ObjectId> Store::Commit(SessionId session, ReservationId id, absl
   bool saved = false;
   // A record that has been loaded from disk meanwhile may be no worse.
   if (Object* replaced = s.index.Exact(key.content, key.context); replaced != nullptr) {
-    if (Impl::Improves(replaced->header, pending->header)) {
+    if (!s.options.serves_above && Impl::Improves(replaced->header, pending->header)) {
       const ObjectId id = replaced->id;
       s.being_written.erase(key);
       s.ReleasePending(pending);

@@ -63,6 +63,7 @@ storage::TestObject Object(uint64_t number) {
   object.header.model = model;
   object.header.content = base::HashBytes(absl::StrCat("content ", number));
   object.header.context = base::HashBytes(absl::StrCat("context ", number));
+  object.header.parent_context = base::HashBytes(absl::StrCat("past ", number));
   return object;
 }
 

@@ -11,6 +11,7 @@
 
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -63,6 +64,26 @@ TEST(NodeTroubleTest, ASocketPortOrDirectoryInUseIsOneClearError) {
   fails({"--unix_socket=" + node.Path("other"), "--disk_path=" + node.Path("disk")},
         "another server uses this directory");
   EXPECT_EQ(node.Status().at("node").at("pid"), node.process().pid()) << "the first still serves";
+}
+
+// A start that takes long (here it reads a model from a pipe that nobody writes to) does not
+// outlive the order to stop.
+TEST(NodeTroubleTest, AStopWhileStartingIsTheEndAtOnce) {
+  NodeUnderTest node({"--disk_path=SCRATCHdisk", "--log_level=info"});
+  ASSERT_EQ(mkfifo(node.Path("model.json").c_str(), 0600), 0);
+  Process server({CISTERN_SERVER, "--pool_bytes=16MiB", "--unix_socket=" + node.socket(),
+                  "--disk_path=" + node.Path("disk"), "--models=" + node.Path("model.json")},
+                 node.Path("server"));
+  Await("the memory to be touched, which comes before the models", [&] {
+    return !server.Running() || server.Err().find("memory touched") != std::string::npos ||
+           server.Out().find("memory touched") != std::string::npos;
+  });
+  ASSERT_TRUE(server.Running()) << server.Err();
+  server.Signal(SIGTERM);
+  const Finished end = server.Wait();
+  EXPECT_EQ(end.exit_code, 0) << end.err;
+  EXPECT_THAT(end.out + end.err, HasSubstr("stopped while starting"));
+  EXPECT_THAT(end.out + end.err, testing::Not(HasSubstr("node started")));
 }
 
 TEST(NodeTroubleTest, AStaleSocketIsNoObstacle) {

@@ -1,5 +1,6 @@
 #include "tests/integration/node_under_test.h"
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -12,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
@@ -111,6 +113,11 @@ void NodeUnderTest::Start() {
   Await("the node's first answer",
         [this] { return !process_->Running() || transport::Connect(unix_address(), {}).ok(); });
   ASSERT_TRUE(process_->Running()) << process_->Err();
+  const bool has_disk = std::any_of(flags_.begin(), flags_.end(), [](const std::string& flag) {
+    return absl::StartsWith(flag, "--disk_path=");
+  });
+  if (has_disk)
+    Await("what is on disk", [this] { return Status().at("disk").at("loading").is_null(); });
 }
 
 void NodeUnderTest::Restart(const std::vector<std::string>& flags) {

@@ -73,7 +73,7 @@ class NodeUnderTest {
   // `flags` on top of --unix_socket, --pool_bytes=64MiB and --nopre_touch.
   explicit NodeUnderTest(std::vector<std::string> flags);
 
-  void Start();  // waits until it answers
+  void Start();  // waits until it answers, and has loaded what is on disk
   void Restart(const std::vector<std::string>& flags);
   Finished Stop(int signal);
   // Starts it and expects that it ends by itself.

@@ -26,6 +26,15 @@ class AdminTest : public ServiceTest {
   }
 };
 
+TEST_F(AdminTest, StatusTellsHowMuchOfTheDisksIndexIsThere) {
+  EXPECT_TRUE(Ask({.verb = AdminVerb::kStatus}).at("disk").at("loading").is_null());
+  node().memory_disk_->SetLoading(7, 20);
+  const Json loading = Ask({.verb = AdminVerb::kStatus}).at("disk").at("loading");
+  EXPECT_EQ(loading.at("loaded"), 7);
+  EXPECT_EQ(loading.at("of"), 20);
+  EXPECT_EQ(loading.at("error"), "");
+}
+
 TEST_F(AdminTest, StatusCountsWhatThereIs) {
   const auto header = node().Segment(1, 32);
   node().Publish(header);

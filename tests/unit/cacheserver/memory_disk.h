@@ -87,6 +87,13 @@ class MemoryDisk final : public storage::DiskTier {
     return stats;
   }
 
+  // As if headers were still being read.
+  void SetLoading(uint64_t loaded, uint64_t to_load) {
+    base::MutexLock lock(&mutex_);
+    stats_.loading = loaded < to_load;
+    stats_.loaded = loaded;
+    stats_.to_load = to_load;
+  }
   void Damage(const base::ObjectHeader& header) {
     base::MutexLock lock(&mutex_);
     records_.at({header.content, header.context}).damaged = true;

@@ -121,8 +121,8 @@ TEST_F(DiskLoadTest, AStopInTheMiddleLosesNothing) {
     ASSERT_EQ(tier.Delete({Segment(start, kBytes).key()}), absl::OkStatus());
     ASSERT_EQ(WriteOne(tier, Segment(kMany + start, kBytes)), absl::OkStatus());
     stop_ = false;
-    const absl::Status stopped = tier.Load(
-        stop_, [&](const std::vector<base::ObjectHeader>&) { stop_ = true; });
+    const absl::Status stopped =
+        tier.Load(stop_, [&](const std::vector<base::ObjectHeader>&) { stop_ = true; });
     EXPECT_TRUE(absl::IsCancelled(stopped)) << stopped;
     EXPECT_LT(tier.Stats().records, kMany / 2);
     ASSERT_EQ(tier.Reclaim(), absl::OkStatus());
@@ -140,8 +140,8 @@ TEST_F(DiskLoadTest, NothingIsGivenTwice) {
   Fill(kMany);
   OpenToLoad();
   std::set<base::Key> given;
-  EXPECT_TRUE(absl::IsCancelled(
-      tier_->Load(stop_, [&](const std::vector<base::ObjectHeader>& headers) {
+  EXPECT_TRUE(
+      absl::IsCancelled(tier_->Load(stop_, [&](const std::vector<base::ObjectHeader>& headers) {
         for (const base::ObjectHeader& header : headers) given.insert(header.content);
         stop_ = true;
       })));
@@ -180,8 +180,7 @@ TEST_F(DiskLoadTest, OfTwoThatOverlapTheSoundOneIsLeft) {
 // A damaged file of headers is mended beside those who write, and their changes outlive it.
 TEST_F(DiskLoadTest, DamageIsMendedBesideWrites) {
   Fill(kMany);
-  ASSERT_TRUE(
-      tier_->rocks().db()->Flush(rocksdb::FlushOptions(), tier_->rocks().headers()).ok());
+  ASSERT_TRUE(tier_->rocks().db()->Flush(rocksdb::FlushOptions(), tier_->rocks().headers()).ok());
   tier_.reset();
   uint64_t largest = 0;
   std::filesystem::path table;

@@ -43,7 +43,8 @@ TEST_F(StoreLoadTest, AWorseRecordGoes) {
   EXPECT_EQ(Look(header).id, id);
   EXPECT_FALSE(Look(header).on_disk);
   EXPECT_TRUE(store_->TakeDemotions(1 << 20, false).empty()) << "before the old one is deleted";
-  ASSERT_THAT(store_->TakeRecordDrops(), testing::ElementsAre(RecordKey{header.content, header.context}));
+  ASSERT_THAT(store_->TakeRecordDrops(),
+              testing::ElementsAre(RecordKey{header.content, header.context}));
   EXPECT_EQ(TakeDemotion().id, id);
   store_->FinishDemotion(id, absl::OkStatus());
 }
@@ -62,6 +63,22 @@ TEST_F(StoreLoadTest, AnExactRecordTakesThePlaceOfAnApproximateObject) {
   EXPECT_EQ(store_->Release(kSession, lease.id), absl::OkStatus());
   EXPECT_EQ(store_->Stats().used_bytes, 0u);
   EXPECT_TRUE(store_->TakeRecordDrops().empty()) << "the record is in use";
+}
+
+// The store above reads what it has written here by the header that it has written.
+TEST_F(StoreLoadTest, BelowAnotherStoreNothingTakesAnObjectsPlace) {
+  options_.serves_above = true;
+  Reset(options_);
+  const base::ObjectHeader header = Segment(1), other = Segment(2);
+  const ObjectId id = Put(Rough(header));
+  EXPECT_TRUE(absl::IsAlreadyExists(store_->AddDiskRecord(header, now_)));
+  EXPECT_EQ(Look(header).id, id);
+  const Reservation reservation = Reserve(Rough(other));
+  ASSERT_EQ(store_->AddDiskRecord(other, now_), absl::OkStatus());
+  ASSERT_EQ(store_->MarkWritten(kSession, reservation.id, 0, 2), absl::OkStatus());
+  ASSERT_TRUE(store_->Commit(kSession, reservation.id, now_).ok());
+  EXPECT_EQ(Look(other).header->lineage, base::Lineage::kApproximate);
+  EXPECT_EQ(store_->TakeRecordDrops().size(), 2u);
 }
 
 // Between TakeDemotions and FinishDemotion the record is about to become another one.
