@@ -105,10 +105,8 @@ std::vector<Object*> Store::Impl::Select(const Selector& selector) const {
     for (const auto& [id, object] : objects) consider(object.get());
     return selected;
   }
-  for (Object* object : index.Variants(selector.key)) consider(object);
-  for (const ContextEntry& entry : index.AtContext(selector.key)) {
-    if (!entry.link) consider(entry.object);
-  }
+  for (Object* object : index.VariantsOf(selector.key)) consider(object);
+  for (Object* object : index.EndingAt(selector.key)) consider(object);
   std::sort(selected.begin(), selected.end(),
             [](const Object* a, const Object* b) { return a->id < b->id; });
   selected.erase(std::unique(selected.begin(), selected.end()), selected.end());

@@ -48,9 +48,9 @@ absl::Status Store::Impl::CheckObject(const Object& o) const {
   if (o.detached) return absl::OkStatus();
   if (index.Exact(o.header.content, o.header.context) != &o)
     return broken("the index does not find it");
-  for (const ContextLink& link : o.links) {
+  for (const ContextLink& link : o.links()) {
     bool found = false;
-    for (const ContextEntry& entry : index.AtContext(link.context))
+    for (const ContextEntry& entry : index.LinkedTo(link.context))
       found |= entry.sequence == link.sequence;
     if (!found) return broken("the index does not find a link of it");
   }
@@ -131,11 +131,11 @@ absl::Status Store::Impl::CheckIndex() const {
     if (o->detached) continue;
     ++attached;
     if (o->header.kind == base::ObjectKind::kBlob) continue;
-    links += o->links.size();
-    entries += 1 + o->links.size();
+    links += o->links().size();
+    entries += 1 + o->links().size();
     children += o->header.parent_context.IsZero() ? 0 : 1;
-    for (const ContextLink& link : o->links) children += link.parent_context.IsZero() ? 0 : 1;
-    if (o->links.size() > options.links_per_object)
+    for (const ContextLink& link : o->links()) children += link.parent_context.IsZero() ? 0 : 1;
+    if (o->links().size() > options.links_per_object)
       return Broken("object", id, "it has too many links");
   }
   if (attached != index.num_objects() || links != index.num_links() ||
@@ -163,7 +163,7 @@ absl::Status Store::Impl::CheckQueues() const {
     gauges.dirty_bytes += o->in_memory && !o->on_disk ? o->payload_bytes : 0;
     gauges.pinned_objects += o->pinned ? 1 : 0;
     gauges.pinned_bytes += o->pinned && o->in_memory ? o->payload_bytes : 0;
-    if (expires() && !by_last_use.contains({o->last_use, o->id}))
+    if (expires() && !by_last_use.contains({o->last_use_ns, o->id}))
       return Broken("object", id, "its last use is not listed");
   }
   for (const Tenancy& tenancy : tenants.all()) queued += tenancy.dirty.map().size();

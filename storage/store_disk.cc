@@ -12,7 +12,11 @@ namespace {
 
 // In a row, of writing or reading one object: then a disk that does not say that it is full, or
 // that the bytes are damaged, is as good as one that does.
-constexpr uint32_t kMaxFailures = 3;
+constexpr uint8_t kMaxFailures = 3;
+
+void CountFailure(uint8_t* failures) {
+  if (*failures < kMaxFailures) ++*failures;
+}
 
 }  // namespace
 
@@ -161,7 +165,7 @@ void Store::FinishDemotion(ObjectId id, const absl::Status& written) {
   } else {
     ++s.stats.demotion_failures;
     object->set_aside = true;
-    if (!absl::IsDeadlineExceeded(written)) ++object->failed_writes;
+    if (!absl::IsDeadlineExceeded(written)) CountFailure(&object->failed_writes);
     object->droppable = absl::IsResourceExhausted(written) || absl::IsInvalidArgument(written) ||
                         object->failed_writes >= kMaxFailures;
   }
@@ -215,7 +219,7 @@ void Store::FinishStage(ObjectId id, const absl::Status& read) {
     object->failed_reads = 0;
   } else {
     const bool tried = !absl::IsResourceExhausted(read) && !absl::IsCancelled(read);
-    object->failed_reads += tried ? 1 : 0;
+    if (tried) CountFailure(&object->failed_reads);
     s.FreeBlocks(object);
   }
   s.Refile(object);

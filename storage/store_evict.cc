@@ -84,20 +84,16 @@ bool Store::Impl::Continues(const Object& object, const Object& next) {
 // How many objects in memory continue `object`.
 uint32_t Store::Impl::CountChildren(const Object& object) const {
   uint32_t count = 0;
-  const ContentIndex::Children* children = index.ChildrenOf(object.header.context);
-  if (children == nullptr) return 0;
-  for (const ContextEntry& entry : *children)
-    count +=
-        !entry.link && entry.object->filed_resident && Continues(object, *entry.object) ? 1 : 0;
+  for (const Object* child : index.ChildrenOf(object.header.context))
+    count += child->filed_resident && Continues(object, *child) ? 1 : 0;
   return count;
 }
 
 // Tells those that end where `object` begins that it has come, or gone.
 void Store::Impl::CountForParents(const Object& object, int change) {
   if (object.header.parent_context.IsZero()) return;
-  for (const ContextEntry& entry : index.AtContext(object.header.parent_context)) {
-    if (entry.link || !Continues(*entry.object, object)) continue;
-    Object* parent = entry.object;
+  for (Object* parent : index.EndingAt(object.header.parent_context)) {
+    if (!Continues(*parent, object)) continue;
     parent->children += change;
     if (!parent->filed_resident) continue;
     if (change > 0) book.Follow(*parent);
@@ -175,11 +171,12 @@ void Store::Impl::Recount(Object* object) {
     tenants.at(object->rule).unsaved_bytes += change;
   }
   const bool pinned = object->pinned && !object->detached;
-  const uint64_t pinned_bytes = pinned && memory ? object->payload_bytes : 0;
+  const bool pinned_memory = pinned && memory;
   if (pinned != object->counted_pinned) stats.pinned_objects += pinned ? 1 : -1;
-  stats.pinned_bytes += pinned_bytes - object->counted_pinned_bytes;
+  if (pinned_memory != object->counted_pinned_memory)
+    stats.pinned_bytes += pinned_memory ? object->payload_bytes : 0 - object->payload_bytes;
   object->counted_pinned = pinned;
-  object->counted_pinned_bytes = pinned_bytes;
+  object->counted_pinned_memory = pinned_memory;
   object->counted_memory = memory;
   object->counted_disk = disk;
   object->counted_dirty = unsaved;

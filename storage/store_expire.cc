@@ -6,8 +6,8 @@ namespace cistern::storage {
 void Store::Impl::Touch(Object* object, absl::Time now) {
   if (!expires()) return;
   ForgetUse(*object);
-  object->last_use = now;
-  by_last_use.emplace(now, object->id);
+  object->last_use_ns = absl::ToUnixNanos(now);
+  by_last_use.emplace(object->last_use_ns, object->id);
 }
 
 uint64_t Store::ExpireObjects(absl::Time now, uint64_t limit) {
@@ -15,7 +15,7 @@ uint64_t Store::ExpireObjects(absl::Time now, uint64_t limit) {
   uint64_t dropped = 0;
   for (uint64_t looked = 0; looked < limit && !s.by_last_use.empty(); ++looked) {
     const auto [last_use, id] = *s.by_last_use.begin();
-    if (now - last_use <= s.options.object_ttl) break;
+    if (now - absl::FromUnixNanos(last_use) <= s.options.object_ttl) break;
     Object* object = s.FindAttached(id);
     if (object->pinned || object->in_use()) {
       s.Touch(object, now);  // it is of use at this moment

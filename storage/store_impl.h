@@ -150,7 +150,7 @@ struct Store::Impl {
   // ---- store_expire.cc
   bool expires() const { return options.object_ttl < absl::InfiniteDuration(); }
   void Touch(Object* object, absl::Time now);
-  void ForgetUse(const Object& object) { by_last_use.erase({object.last_use, object.id}); }
+  void ForgetUse(const Object& object) { by_last_use.erase({object.last_use_ns, object.id}); }
 
   // ---- store_admin.cc
   const base::ModelSpec* ModelOf(const base::ObjectHeader& header) const;
@@ -190,7 +190,8 @@ struct Store::Impl {
   absl::flat_hash_map<RecordKey, ReservationId> being_written;
   absl::flat_hash_map<LeaseId, HeldLease> leases;
   absl::btree_set<std::pair<absl::Time, LeaseId>> leases_by_age;
-  absl::btree_set<std::pair<absl::Time, ObjectId>> by_last_use;  // attached ones; empty without TTL
+  // By last_use_ns; attached ones. Empty without a time to live.
+  absl::btree_set<std::pair<int64_t, ObjectId>> by_last_use;
   absl::flat_hash_map<SessionId, Holdings> sessions;
 
   SlabPredictor predictor{SlabPredictorOptions{}};  // fed and asked if options.predict_demand

@@ -45,7 +45,7 @@ ObjectView Store::Describe(ObjectId id) const {
 Found Store::Find(const FindQuery& query) {
   Impl& s = *impl_;
   ++s.stats.finds;
-  const std::span<Object* const> variants = s.index.Variants(query.content);
+  const ContentIndex::Variants variants = s.index.VariantsOf(query.content);
   for (const Object* object : variants) {
     if (object->header.context != query.context || !Serves(*object, query.lossless)) continue;
     ++s.stats.exact_hits;
@@ -75,34 +75,36 @@ Found Store::Find(const FindQuery& query) {
 }
 
 Found Store::ByContext(const base::Key& context, bool lossless) const {
-  const ContextEntry* best = nullptr;
-  for (const ContextEntry& entry : impl_->index.AtContext(context)) {
-    if (!Serves(*entry.object, lossless) || (lossless && entry.link)) continue;
-    if (best == nullptr || best->link || !entry.link)
-      best = &entry;  // the newest, but no link instead of its own
+  // The newest, but no link instead of its own.
+  for (const Object* object : impl_->index.EndingAt(context)) {
+    if (!Serves(*object, lossless)) continue;
+    return {.object = impl_->ViewOf(*object),
+            .match = Match::kExact,
+            .lineage = object->header.lineage};
   }
-  if (best == nullptr) return {};
-  return {.object = impl_->ViewOf(*best->object),
+  const std::span<const ContextEntry> linked = impl_->index.LinkedTo(context);
+  if (lossless || linked.empty()) return {};
+  return {.object = impl_->ViewOf(*linked.back().object),
           .match = Match::kExact,
-          .lineage = best->link ? base::Lineage::kApproximate : best->object->header.lineage};
+          .lineage = base::Lineage::kApproximate};
 }
 
 std::vector<Found> Store::Children(const base::Key& context, bool lossless) const {
   std::vector<Found> found;
-  const ContentIndex::Children* children = impl_->index.ChildrenOf(context);
-  if (children == nullptr) return found;
   size_t scanned = 0;
-  for (const ContextEntry& entry : *children) {
-    if (found.size() >= impl_->options.neighbours_per_gap || ++scanned > kMaxChildrenScanned) break;
-    if (!Serves(*entry.object, lossless) || (lossless && entry.link)) continue;
+  impl_->index.ForEachChild(context, [&](const ContextEntry& entry) {
+    if (found.size() >= impl_->options.neighbours_per_gap || ++scanned > kMaxChildrenScanned)
+      return false;
+    if (!Serves(*entry.object, lossless) || (lossless && entry.link)) return true;
     const bool seen = std::any_of(found.begin(), found.end(),
                                   [&](const Found& f) { return f.object.id == entry.object->id; });
-    if (seen) continue;
+    if (seen) return true;
     found.push_back(
         {.object = impl_->ViewOf(*entry.object),
          .match = Match::kExact,
          .lineage = entry.link ? base::Lineage::kApproximate : entry.object->header.lineage});
-  }
+    return true;
+  });
   return found;
 }
 
@@ -115,11 +117,11 @@ absl::Status Store::Link(ObjectId id, const base::Key& context, const base::Key&
         "only a segment can serve another context, and the context key must not be zero");
   }
   if (s.index.Exact(object->header.content, context) != nullptr) return absl::OkStatus();
-  for (const ContextLink& link : object->links) {
+  for (const ContextLink& link : object->links()) {
     if (link.context == context) return absl::OkStatus();
   }
   if (s.options.links_per_object == 0) return absl::OkStatus();
-  while (object->links.size() >= s.options.links_per_object) s.index.RemoveLink(object, 0);
+  while (object->links().size() >= s.options.links_per_object) s.index.RemoveLink(object, 0);
   s.index.AddLink(
       object,
       {.context = context, .parent_context = parent_context, .sequence = s.next_sequence++});

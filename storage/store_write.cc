@@ -188,7 +188,8 @@ bool Store::Impl::Improves(const base::ObjectHeader& header, const base::ObjectH
 }
 
 Handover Store::Impl::Replace(Object* object) {
-  Handover handover{.links = object->links, .pinned = object->pinned};
+  Handover handover{.links = {object->links().begin(), object->links().end()},
+                    .pinned = object->pinned};
   Drop(object);
   return handover;
 }
@@ -217,7 +218,7 @@ Object* Store::Impl::Attach(base::ObjectHeader header, const Shape& shape) {
 // Leased, pinned and busy variants stay, even if that leaves more than the limit, and so does
 // `spare`. May drop the object itself when that is not spared.
 void Store::Impl::LimitVariants(const Object& object, const Object* spare) {
-  const std::span<Object* const> variants = index.Variants(object.header.content);
+  const ContentIndex::Variants variants = index.VariantsOf(object.header.content);
   std::vector<Object*> candidates(variants.begin(), variants.end());
   size_t count = candidates.size();
   while (count > options.variants_per_content) {

@@ -1,122 +1,179 @@
 #include "storage/index/content_index.h"
 
 #include <algorithm>
+#include <memory>
+#include <utility>
 
 namespace cistern::storage {
 namespace {
 
 bool HasContext(const Object& object) { return object.header.kind == base::ObjectKind::kSegment; }
 
-ContextEntry OwnEntry(Object* object) {
-  return {.sequence = object->id, .object = object, .link = false};
-}
 ContextEntry LinkEntry(Object* object, const ContextLink& link) {
   return {.sequence = link.sequence, .object = object, .link = true};
 }
 
 }  // namespace
 
-void ContentIndex::AddEntry(const base::Key& context, const base::Key& parent,
-                            const ContextEntry& entry) {
-  contexts_[context].push_back(entry);
+// ---- Variants: oldest first, a handful
+
+void ContentIndex::InsertVariant(Object* object) {
+  Object* last = variants_.Find(object->header.content);
+  if (last == nullptr) return variants_.Set(object);
+  while (last->next_variant != nullptr) last = last->next_variant;
+  last->next_variant = object;
+}
+
+void ContentIndex::RemoveVariant(Object* object) {
+  Object* const next = std::exchange(object->next_variant, nullptr);
+  Object* before = variants_.Find(object->header.content);
+  if (before != object) {
+    while (before->next_variant != object) before = before->next_variant;
+    before->next_variant = next;
+  } else if (next != nullptr) {
+    variants_.Set(next);
+  } else {
+    variants_.Clear(object->header.content);
+  }
+}
+
+// ---- Own contexts and children: newest first
+
+void ContentIndex::InsertOwn(Object* object) {
+  object->next_ender = enders_.Find(object->header.context);
+  enders_.Set(object);
   ++num_context_entries_;
-  if (parent.IsZero()) return;
-  children_[parent].insert(entry);
+  if (object->header.parent_context.IsZero()) return;
+  object->next_child = children_.Find(object->header.parent_context);
+  if (object->next_child != nullptr) object->next_child->previous_child = object;
+  children_.Set(object);
   ++num_children_;
 }
 
-void ContentIndex::RemoveEntry(const base::Key& context, const base::Key& parent,
-                               const ContextEntry& entry) {
-  if (const auto it = contexts_.find(context); it != contexts_.end()) {
+void ContentIndex::RemoveOwn(Object* object) {
+  Object* const next = std::exchange(object->next_ender, nullptr);
+  Object* newer = enders_.Find(object->header.context);
+  if (newer != object) {
+    while (newer->next_ender != object) newer = newer->next_ender;
+    newer->next_ender = next;
+  } else if (next != nullptr) {
+    enders_.Set(next);
+  } else {
+    enders_.Clear(object->header.context);
+  }
+  --num_context_entries_;
+  if (object->header.parent_context.IsZero()) return;
+  Object* const next_child = std::exchange(object->next_child, nullptr);
+  Object* const previous_child = std::exchange(object->previous_child, nullptr);
+  if (next_child != nullptr) next_child->previous_child = previous_child;
+  if (previous_child != nullptr) {
+    previous_child->next_child = next_child;
+  } else if (next_child != nullptr) {
+    children_.Set(next_child);
+  } else {
+    children_.Clear(object->header.parent_context);
+  }
+  --num_children_;
+}
+
+void ContentIndex::Insert(Object* object) {
+  InsertVariant(object);
+  ++num_objects_;
+  if (HasContext(*object)) InsertOwn(object);
+}
+
+void ContentIndex::Remove(Object* object) {
+  RemoveVariant(object);
+  --num_objects_;
+  if (!HasContext(*object)) return;
+  RemoveOwn(object);
+  for (const ContextLink& link : object->links()) RemoveEntry(link);
+  num_links_ -= object->links().size();
+}
+
+// ---- Links
+
+void ContentIndex::AddEntry(const ContextLink& link, const ContextEntry& entry) {
+  linked_[link.context].push_back(entry);
+  ++num_context_entries_;
+  if (link.parent_context.IsZero()) return;
+  linked_children_[link.parent_context].insert(entry);
+  ++num_children_;
+}
+
+void ContentIndex::RemoveEntry(const ContextLink& link) {
+  if (const auto it = linked_.find(link.context); it != linked_.end()) {
     auto& entries = it->second;
     const auto at = std::find_if(entries.begin(), entries.end(), [&](const ContextEntry& e) {
-      return e.sequence == entry.sequence;
+      return e.sequence == link.sequence;
     });
     if (at != entries.end()) {
       entries.erase(at);
       --num_context_entries_;
     }
-    if (entries.empty()) contexts_.erase(it);
+    if (entries.empty()) linked_.erase(it);
   }
-  if (parent.IsZero()) return;
-  if (const auto it = children_.find(parent); it != children_.end()) {
-    num_children_ -= it->second.erase(entry);
-    if (it->second.empty()) children_.erase(it);
+  if (link.parent_context.IsZero()) return;
+  if (const auto it = linked_children_.find(link.parent_context); it != linked_children_.end()) {
+    num_children_ -= it->second.erase({.sequence = link.sequence});
+    if (it->second.empty()) linked_children_.erase(it);
   }
-}
-
-void ContentIndex::Insert(Object* object) {
-  const base::ObjectHeader& header = object->header;
-  variants_[header.content].push_back(object);
-  ++num_objects_;
-  if (!HasContext(*object)) return;
-  AddEntry(header.context, header.parent_context, OwnEntry(object));
-  for (const ContextLink& link : object->links)
-    AddEntry(link.context, link.parent_context, LinkEntry(object, link));
-  num_links_ += object->links.size();
-}
-
-void ContentIndex::Remove(Object* object) {
-  const base::ObjectHeader& header = object->header;
-  if (const auto it = variants_.find(header.content); it != variants_.end()) {
-    auto& objects = it->second;
-    if (const auto at = std::find(objects.begin(), objects.end(), object); at != objects.end()) {
-      objects.erase(at);
-      --num_objects_;
-    }
-    if (objects.empty()) variants_.erase(it);
-  }
-  if (!HasContext(*object)) return;
-  RemoveEntry(header.context, header.parent_context, OwnEntry(object));
-  for (const ContextLink& link : object->links) {
-    RemoveEntry(link.context, link.parent_context, LinkEntry(object, link));
-  }
-  num_links_ -= object->links.size();
 }
 
 void ContentIndex::AddLink(Object* object, const ContextLink& link) {
-  object->links.push_back(link);
-  AddEntry(link.context, link.parent_context, LinkEntry(object, link));
+  if (object->link_list == nullptr)
+    object->link_list = std::make_unique<std::vector<ContextLink>>();
+  object->link_list->push_back(link);
+  AddEntry(link, LinkEntry(object, link));
   ++num_links_;
 }
 
 void ContentIndex::RemoveLink(Object* object, size_t position) {
-  const ContextLink link = object->links[position];
-  RemoveEntry(link.context, link.parent_context, LinkEntry(object, link));
-  object->links.erase(object->links.begin() + static_cast<ptrdiff_t>(position));
+  std::vector<ContextLink>& links = *object->link_list;
+  RemoveEntry(links[position]);
+  links.erase(links.begin() + static_cast<ptrdiff_t>(position));
+  if (links.empty()) object->link_list.reset();
   --num_links_;
 }
 
-std::span<Object* const> ContentIndex::Variants(const base::Key& content) const {
-  const auto it = variants_.find(content);
-  if (it == variants_.end()) return {};
-  return {it->second.data(), it->second.size()};
-}
+// ---- Look-ups
 
 Object* ContentIndex::Exact(const base::Key& content, const base::Key& context) const {
-  for (Object* object : Variants(content)) {
+  for (Object* object : VariantsOf(content)) {
     if (object->header.context == context) return object;
   }
   return nullptr;
 }
 
 Object* ContentIndex::Linked(const base::Key& content, const base::Key& context) const {
-  const std::span<const ContextEntry> entries = AtContext(context);
+  const std::span<const ContextEntry> entries = LinkedTo(context);
   for (auto it = entries.rbegin(); it != entries.rend(); ++it) {
-    if (it->link && it->object->header.content == content) return it->object;
+    if (it->object->header.content == content) return it->object;
   }
   return nullptr;
 }
 
-std::span<const ContextEntry> ContentIndex::AtContext(const base::Key& context) const {
-  const auto it = contexts_.find(context);
-  if (it == contexts_.end()) return {};
+std::span<const ContextEntry> ContentIndex::LinkedTo(const base::Key& context) const {
+  const auto it = linked_.find(context);
+  if (it == linked_.end()) return {};
   return {it->second.data(), it->second.size()};
 }
 
-const ContentIndex::Children* ContentIndex::ChildrenOf(const base::Key& context) const {
-  const auto it = children_.find(context);
-  return it == children_.end() ? nullptr : &it->second;
+void ContentIndex::ForEachChild(const base::Key& context,
+                                absl::FunctionRef<bool(const ContextEntry&)> each) const {
+  Object* own = children_.Find(context);
+  const auto linked = linked_children_.find(context);
+  auto link = linked == linked_children_.end() ? decltype(linked->second.begin())()
+                                               : linked->second.begin();
+  const auto end = linked == linked_children_.end() ? link : linked->second.end();
+  while (own != nullptr || link != end) {
+    if (own == nullptr || (link != end && link->sequence > own->id)) {
+      if (!each(*link++)) return;
+      continue;
+    }
+    Object* const child = std::exchange(own, own->next_child);
+    if (!each({.sequence = child->id, .object = child, .link = false})) return;
+  }
 }
 
 }  // namespace cistern::storage

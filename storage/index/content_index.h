@@ -4,10 +4,12 @@
 //   context key ─► the object that ends there, and those that are linked to it
 //   parent key  ─► children: the objects (and links) that begin there
 //
-// The index stores pointers and owns nothing. Blobs have a content only. Its answers depend on the
-// order of the calls, never on hash order.
+// The index stores pointers and owns nothing; lists of objects run through the objects themselves
+// (Object::next_variant and so on). Links, which few objects have, lie in tables of their own.
+// Blobs have a content only. Its answers depend on the order of the calls, never on hash order.
 //
-// Cost     a hash look-up, then a handful of comparisons; children are ordered, O(log n)
+// Needs    objects are inserted in the order of their ids, and outlive their entry
+// Cost     a hash look-up, then a handful of comparisons; a link's place among children is O(log n)
 // Thread   one at a time
 #pragma once
 
@@ -17,9 +19,11 @@
 #include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/inlined_vector.h"
+#include "absl/functional/function_ref.h"
 
 #include "base/key.h"
 #include "storage/index/object.h"
+#include "storage/index/object_chain.h"
 
 namespace cistern::storage {
 
@@ -29,18 +33,16 @@ struct ContextEntry {
   Object* object = nullptr;
   bool link = false;
 };
-struct NewestFirst {
-  bool operator()(const ContextEntry& a, const ContextEntry& b) const {
-    return a.sequence > b.sequence;
-  }
-};
 
 class ContentIndex {
  public:
-  using Children = absl::btree_set<ContextEntry, NewestFirst>;
+  using Variants = ObjectChain<&Object::next_variant>;
+  using Enders = ObjectChain<&Object::next_ender>;
+  using Children = ObjectChain<&Object::next_child>;
 
-  // With the object's own contexts and its links.
+  // With the object's own context; it has no links.
   void Insert(Object* object);
+  // With its links.
   void Remove(Object* object);
   // `link` is appended to the object's links.
   void AddLink(Object* object, const ContextLink& link);
@@ -48,15 +50,20 @@ class ContentIndex {
   void RemoveLink(Object* object, size_t position);
 
   // Oldest first.
-  std::span<Object* const> Variants(const base::Key& content) const;
+  Variants VariantsOf(const base::Key& content) const { return Variants(variants_.Find(content)); }
   // The object with this content whose own context is `context`, or null.
   Object* Exact(const base::Key& content, const base::Key& context) const;
   // The newest object with this content that is linked to `context`, or null.
   Object* Linked(const base::Key& content, const base::Key& context) const;
-  // Own and linked, oldest first.
-  std::span<const ContextEntry> AtContext(const base::Key& context) const;
-  // Null when nothing begins there.
-  const Children* ChildrenOf(const base::Key& context) const;
+  // Whose own context it is, newest first.
+  Enders EndingAt(const base::Key& context) const { return Enders(enders_.Find(context)); }
+  // Who is linked to it, oldest first.
+  std::span<const ContextEntry> LinkedTo(const base::Key& context) const;
+  // Whose own context begins there, newest first.
+  Children ChildrenOf(const base::Key& context) const { return Children(children_.Find(context)); }
+  // These and the linked ones, newest first, until `each` answers false.
+  void ForEachChild(const base::Key& context,
+                    absl::FunctionRef<bool(const ContextEntry&)> each) const;
 
   // For checks.
   size_t num_objects() const { return num_objects_; }
@@ -65,12 +72,25 @@ class ContentIndex {
   size_t num_children() const { return num_children_; }
 
  private:
-  void AddEntry(const base::Key& context, const base::Key& parent, const ContextEntry& entry);
-  void RemoveEntry(const base::Key& context, const base::Key& parent, const ContextEntry& entry);
+  struct NewestFirst {
+    bool operator()(const ContextEntry& a, const ContextEntry& b) const {
+      return a.sequence > b.sequence;
+    }
+  };
 
-  absl::flat_hash_map<base::Key, absl::InlinedVector<Object*, 2>> variants_;
-  absl::flat_hash_map<base::Key, absl::InlinedVector<ContextEntry, 1>> contexts_;
-  absl::flat_hash_map<base::Key, Children> children_;
+  void InsertVariant(Object* object);
+  void RemoveVariant(Object* object);
+  void InsertOwn(Object* object);
+  void RemoveOwn(Object* object);
+  void AddEntry(const ContextLink& link, const ContextEntry& entry);
+  void RemoveEntry(const ContextLink& link);
+
+  ChainHeads<&base::ObjectHeader::content> variants_;
+  ChainHeads<&base::ObjectHeader::context> enders_;
+  ChainHeads<&base::ObjectHeader::parent_context> children_;
+  absl::flat_hash_map<base::Key, absl::InlinedVector<ContextEntry, 1>> linked_;  // by context
+  absl::flat_hash_map<base::Key, absl::btree_set<ContextEntry, NewestFirst>>
+      linked_children_;  // by parent context
   size_t num_objects_ = 0;
   size_t num_links_ = 0;
   size_t num_context_entries_ = 0;

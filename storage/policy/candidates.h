@@ -14,7 +14,7 @@ template <typename Entry>  // has a member `slot`, which is ours while the entry
 class Candidates {
  public:
   void Add(Entry& entry) {
-    entry.slot = entries_.size();
+    entry.slot = static_cast<uint32_t>(entries_.size());
     entries_.push_back(&entry);
   }
   void Remove(Entry& entry) {

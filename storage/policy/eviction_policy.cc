@@ -31,15 +31,15 @@ void EvictionPolicy::Insert(const PolicyBlock& block, std::optional<uint64_t> pa
   ABSL_ASSERT(block.bytes > 0);
   Entry* above = nullptr;
   if (parent.has_value()) {
-    const auto it = entries_.find(*parent);
-    ABSL_ASSERT(it != entries_.end());
-    above = &it->second;
+    ABSL_ASSERT(Contains(*parent));
+    above = &At(*parent);
   }
-  const auto [it, inserted] = entries_.try_emplace(block.key);
-  ABSL_ASSERT(inserted);
-  (void)inserted;
-  Entry& entry = it->second;
-  entry.block = block;
+  ABSL_ASSERT(!Contains(block.key));
+  Entry& entry = *pool_.Take();
+  entry.key = block.key;
+  entry.name = block.name == 0 ? block.key : block.name;
+  entry.density = block.cost / static_cast<double>(block.bytes);
+  entries_.insert(&entry);
   entry.parent = above;
   entry.last_use = ++age_->uses;
   if (above != nullptr) {
@@ -52,7 +52,7 @@ void EvictionPolicy::Insert(const PolicyBlock& block, std::optional<uint64_t> pa
 }
 
 void EvictionPolicy::Hit(uint64_t key) {
-  Entry& entry = entries_.at(key);
+  Entry& entry = At(key);
   const uint64_t previous_use = entry.last_use;
   entry.last_use = ++age_->uses;
   ++entry.hits;
@@ -60,17 +60,17 @@ void EvictionPolicy::Hit(uint64_t key) {
 }
 
 void EvictionPolicy::Follow(uint64_t key) {
-  Entry& entry = entries_.at(key);
+  Entry& entry = At(key);
   entry.followed = true;
   Followed(entry);
 }
 
 void EvictionPolicy::Pin(uint64_t key) {
-  Alter(entries_.at(key), [](Entry& e) { ++e.pins; });
+  Alter(At(key), [](Entry& e) { ++e.pins; });
 }
 
 void EvictionPolicy::Unpin(uint64_t key) {
-  Entry& entry = entries_.at(key);
+  Entry& entry = At(key);
   ABSL_ASSERT(entry.pins > 0);
   Alter(entry, [](Entry& e) { --e.pins; });
 }
@@ -79,36 +79,37 @@ std::optional<uint64_t> EvictionPolicy::Victim() {
   const Entry* victim = Choose();
   if (victim == nullptr) return std::nullopt;
   ABSL_ASSERT(victim->open());
-  return victim->block.key;
+  return victim->key;
 }
 
 std::optional<uint64_t> EvictionPolicy::Evict() {
   const std::optional<uint64_t> victim = Victim();
-  if (victim.has_value()) Remove(entries_.at(*victim), Exit::kChosen);
+  if (victim.has_value()) Remove(At(*victim), Exit::kChosen);
   return victim;
 }
 
 void EvictionPolicy::Take(uint64_t key, bool chosen) {
-  Entry& entry = entries_.at(key);
+  Entry& entry = At(key);
   ABSL_ASSERT(entry.children == 0);
   Remove(entry, chosen ? Exit::kChosen : Exit::kTaken);
 }
 
 void EvictionPolicy::Erase(uint64_t key) {
-  Entry& entry = entries_.at(key);
+  Entry& entry = At(key);
   ABSL_ASSERT(entry.children == 0);
   Remove(entry, Exit::kErased);
 }
 
 uint64_t EvictionPolicy::Worth(uint64_t key) const {
-  return std::clamp<uint64_t>(WorthOf(entries_.at(key)), 1, kMaxWorth);
+  return std::clamp<uint64_t>(WorthOf(At(key)), 1, kMaxWorth);
 }
 
 void EvictionPolicy::Remove(Entry& entry, Exit exit) {
   if (entry.open()) Closed(entry);
   Left(entry, exit);
   Entry* above = entry.parent;
-  entries_.erase(entry.block.key);
+  entries_.erase(entry.key);
+  pool_.Give(&entry);
   if (above != nullptr) Alter(*above, [](Entry& e) { --e.children; });
 }
 

@@ -21,9 +21,11 @@
 #include <optional>
 #include <vector>
 
-#include "absl/container/node_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+
+#include "storage/policy/slot_pool.h"
 
 namespace cistern::storage {
 
@@ -79,21 +81,22 @@ class EvictionPolicy {
 
  protected:
   struct Entry {
-    PolicyBlock block;
+    uint64_t key = 0;
+    uint64_t name = 0;
+    double density = 0;  // FLOPs to compute a byte again
     Entry* parent = nullptr;
+    uint64_t last_use = 0;  // the number of the call that inserted or hit it
+    uint32_t hits = 0;      // since it was inserted
     uint32_t children = 0;
     uint32_t pins = 0;
-    bool followed = false;  // it has had children
-    uint32_t hits = 0;      // since it was inserted
-    uint64_t last_use = 0;  // the number of the call that inserted or hit it
+    bool followed = false;                                    // it has had children
     bool open() const { return children == 0 && pins == 0; }  // may go
-    uint64_t name() const { return block.name == 0 ? block.key : block.name; }
 
     // Each policy's own.
-    uint64_t priority = 0;
+    uint8_t queue = 0;
     uint32_t past_uses = 0;
-    uint32_t queue = 0;
-    uint64_t slot = 0;
+    uint32_t slot = 0;
+    uint64_t priority = 0;
     std::list<Entry*>::iterator place;
   };
   enum class Exit : uint8_t { kErased, kTaken, kChosen };
@@ -120,7 +123,22 @@ class EvictionPolicy {
 
   PolicyAge own_age_;
   PolicyAge* age_;
-  absl::node_hash_map<uint64_t, Entry> entries_;
+  Entry& At(uint64_t key) const { return **entries_.find(key); }
+
+  // By their own keys: a table of pointers costs a tenth of one of entries.
+  struct Hash {
+    using is_transparent = void;
+    size_t operator()(uint64_t key) const { return absl::HashOf(key); }
+    size_t operator()(const Entry* entry) const { return absl::HashOf(entry->key); }
+  };
+  struct Equal {
+    using is_transparent = void;
+    bool operator()(const Entry* a, const Entry* b) const { return a->key == b->key; }
+    bool operator()(const Entry* a, uint64_t key) const { return a->key == key; }
+    bool operator()(uint64_t key, const Entry* a) const { return a->key == key; }
+  };
+  SlotPool<Entry> pool_;
+  absl::flat_hash_set<Entry*, Hash, Equal> entries_;
 };
 
 // Names: value, lru, s3fifo, marconi.

@@ -33,7 +33,7 @@ EvictionPolicy::Entry* MarconiPolicy::Choose() {
   for (size_t i = 0; i < drawn; ++i) {
     Entry* entry = all ? candidates_.at(i) : candidates_.Draw();
     const auto age = static_cast<double>(now() + 1 - entry->last_use);
-    sample[i] = {entry, 1 / age, entry->block.cost / static_cast<double>(entry->block.bytes)};
+    sample[i] = {entry, 1 / age, entry->density};
     recency.Widen(sample[i].recency, i == 0);
     efficiency.Widen(sample[i].efficiency, i == 0);
   }

@@ -16,7 +16,7 @@ void S3FifoPolicy::Append(Entry& entry, Queue queue) {
 }
 
 void S3FifoPolicy::Entered(Entry& entry) {
-  Append(entry, ghosts_.Take(entry.name()).has_value() ? kMain : kSmall);
+  Append(entry, ghosts_.Take(entry.name).has_value() ? kMain : kSmall);
 }
 
 void S3FifoPolicy::Used(Entry& entry, uint64_t /*previous_use*/) {
@@ -63,7 +63,7 @@ void S3FifoPolicy::Left(Entry& entry, Exit exit) {
   if (entry.slot == 1) fifo.line.erase(entry.place);
   --fifo.blocks;
   if (exit == Exit::kErased || entry.queue != kSmall) return;
-  ghosts_.Add(entry.name(), 0);
+  ghosts_.Add(entry.name, 0);
   ghosts_.Trim(size() * kGhostPercent / 100);
 }
 

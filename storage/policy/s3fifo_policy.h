@@ -29,7 +29,7 @@ class S3FifoPolicy final : public EvictionPolicy {
   static constexpr uint32_t kUsesToStay = 2;  // in the small queue
 
  private:
-  enum Queue : uint32_t { kSmall = 0, kMain = 1 };
+  enum Queue : uint8_t { kSmall = 0, kMain = 1 };
   struct Fifo {
     std::list<Entry*> line;  // first out at the front
     size_t blocks = 0;       // with those that are set aside

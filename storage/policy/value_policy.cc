@@ -12,7 +12,7 @@ constexpr double kMaxDensity = 0x1p46;  // of those parts; 10^9 FLOPs per byte
 }  // namespace
 
 uint64_t ValuePolicy::Credit(const Entry& entry) {
-  const double density = entry.block.cost / static_cast<double>(entry.block.bytes) * kFractions;
+  const double density = entry.density * kFractions;
   const auto root = static_cast<uint64_t>(std::sqrt(std::clamp(density, 1.0, kMaxDensity)));
   const uint32_t uses = std::min(entry.hits + entry.past_uses, kMaxUses);
   const bool proven = uses > 0 || entry.followed;
@@ -25,7 +25,7 @@ uint64_t ValuePolicy::PriorityNow(const Entry& entry) {
 }
 
 void ValuePolicy::Entered(Entry& entry) {
-  const std::optional<uint32_t> uses = ghosts_.Take(entry.name());
+  const std::optional<uint32_t> uses = ghosts_.Take(entry.name);
   entry.past_uses = uses.has_value() ? *uses + 1 : 0;
   entry.priority = PriorityNow(entry);
 }
@@ -51,7 +51,7 @@ EvictionPolicy::Entry* ValuePolicy::Choose() {
 void ValuePolicy::Left(Entry& entry, Exit exit) {
   if (exit == Exit::kErased) return;
   if (exit == Exit::kChosen) age().inflation = std::max(age().inflation, entry.priority);
-  ghosts_.Add(entry.name(), std::min(entry.hits + entry.past_uses, kMaxUses));
+  ghosts_.Add(entry.name, std::min(entry.hits + entry.past_uses, kMaxUses));
   ghosts_.Trim(kGhosts * size());
 }
 

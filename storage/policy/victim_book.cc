@@ -20,6 +20,10 @@ uint64_t NameOf(const Object& object) {
   return (object.header.content.hi ^ object.header.context.lo) | 1;
 }
 
+// What a policy knows it by: where it lies. No policy's order depends on it.
+uint64_t KeyOf(const Object& object) { return reinterpret_cast<uintptr_t>(&object); }
+Object* ObjectOf(uint64_t key) { return reinterpret_cast<Object*>(key); }
+
 }  // namespace
 
 VictimBook::VictimBook(const std::string& policy, std::vector<uint32_t> priorities)
@@ -54,11 +58,11 @@ void VictimBook::Enter(Object& object, double cost, uint64_t bytes) {
   }
   object.group = it->second;
   CountUse(object, [&](EvictionPolicy& policy) {
-    policy.Insert({.key = object.id, .cost = cost, .bytes = bytes, .name = NameOf(object)},
+    policy.Insert({.key = KeyOf(object), .cost = cost, .bytes = bytes, .name = NameOf(object)},
                   std::nullopt);
-    policy.Pin(object.id);
+    policy.Pin(KeyOf(object));
   });
-  objects_[object.id] = &object;
+  ++entered_;
   Appraise(object, GroupOf(object));
 }
 
@@ -71,28 +75,28 @@ void VictimBook::Leave(Object& object, Exit exit) {
   }
   Unlist(object, group);
   if (exit == Exit::kErased) {
-    group.policy->Erase(object.id);
+    group.policy->Erase(KeyOf(object));
   } else {
-    group.policy->Take(object.id, exit == Exit::kChosen);
+    group.policy->Take(KeyOf(object), exit == Exit::kChosen);
   }
-  objects_.erase(object.id);
+  --entered_;
 }
 
 void VictimBook::Use(Object& object) {
   Group& group = GroupOf(object);
-  CountUse(object, [&](EvictionPolicy& policy) { policy.Hit(object.id); });
+  CountUse(object, [&](EvictionPolicy& policy) { policy.Hit(KeyOf(object)); });
   Appraise(object, group);
 }
 
 void VictimBook::Follow(Object& object) {
   Group& group = GroupOf(object);
-  group.policy->Follow(object.id);
+  group.policy->Follow(KeyOf(object));
   Appraise(object, group);
 }
 
 // Among rules, what counts is how much is left of an object's worth by the rule's own age.
 void VictimBook::Appraise(Object& object, const Group& group) {
-  uint64_t worth = group.policy->Worth(object.id);
+  uint64_t worth = group.policy->Worth(KeyOf(object));
   if (group.policy->inflates()) {
     const uint64_t own = ages_[group.rule].inflation;
     worth = std::min(inflation_ + (worth - std::min(worth, own)), EvictionPolicy::kMaxWorth);
@@ -113,7 +117,7 @@ void VictimBook::Unlist(Object& object, Group& group) {
       group.spent.Erase(object.listed_priority, object);
       break;
     case Rung::kLeaf:
-      group.policy->Pin(object.id);
+      group.policy->Pin(KeyOf(object));
       break;
     case Rung::kInterior:
       group.interior.Erase(object.listed_priority, object);
@@ -136,7 +140,7 @@ void VictimBook::File(Object& object, std::optional<Rung> rung) {
       group.spent.Insert(object.priority, &object);
       break;
     case Rung::kLeaf:
-      group.policy->Unpin(object.id);
+      group.policy->Unpin(KeyOf(object));
       break;
     case Rung::kInterior:
       group.interior.Insert(object.priority, &object);
@@ -152,7 +156,7 @@ VictimBook::Candidate VictimBook::LowestOf(Group& group) {
   if (Object* spent = group.spent.Lowest(); spent != nullptr)
     return {.object = spent, .priority = priority, .rung = Rung::kSpent};
   if (const std::optional<uint64_t> leaf = group.policy->Victim(); leaf.has_value())
-    return {.object = objects_.at(*leaf), .priority = priority, .rung = Rung::kLeaf};
+    return {.object = ObjectOf(*leaf), .priority = priority, .rung = Rung::kLeaf};
   return {.object = group.interior.Lowest(), .priority = priority, .rung = Rung::kInterior};
 }
 

@@ -67,7 +67,7 @@ class VictimBook {
   uint64_t Value(const Object& object) const;
   // In terms of Object::priority: at or below it, an object is worth nothing.
   uint64_t inflation() const { return inflation_; }
-  size_t size() const { return objects_.size(); }
+  size_t size() const { return entered_; }
   size_t listed() const { return listed_; }
 
  private:
@@ -102,7 +102,7 @@ class VictimBook {
   uint64_t inflation_ = 0;
   std::vector<Group> groups_;
   absl::flat_hash_map<std::pair<PoolId, uint32_t>, uint32_t> group_of_;  // (pool, rule)
-  absl::flat_hash_map<uint64_t, Object*> objects_;                       // by id
+  size_t entered_ = 0;
   size_t listed_ = 0;
 };
 

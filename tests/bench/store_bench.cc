@@ -31,10 +31,10 @@ base::ModelSpec Model(uint32_t layers) {
 }
 
 struct Node {
-  explicit Node(uint64_t arena_bytes, uint32_t layers = 2)
+  explicit Node(uint64_t arena_bytes, uint32_t layers = 2, bool has_disk = false)
       : arena(
             Arena::Create({.bytes = arena_bytes, .huge_pages = false, .pre_touch = false}).value()),
-        store({}, arena.get()),
+        store({.has_disk = has_disk}, arena.get()),
         model(Model(layers)),
         keys(model.Fingerprint(), "") {
     store.RegisterModel(model).IgnoreError();
@@ -121,20 +121,39 @@ void BM_ReserveCommitEvict(benchmark::State& state) {
 }
 BENCHMARK(BM_ReserveCommitEvict)->Arg(1000)->Arg(100'000);
 
-// Heap that a segment of 8 pages costs beyond its payload and its token ids.
+size_t HeapBytes() { return mallinfo2().uordblks + mallinfo2().hblkhd; }
+
+// Heap that a segment of 8 pages costs beyond its payload and its token ids, in memory or on disk
+// only. Each continues the one before it, as the chunks of prompts do: `prompt` of them in a row.
 void BM_IndexBytes(benchmark::State& state) {
   const auto objects = static_cast<uint32_t>(state.range(0));
+  const auto prompt = static_cast<uint32_t>(state.range(1));
+  const bool on_disk = state.range(2) != 0;
   double bytes = 0;
   for (auto _ : state) {
-    Node node(objects * 8ull * 4096, 0);
-    const size_t before = mallinfo2().uordblks + mallinfo2().hblkhd;
-    for (uint32_t i = 0; i < objects; ++i) node.Put(node.Header(i));
-    const size_t after = mallinfo2().uordblks + mallinfo2().hblkhd;
-    bytes = static_cast<double>(after - before) / objects - kChunkTokens * sizeof(base::TokenId);
+    Node node(objects * 8ull * 4096, 0, on_disk);
+    const size_t before = HeapBytes();
+    base::Key past;
+    for (uint32_t i = 0; i < objects; ++i) {
+      base::ObjectHeader header = node.Header(i);
+      if (i % prompt != 0) header.parent_context = past;
+      header.context = base::KeySpace::Context(header.parent_context, header.content);
+      past = header.context;
+      if (on_disk) {
+        node.store.AddDiskRecord(header, absl::UnixEpoch()).IgnoreError();
+      } else {
+        node.Put(header);
+      }
+    }
+    bytes =
+        static_cast<double>(HeapBytes() - before) / objects - kChunkTokens * sizeof(base::TokenId);
   }
   state.counters["bytes_per_segment"] = bytes;
 }
-BENCHMARK(BM_IndexBytes)->Arg(1000)->Arg(100'000)->Iterations(1);
+BENCHMARK(BM_IndexBytes)
+    ->ArgNames({"objects", "prompt", "disk"})
+    ->ArgsProduct({{1000, 100'000}, {1, 16}, {0, 1}})
+    ->Iterations(1);
 
 // 2 GiB, touched: in small pages, and in huge ones.
 void BM_CreateArena(benchmark::State& state) {

@@ -10,7 +10,7 @@ namespace cistern::storage {
 namespace {
 
 using testing::ElementsAre;
-using testing::IsEmpty;
+using testing::ElementsAreArray;
 
 class ContentIndexTest : public testing::Test {
  protected:
@@ -22,10 +22,13 @@ class ContentIndexTest : public testing::Test {
     objects_.push_back(std::move(object));
     return objects_.back().get();
   }
-  static std::vector<uint64_t> Ids(const ContentIndex::Children* children) {
+  // Links among them.
+  std::vector<uint64_t> ChildIds(const base::Key& parent) const {
     std::vector<uint64_t> ids;
-    if (children == nullptr) return ids;
-    for (const ContextEntry& entry : *children) ids.push_back(entry.object->id);
+    index_.ForEachChild(parent, [&](const ContextEntry& entry) {
+      ids.push_back(entry.object->id);
+      return true;
+    });
     return ids;
   }
 
@@ -38,12 +41,36 @@ TEST_F(ContentIndexTest, OneContentHasSeveralContexts) {
   Object* a = Make(1, 7, 1);
   Object* b = Make(2, 7, 2);
   Make(3, 8, 1);
-  EXPECT_THAT(index_.Variants(a->header.content), ElementsAre(a, b));
+  EXPECT_THAT(index_.VariantsOf(a->header.content), ElementsAre(a, b));
   EXPECT_EQ(index_.Exact(a->header.content, b->header.context), b);
   EXPECT_EQ(index_.Exact(a->header.content, base::Key{1, 2}), nullptr);
-  EXPECT_THAT(index_.Variants(base::Key{1, 2}), IsEmpty());
-  ASSERT_EQ(index_.AtContext(a->header.context).size(), 1u);
-  EXPECT_EQ(index_.AtContext(a->header.context)[0].object, a);
+  EXPECT_THAT(index_.VariantsOf(base::Key{1, 2}), ElementsAre());
+  EXPECT_THAT(index_.EndingAt(a->header.context), ElementsAre(a));
+}
+
+// Whichever place of its lists an object has when it goes.
+TEST_F(ContentIndexTest, ListsCloseBehindWhatGoes) {
+  std::vector<Object*> same;
+  for (uint64_t id = 1; id <= 4; ++id) {
+    auto object = std::make_unique<Object>();
+    object->id = id;
+    object->header = TestSegment(model_, 7, 1, 8);  // the same in every respect
+    index_.Insert(object.get());
+    same.push_back(object.get());
+    objects_.push_back(std::move(object));
+  }
+  const base::ObjectHeader header = same[0]->header;
+  std::vector<Object*> left = same;
+  for (const size_t gone : {1, 3, 0, 2}) {
+    std::vector<Object*> newest_first(left.rbegin(), left.rend());
+    EXPECT_THAT(index_.VariantsOf(header.content), ElementsAreArray(left));
+    EXPECT_THAT(index_.EndingAt(header.context), ElementsAreArray(newest_first));
+    EXPECT_THAT(index_.ChildrenOf(header.parent_context), ElementsAreArray(newest_first));
+    index_.Remove(same[gone]);
+    std::erase(left, same[gone]);
+  }
+  EXPECT_THAT(index_.ChildrenOf(header.parent_context), ElementsAre());
+  EXPECT_EQ(index_.num_objects() + index_.num_context_entries() + index_.num_children(), 0u);
 }
 
 TEST_F(ContentIndexTest, ChildrenComeNewestFirstLinksAmongThem) {
@@ -53,9 +80,9 @@ TEST_F(ContentIndexTest, ChildrenComeNewestFirstLinksAmongThem) {
   index_.AddLink(elsewhere,
                  {.context = {9, 9}, .parent_context = a->header.parent_context, .sequence = 4});
   Object* c = Make(5, 4, 5);
-  EXPECT_THAT(Ids(index_.ChildrenOf(a->header.parent_context)),
-              ElementsAre(c->id, elsewhere->id, b->id, a->id));
-  EXPECT_EQ(index_.ChildrenOf(base::Key{1, 1}), nullptr);
+  EXPECT_THAT(ChildIds(a->header.parent_context), ElementsAre(c->id, elsewhere->id, b->id, a->id));
+  EXPECT_THAT(index_.ChildrenOf(a->header.parent_context), ElementsAre(c, b, a));
+  EXPECT_THAT(index_.ChildrenOf(base::Key{1, 1}), ElementsAre());
 }
 
 TEST_F(ContentIndexTest, TheNewestLinkAnswers) {
@@ -79,9 +106,9 @@ TEST_F(ContentIndexTest, RemovalLeavesNothing) {
   EXPECT_EQ(index_.num_context_entries(), 3u);
   EXPECT_EQ(index_.num_children(), 2u);
   index_.Remove(a);
-  EXPECT_THAT(index_.Variants(a->header.content), IsEmpty());
-  EXPECT_THAT(index_.AtContext({4, 4}), IsEmpty());
-  EXPECT_EQ(index_.ChildrenOf({5, 5}), nullptr);
+  EXPECT_THAT(index_.VariantsOf(a->header.content), ElementsAre());
+  EXPECT_THAT(index_.LinkedTo({4, 4}), ElementsAre());
+  EXPECT_THAT(ChildIds({5, 5}), ElementsAre());
   EXPECT_EQ(index_.num_objects() + index_.num_links() + index_.num_context_entries() +
                 index_.num_children(),
             0u);
@@ -93,8 +120,8 @@ TEST_F(ContentIndexTest, BlobsHaveAContentOnly) {
   blob.header = TestBlob(3, 100);
   index_.Insert(&blob);
   EXPECT_EQ(index_.Exact(blob.header.content, base::Key{}), &blob);
-  EXPECT_THAT(index_.AtContext(base::Key{}), IsEmpty());
-  EXPECT_EQ(index_.ChildrenOf(base::Key{}), nullptr);
+  EXPECT_THAT(index_.EndingAt(base::Key{}), ElementsAre());
+  EXPECT_THAT(index_.ChildrenOf(base::Key{}), ElementsAre());
   index_.Remove(&blob);
   EXPECT_EQ(index_.num_objects(), 0u);
 }
