@@ -8,6 +8,12 @@
 
 namespace cistern::transport {
 
+std::unique_ptr<PayloadFill> Link::CallAhead(Request /*request*/, CallOptions /*options*/,
+                                             Completion done) {
+  done(absl::UnimplementedError("this link does not go ahead of a payload"));
+  return nullptr;
+}
+
 absl::StatusOr<Reply> CallAndWait(Link& link, Request request, CallOptions options) {
   struct State {
     base::Mutex mutex;

@@ -38,6 +38,23 @@ class Buffer {
   virtual MutableSlice bytes() = 0;
 };
 
+// Tells a node that follows how much of a call's payload is there.
+//
+//   Link::CallAhead ─► (write some more ─► Filled)* ─► all of it is there
+//
+// Thread   one at a time
+class PayloadFill {
+ public:
+  // Dropped before all is there: the node stops, and the call fails with Unavailable.
+  virtual ~PayloadFill() = default;
+  // So many bytes of the payload, from its front, are there, and stay as they are until they are
+  // taken or the call has ended. Never fewer than before.
+  virtual void Filled(uint64_t bytes) = 0;
+  // So many of them the node has copied: they may change. So a payload may be larger than the
+  // memory that it lies in: several of its slices may name the same piece of it.
+  virtual uint64_t Taken() = 0;
+};
+
 struct CallOptions {
   absl::Duration deadline = absl::Seconds(5);
   std::vector<Slice> send;  // payload of the request; lies in Buffers of this link until completion
@@ -65,6 +82,15 @@ class Link {
   // any calls run here meanwhile. Returns early where that is not to be had (somebody else does it,
   // the link is dead, the carrier cannot); the caller waits in his own way then.
   virtual void Attend(absl::FunctionRef<bool()> /*done*/, absl::Duration /*longest*/) {}
+
+  // Whether the node can follow a payload that is still being written.
+  virtual bool follows() const { return false; }
+  // A call that goes ahead of its payload: `options.send`, not empty, is written and told about
+  // while the node copies what is there. It is written to until the fill is dropped, also if the
+  // call has ended before. Null where the call cannot be made: its completion says why;
+  // Unimplemented where the link does not follow.
+  virtual std::unique_ptr<PayloadFill> CallAhead(Request request, CallOptions options,
+                                                 Completion done);
 
   virtual absl::StatusOr<std::unique_ptr<Buffer>> Allocate(size_t bytes) = 0;
 

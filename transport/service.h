@@ -40,10 +40,14 @@ class ServerCall {
   virtual Request& request() = 0;
   virtual uint64_t payload_bytes() const = 0;  // of the request's payload; 0 = none
   virtual absl::Time deadline() const = 0;     // after it nobody waits for the reply
+  // The payload is still being written: ReceivePayload follows whoever writes it, in short turns on
+  // the lane, and blocks no thread. Nothing is gained by calling it on another one.
+  virtual bool payload_follows() const { return false; }
 
   // Moves the request's payload into `into` (total size = payload_bytes). May be called from any
   // thread; `done` runs on the calling thread or the lane's. At most once. Unavailable when the
-  // peer died on the way.
+  // peer died on the way; of a payload that follows, DeadlineExceeded when it has not come by the
+  // call's deadline, InvalidArgument when its writer says what cannot be.
   virtual void ReceivePayload(std::vector<MutableSlice> into,
                               absl::AnyInvocable<void(absl::Status)> done) = 0;
 

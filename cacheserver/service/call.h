@@ -70,6 +70,7 @@ class Call {
   size_t kind() const { return call_->request().index(); }
   transport::SessionId session() const { return call_->session(); }
   uint64_t payload_bytes() const { return call_->payload_bytes(); }
+  bool payload_follows() const { return call_->payload_follows(); }
   bool admitted() const { return static_cast<bool>(pass_); }
 
   template <typename T>

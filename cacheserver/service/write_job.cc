@@ -40,8 +40,9 @@ class WriteJob : public std::enable_shared_from_this<WriteJob> {
     });
   }
 
-  // After Begin: little enough for whoever stands here.
+  // After Begin: little enough for whoever stands here, or moved a little at a time on the lane.
   bool Small() const {
+    if (call_->payload_follows()) return true;
     uint64_t slices = 0;
     for (const PlacedObject& object : objects_)
       slices += uint64_t{order_.layers.end - order_.layers.begin} * object.blocks.size();

@@ -46,6 +46,7 @@ class CoreCall final : public ServerCall {
   SessionId session() const override { return session_->id(); }
   Request& request() override { return envelope_.request; }
   uint64_t payload_bytes() const override { return envelope_.head.send_bytes; }
+  bool payload_follows() const override { return channel_->payload_follows(); }
   absl::Time deadline() const override { return deadline_; }
 
   void ReceivePayload(std::vector<MutableSlice> into,
@@ -218,6 +219,7 @@ void SessionCore::Dispatch(RequestEnvelope envelope, std::unique_ptr<CallChannel
     channel->SendReply(EncodeError(envelope.head.call_id, status), {}, Sent());
     return;
   }
+  channel->set_deadline(After(MonoNow(), envelope.head.deadline));
   server_->service_->OnCall(
       std::make_unique<CoreCall>(shared_from_this(), std::move(envelope), std::move(channel)));
 }

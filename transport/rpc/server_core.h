@@ -43,6 +43,12 @@ class CallChannel {
 
   virtual uint64_t payload_bytes() const = 0;  // of the request's payload, as the carrier sees it
 
+  // See ServerCall::payload_follows.
+  virtual bool payload_follows() const { return false; }
+
+  // From when on nobody waits for the reply: said once, before the rest.
+  virtual void set_deadline(MonoTime /*deadline*/) {}
+
   // Moves the request's payload into `into`, whose total is payload_bytes() (checked by the
   // caller). At most once.
   virtual void ReceivePayload(std::vector<MutableSlice> into, Received done) = 0;

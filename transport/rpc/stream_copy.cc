@@ -57,4 +57,20 @@ void StreamSlices(const std::vector<Slice>& from, const std::vector<MutableSlice
   Fence();
 }
 
+void StreamSteps::Copy(uint64_t bytes) {
+  while (bytes > 0 && from_next_ < from_.size() && to_next_ < to_.size()) {
+    Slice& from = from_[from_next_];
+    MutableSlice& to = to_[to_next_];
+    const size_t step = std::min({static_cast<size_t>(bytes), from.size(), to.size()});
+    CopyUnfenced(from.data(), to.data(), step);
+    bytes -= step;
+    from = from.subspan(step);
+    to = to.subspan(step);
+    if (from.empty()) ++from_next_;
+    if (to.empty()) ++to_next_;
+  }
+}
+
+void StreamSteps::Fence() { transport::Fence(); }
+
 }  // namespace cistern::transport

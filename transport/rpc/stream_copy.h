@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "transport/slice.h"
@@ -16,5 +18,22 @@ void StreamCopy(const std::byte* from, std::byte* to, size_t bytes);
 
 // As CopySlices (copy_slices.h): min(total of `from`, total of `to`) bytes.
 void StreamSlices(const std::vector<Slice>& from, const std::vector<MutableSlice>& to);
+
+// The same in steps: (Copy)* Fence. What was copied may be read by others after the Fence.
+//
+// Thread   one at a time
+class StreamSteps {
+ public:
+  StreamSteps(std::vector<Slice> from, std::vector<MutableSlice> to)
+      : from_(std::move(from)), to_(std::move(to)) {}
+
+  void Copy(uint64_t bytes);  // the next so many, no more than are left
+  static void Fence();
+
+ private:
+  std::vector<Slice> from_;
+  std::vector<MutableSlice> to_;
+  size_t from_next_ = 0, to_next_ = 0;  // slices; what is done of them has been cut off
+};
 
 }  // namespace cistern::transport

@@ -73,7 +73,8 @@ absl::Status BufferTable::Drop(const BufferNotice& notice) {
 
 absl::Status BufferTable::SetTickets(const BufferNotice& notice, UniqueFd fd) {
   if (tickets_ != nullptr) return absl::InvalidArgumentError("the tickets come twice");
-  if (notice.bytes == 0 || notice.bytes > kMaxBufferBytes || notice.bytes % sizeof(uint64_t) != 0) {
+  if (notice.bytes == 0 || notice.bytes > kMaxBufferBytes ||
+      notice.bytes % sizeof(TicketLine) != 0) {
     return absl::InvalidArgumentError(absl::StrCat(notice.bytes, " bytes of tickets"));
   }
   CISTERN_RETURN_IF_ERROR(CheckMemfd(fd.get(), notice.bytes));
@@ -101,12 +102,18 @@ absl::StatusOr<ResolvedPayload> BufferTable::Resolve(std::span<const std::byte>*
     payload.receive.push_back(bytes);
   }
   if (table.receive_slices > 0 || table.ticket_word != 0) {
-    if (tickets_ == nullptr || table.ticket >= tickets_->bytes() / sizeof(uint64_t)) {
+    if (tickets_ == nullptr || table.ticket >= tickets_->bytes() / sizeof(TicketLine)) {
       return absl::InvalidArgumentError(absl::StrCat("there is no ticket ", table.ticket));
     }
     payload.tickets = tickets_;
     payload.ticket = {table.ticket, table.ticket_word};
   }
+  if (table.flags > kFollow ||
+      (table.flags == kFollow && (payload.send.empty() || payload.ticket.word == 0))) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("payload flags ", table.flags, " with ", payload.send.size(), " slices"));
+  }
+  payload.follow = table.flags == kFollow;
   return payload;
 }
 

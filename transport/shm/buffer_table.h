@@ -32,6 +32,7 @@ struct ResolvedPayload {
   std::vector<MutableSlice> receive;
   std::shared_ptr<Mapping> tickets;  // with receive slices, or where the call has a ticket
   Ticket ticket;
+  bool follow = false;  // `send` is still being written; it is not empty, and there is a ticket
   std::vector<std::shared_ptr<Mapping>> keep;  // what the slices lie in
 };
 

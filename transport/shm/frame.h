@@ -6,10 +6,12 @@
 //                  then one message (wire/codec.h). With kHasFd: the arena's memfd (hello's reply)
 //   kBuffer        BufferNotice; with a memfd of the worker's, in which payloads will lie
 //   kDropBuffer    BufferNotice; no later call speaks of this buffer
-//   kTickets       BufferNotice; with a memfd of Tickets (tickets.h). Once, before the first call
+//   kTickets       BufferNotice; with a memfd of TicketLines (tickets.h). Once, before the first
+//   call
 //                  with a payload
+//   kFilled        nothing: a payload that the node had stopped looking for has grown (tickets.h)
 //
-// A worker sends all four, a node only kMessage. A payload never travels on the socket: it lies in
+// A worker sends all five, a node only kMessage. A payload never travels on the socket: it lies in
 // the worker's buffers, where the node reads it from or writes it to.
 #pragma once
 
@@ -21,7 +23,13 @@ namespace cistern::transport {
 
 inline constexpr uint32_t kFrameMagic = 0x46545343;  // "CSTF"
 
-enum class FrameKind : uint16_t { kMessage = 1, kBuffer = 2, kDropBuffer = 3, kTickets = 4 };
+enum class FrameKind : uint16_t {
+  kMessage = 1,
+  kBuffer = 2,
+  kDropBuffer = 3,
+  kTickets = 4,
+  kFilled = 5
+};
 
 inline constexpr uint16_t kHasFd = 1;       // one file descriptor rides on the frame
 inline constexpr uint16_t kHasPayload = 2;  // a PayloadTable precedes the message
@@ -44,10 +52,14 @@ struct PayloadTable {
   // What the node must claim before it writes a reply's payload, and after it has read a request's
   // (there it may be missing: a word of 0) ...
   uint32_t ticket = 0;
-  uint32_t reserved = 0;
+  uint32_t flags = 0;        // kFollow, or 0
   uint64_t ticket_word = 0;  // ... and what it looks like until then
 };
 static_assert(sizeof(PayloadTable) == 24);
+
+// The request's payload is still being written: as much of it is there as the ticket's line says
+// (tickets.h), and the node follows.
+inline constexpr uint32_t kFollow = 1;
 
 struct WireSlice {
   uint32_t buffer = 0;

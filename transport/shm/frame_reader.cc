@@ -21,7 +21,7 @@ absl::Status CheckHeader(const FrameHeader& header) {
     return absl::InvalidArgumentError(absl::StrCat("a frame of ", header.length, " bytes; at most ",
                                                    kMaxFrameBytes, " are taken"));
   }
-  if (header.kind < FrameKind::kMessage || header.kind > FrameKind::kTickets ||
+  if (header.kind < FrameKind::kMessage || header.kind > FrameKind::kFilled ||
       (header.flags & ~(kHasFd | kHasPayload | kCrowded)) != 0) {
     return absl::InvalidArgumentError(absl::StrCat("a frame of the unknown kind ",
                                                    static_cast<uint16_t>(header.kind), ", flags ",

@@ -12,7 +12,24 @@
 // Both sides move it by compare-and-swap from `armed`, so exactly one of them wins. A word carries
 // a number that is not used again, so that a stale claim of an earlier call never fits.
 //
-// Thread   TicketBook: any. Claim: any, in the node
+// Beside the word stands how much of a request's payload is there, for a call that has gone ahead
+// of its payload (kFollow in frame.h):
+//
+//   worker: writes some more of the payload ─► `filled` ─► ... ─► all of it
+//   node:   reads `filled`, copies so far ─► `taken`, looks again; all copied: claims the word
+//
+// Memory whose bytes have been taken may be written to again: several slices of a payload may name
+// one piece of memory.
+//
+// A node that has looked in vain for a while sets `asleep`, looks once more, and does other things;
+// a worker that sees it so after it has said more takes it back and sends a frame, kFilled.
+//
+// `filled` begins at 0 and never shrinks or exceeds the payload: a node that sees it do so refuses
+// the call. What is filled does not change until it is taken or the call has ended. A worker that
+// gives up in the middle withdraws the word. A line is not armed again before its call has ended
+// and its writer has let go of it, so a late writer never speaks for another call.
+//
+// Thread   TicketBook: any; Filled: one at a time. Claim, FilledOf: any, in the node
 #pragma once
 
 #include <atomic>
@@ -31,58 +48,130 @@ inline constexpr uint64_t kTicketArmed = 1;  // the lowest two bits; above them 
 inline constexpr uint64_t kTicketClaimed = 2;
 inline constexpr uint64_t kTicketWithdrawn = 3;
 
+// In memory that both sides write.
+struct TicketLine {
+  uint64_t word = 0;
+  uint64_t filled = 0;  // bytes of the request's payload, from its front
+  uint64_t asleep = 0;  // 1: the node has stopped looking, and wants a kFilled
+  uint64_t taken = 0;   // bytes that the node has copied, from the payload's front
+  uint64_t unused[4] = {};
+};
+static_assert(sizeof(TicketLine) == 64);  // what one call writes disturbs no other
+
 struct Ticket {
-  uint32_t index = 0;
-  uint64_t word = 0;  // armed
+  uint32_t index = 0;  // of its line
+  uint64_t word = 0;   // armed
 };
 
-// Moves a ticket on from `armed`; false when the other side was first. `memory` holds words.
+inline TicketLine* LineOf(Mapping& memory, uint32_t index) {
+  return reinterpret_cast<TicketLine*>(memory.data()) + index;
+}
+
+// Moves a ticket on from `armed`; false when the other side was first. `memory` holds lines.
 inline bool MoveTicket(Mapping& memory, const Ticket& ticket, uint64_t state) {
-  auto* words = reinterpret_cast<uint64_t*>(memory.data());
   uint64_t armed = ticket.word;
-  return __atomic_compare_exchange_n(&words[ticket.index], &armed,
+  return __atomic_compare_exchange_n(&LineOf(memory, ticket.index)->word, &armed,
                                      (ticket.word & ~uint64_t{3}) | state, false, __ATOMIC_ACQ_REL,
                                      __ATOMIC_ACQUIRE);
+}
+
+inline bool IsArmed(Mapping& memory, const Ticket& ticket) {
+  return __atomic_load_n(&LineOf(memory, ticket.index)->word, __ATOMIC_ACQUIRE) == ticket.word;
+}
+
+// The node's: whether it may sleep, `filled` being what it was.
+inline bool FallAsleep(Mapping& memory, const Ticket& ticket, uint64_t filled) {
+  TicketLine* line = LineOf(memory, ticket.index);
+  __atomic_store_n(&line->asleep, uint64_t{1}, __ATOMIC_SEQ_CST);
+  if (__atomic_load_n(&line->filled, __ATOMIC_SEQ_CST) == filled) return true;
+  __atomic_store_n(&line->asleep, uint64_t{0}, __ATOMIC_RELAXED);
+  return false;
+}
+
+// The node's: their memory may be written to again.
+inline void SetTaken(Mapping& memory, const Ticket& ticket, uint64_t bytes) {
+  __atomic_store_n(&LineOf(memory, ticket.index)->taken, bytes, __ATOMIC_RELEASE);
+}
+
+inline uint64_t FilledOf(Mapping& memory, const Ticket& ticket) {
+  return __atomic_load_n(&LineOf(memory, ticket.index)->filled, __ATOMIC_ACQUIRE);
 }
 
 // The worker's tickets.
 class TicketBook {
  public:
   TicketBook(std::shared_ptr<Mapping> memory, uint32_t count)
-      : memory_(std::move(memory)), words_(count) {
+      : memory_(std::move(memory)), lines_(count) {
     for (uint32_t i = count; i > 0; --i) free_.push_back(i - 1);
   }
 
-  // Nothing when all are in use.
-  std::optional<Ticket> Arm() {
+  // Nothing when all are in use. `fills`: somebody will say Filled, and EndFill at last.
+  std::optional<Ticket> Arm(bool fills = false) {
     base::MutexLock lock(&mutex_);
     if (free_.empty()) return std::nullopt;
     Ticket ticket{free_.back(), ++number_ << 2 | kTicketArmed};
     free_.pop_back();
-    words_[ticket.index] = ticket.word;
-    __atomic_store_n(reinterpret_cast<uint64_t*>(memory_->data()) + ticket.index, ticket.word,
-                     __ATOMIC_RELEASE);
+    lines_[ticket.index] = {ticket.word, /*called=*/true, fills};
+    TicketLine* line = LineOf(*memory_, ticket.index);
+    __atomic_store_n(&line->filled, uint64_t{0}, __ATOMIC_RELAXED);
+    __atomic_store_n(&line->asleep, uint64_t{0}, __ATOMIC_RELAXED);
+    __atomic_store_n(&line->taken, uint64_t{0}, __ATOMIC_RELAXED);
+    __atomic_store_n(&line->word, ticket.word, __ATOMIC_RELEASE);
     return ticket;
   }
 
   // True: the node will not write any more. False: it has begun to.
   bool Withdraw(uint32_t index) {
     base::MutexLock lock(&mutex_);
-    return MoveTicket(*memory_, {index, words_[index]}, kTicketWithdrawn);
+    return MoveTicket(*memory_, {index, lines_[index].word}, kTicketWithdrawn);
   }
 
   // The call has completed, by a reply or not: a node that has not claimed it yet is too late.
   void Return(uint32_t index) {
     base::MutexLock lock(&mutex_);
-    MoveTicket(*memory_, {index, words_[index]}, kTicketWithdrawn);
-    free_.push_back(index);
+    MoveTicket(*memory_, {index, lines_[index].word}, kTicketWithdrawn);
+    lines_[index].called = false;
+    FreeLocked(index);
+  }
+
+  void Filled(uint32_t index, uint64_t bytes) {
+    __atomic_store_n(&LineOf(*memory_, index)->filled, bytes, __ATOMIC_SEQ_CST);
+  }
+
+  uint64_t Taken(uint32_t index) const {
+    return __atomic_load_n(&LineOf(*memory_, index)->taken, __ATOMIC_ACQUIRE);
+  }
+
+  // Whether the node sleeps and is to be woken: once each time that it does.
+  bool MustWake(uint32_t index) {
+    TicketLine* line = LineOf(*memory_, index);
+    return __atomic_load_n(&line->asleep, __ATOMIC_SEQ_CST) != 0 &&
+           __atomic_exchange_n(&line->asleep, uint64_t{0}, __ATOMIC_SEQ_CST) != 0;
+  }
+
+  // `complete`: all of the payload is there. Otherwise the call comes to nothing.
+  void EndFill(uint32_t index, bool complete) {
+    base::MutexLock lock(&mutex_);
+    if (!complete) MoveTicket(*memory_, {index, lines_[index].word}, kTicketWithdrawn);
+    lines_[index].fills = false;
+    FreeLocked(index);
   }
 
  private:
+  struct Line {
+    uint64_t word = 0;  // as armed
+    bool called = false;
+    bool fills = false;
+  };
+
+  void FreeLocked(uint32_t index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (!lines_[index].called && !lines_[index].fills) free_.push_back(index);
+  }
+
   const std::shared_ptr<Mapping> memory_;
   base::Mutex mutex_;
   uint64_t number_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::vector<uint64_t> words_ ABSL_GUARDED_BY(mutex_);  // as armed, by index
+  std::vector<Line> lines_ ABSL_GUARDED_BY(mutex_);  // by index
   std::vector<uint32_t> free_ ABSL_GUARDED_BY(mutex_);
 };
 

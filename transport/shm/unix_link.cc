@@ -26,6 +26,50 @@ void Append(std::vector<std::byte>* bytes, const T& value) {
   bytes->insert(bytes->end(), raw, raw + sizeof(T));
 }
 
+// A call's ticket in the hands of who writes its payload.
+class TicketFill final : public PayloadFill {
+ public:
+  TicketFill(std::shared_ptr<TicketBook> book, std::shared_ptr<FrameStream> stream, uint32_t index,
+             uint64_t bytes)
+      : book_(std::move(book)), stream_(std::move(stream)), index_(index), bytes_(bytes) {}
+  ~TicketFill() override {
+    const bool complete = filled_ == bytes_;
+    if (!complete) {
+      book_->Withdraw(index_);
+      Wake();
+    }
+    book_->EndFill(index_, complete);
+  }
+
+  void Filled(uint64_t bytes) override {
+    filled_ = bytes;
+    book_->Filled(index_, bytes);
+    if (bytes == bytes_ || bytes - woken_at_ >= kWakeFor) Wake();
+  }
+  uint64_t Taken() override {
+    const uint64_t taken = std::min(filled_, book_->Taken(index_));
+    if (taken < filled_) Wake();  // who asks may be waiting for more
+    return taken;
+  }
+
+ private:
+  static constexpr uint64_t kWakeFor = 256 << 10;  // less is not worth a message
+
+  void Wake() {
+    if (!book_->MustWake(index_)) return;
+    woken_at_ = filled_;
+    // A stream that takes no more ends soon, and the call with it.
+    stream_->Send(MakeFrame(FrameKind::kFilled, 0, {}, std::string())).IgnoreError();
+  }
+
+  const std::shared_ptr<TicketBook> book_;
+  const std::shared_ptr<FrameStream> stream_;
+  const uint32_t index_;
+  const uint64_t bytes_;
+  uint64_t filled_ = 0;
+  uint64_t woken_at_ = 0;
+};
+
 class UnixLink final : public Link {
  public:
   UnixLink(std::unique_ptr<Lane> lane, UniqueFd socket, const LinkOptions& options)
@@ -43,7 +87,16 @@ class UnixLink final : public Link {
 
   absl::Status Open();
 
-  void Call(Request request, CallOptions options, Completion done) override;
+  void Call(Request request, CallOptions options, Completion done) override {
+    Start(std::move(request), std::move(options), std::move(done), nullptr);
+  }
+  bool follows() const override { return true; }
+  std::unique_ptr<PayloadFill> CallAhead(Request request, CallOptions options,
+                                         Completion done) override {
+    std::unique_ptr<PayloadFill> fill;
+    Start(std::move(request), std::move(options), std::move(done), &fill);
+    return fill;
+  }
   void Attend(absl::FunctionRef<bool()> done, absl::Duration longest) override;
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(size_t bytes) override {
     if (!alive()) return absl::UnavailableError("the connection to the node is gone");
@@ -60,7 +113,10 @@ class UnixLink final : public Link {
     uint64_t ticket = 0;  // its index + 1; 0 = none
   };
 
-  absl::StatusOr<Placement> Place(const CallOptions& options);
+  // `fill`: the call goes ahead of its payload, and this is to be filled in.
+  void Start(Request request, CallOptions options, Completion done,
+             std::unique_ptr<PayloadFill>* fill);
+  absl::StatusOr<Placement> Place(const CallOptions& options, bool ahead);
   absl::Status PlaceSlices(const CallOptions& options, uint32_t* send, uint32_t* receive,
                            std::vector<std::byte>* table);
   absl::StatusOr<TicketBook*> Tickets();
@@ -119,16 +175,19 @@ absl::Status UnixLink::Open() {
   return absl::OkStatus();
 }
 
-void UnixLink::Call(Request request, CallOptions options, Completion done) {
-  absl::StatusOr<Placement> placed = Place(options);
+void UnixLink::Start(Request request, CallOptions options, Completion done,
+                     std::unique_ptr<PayloadFill>* fill) {
+  const uint64_t bytes = TotalBytes(options.send);
+  absl::StatusOr<Placement> placed = Place(options, fill != nullptr);
   if (!placed.ok()) {
     core_->Refuse(std::move(done), placed.status());
     return;
   }
   if (placed->ticket != 0) {
     base::MutexLock lock(&tickets_mutex_);
-    done = [book = tickets_, index = static_cast<uint32_t>(placed->ticket - 1),
-            done = std::move(done)](absl::StatusOr<Reply> reply) mutable {
+    const auto index = static_cast<uint32_t>(placed->ticket - 1);
+    if (fill != nullptr) *fill = std::make_unique<TicketFill>(tickets_, stream_, index, bytes);
+    done = [book = tickets_, index, done = std::move(done)](absl::StatusOr<Reply> reply) mutable {
       book->Return(index);
       done(std::move(reply));
     };
@@ -147,8 +206,11 @@ void UnixLink::Attend(absl::FunctionRef<bool()> done, absl::Duration longest) {
   if (!status.ok()) lane_->Post([this, status = std::move(status)] { Die(status); });
 }
 
-absl::StatusOr<UnixLink::Placement> UnixLink::Place(const CallOptions& options) {
+absl::StatusOr<UnixLink::Placement> UnixLink::Place(const CallOptions& options, bool ahead) {
   Placement placement;
+  if (ahead && TotalBytes(options.send) == 0) {
+    return absl::InvalidArgumentError("a call that goes ahead of no payload");
+  }
   if (options.send.empty() && options.receive.empty()) return placement;
   PayloadTable table;
   std::vector<std::byte> slices;
@@ -160,12 +222,13 @@ absl::StatusOr<UnixLink::Placement> UnixLink::Place(const CallOptions& options) 
   }
   if (table.receive_slices > 0 || table.send_slices > 0) {
     CISTERN_ASSIGN_OR_RETURN(TicketBook * book, Tickets());
-    const std::optional<Ticket> ticket = book->Arm();
+    const std::optional<Ticket> ticket = book->Arm(/*fills=*/ahead);
     if (!ticket.has_value()) {
       return absl::ResourceExhaustedError("too many calls in flight on this link; wait for some");
     }
     table.ticket = ticket->index;
     table.ticket_word = ticket->word;
+    table.flags = ahead ? kFollow : 0;
     placement.ticket = uint64_t{ticket->index} + 1;
   }
   Append(&placement.table, table);
@@ -193,7 +256,7 @@ absl::Status UnixLink::PlaceSlices(const CallOptions& options, uint32_t* send, u
 absl::StatusOr<TicketBook*> UnixLink::Tickets() {
   base::MutexLock lock(&tickets_mutex_);
   if (tickets_ == nullptr) {
-    const uint64_t bytes = uint64_t{std::max(options_.max_in_flight, 1u)} * sizeof(uint64_t);
+    const uint64_t bytes = uint64_t{std::max(options_.max_in_flight, 1u)} * sizeof(TicketLine);
     CISTERN_ASSIGN_OR_RETURN(UniqueFd fd, CreateMemfd("cistern-tickets", bytes));
     CISTERN_ASSIGN_OR_RETURN(auto memory,
                              Mapping::Map(fd.get(), bytes, Mapping::Access::kReadWrite));

@@ -20,8 +20,11 @@ class UnixChannel final : public CallChannel {
       : session_(std::move(session)), payload_(std::move(payload)) {}
 
   uint64_t payload_bytes() const override { return TotalBytes(payload_.send); }
+  bool payload_follows() const override { return payload_.follow; }
+  void set_deadline(MonoTime deadline) override { deadline_ = deadline; }
 
   void ReceivePayload(std::vector<MutableSlice> into, Received done) override {
+    if (payload_.follow) return Follow(std::move(into), std::move(done));
     StreamSlices(payload_.send, into);
     // What was copied is what the worker sent only if it still waited then.
     if (payload_.ticket.word != 0 && !Claim())
@@ -40,6 +43,16 @@ class UnixChannel final : public CallChannel {
   }
 
  private:
+  void Follow(std::vector<MutableSlice> into, Received done) {
+    session_->Follow(payload_, std::move(into), deadline_,
+                     Received([this, done = std::move(done)](absl::Status status) mutable {
+                       if (absl::IsInvalidArgument(status)) session_->CountBadMessage();
+                       if (status.ok() && !Claim())
+                         status = absl::UnavailableError("the worker has stopped waiting");
+                       done(std::move(status));
+                     }));
+  }
+
   bool Claim() {
     claimed_ = claimed_ || MoveTicket(*payload_.tickets, payload_.ticket, kTicketClaimed);
     return claimed_;
@@ -47,6 +60,7 @@ class UnixChannel final : public CallChannel {
 
   const std::shared_ptr<UnixSession> session_;
   const ResolvedPayload payload_;
+  MonoTime deadline_ = kNever;
   bool claimed_ = false;
 };
 
@@ -88,6 +102,8 @@ absl::Status UnixSession::Start(Lane* lane) {
 void UnixSession::Close() {
   if (hello_timer_ != 0) lane_->CancelTimer(std::exchange(hello_timer_, 0));
   stream_.Close();
+  for (const auto& follower : std::exchange(followers_, {}))
+    follower->Stop(absl::UnavailableError("the worker is gone"));
   core_->OnDisconnect();
   if (auto on_closed = std::exchange(on_closed_, nullptr)) on_closed();
 }
@@ -101,6 +117,22 @@ void UnixSession::Send(std::string message) {
   const absl::Status sent =
       stream_.Send(MakeFrame(FrameKind::kMessage, flags, {}, std::move(message), std::move(arena)));
   if (!sent.ok()) stream_.Shutdown();
+}
+
+void UnixSession::Follow(const ResolvedPayload& payload, std::vector<MutableSlice> into,
+                         MonoTime deadline, Received done) {
+  auto follower = std::make_shared<PayloadFollower>(lane_, payload, std::move(into), deadline,
+                                                    !server_->Crowded(), std::move(done));
+  if (lane_->OnLaneThread()) return Begin(std::move(follower));
+  lane_->Post(
+      [self = shared_from_this(), follower = std::move(follower)] { self->Begin(follower); });
+}
+
+void UnixSession::Begin(std::shared_ptr<PayloadFollower> follower) {
+  if (core_->closed()) return follower->Stop(absl::UnavailableError("the worker is gone"));
+  std::erase_if(followers_, [](const auto& one) { return one->ended(); });
+  followers_.push_back(follower);
+  follower->Start();
 }
 
 void UnixSession::OnEvents(uint32_t events) {
@@ -125,6 +157,7 @@ void UnixSession::OnEvents(uint32_t events) {
 
 absl::Status UnixSession::OnFrame(IncomingFrame frame) {
   if (frame.header.kind == FrameKind::kMessage) return OnMessage(std::move(frame));
+  if (frame.header.kind == FrameKind::kFilled) return OnFilled(frame);
   BufferNotice notice;
   absl::Status status = ReadNotice(frame, &notice);
   if (status.ok() && !core_->opened())
@@ -141,11 +174,22 @@ absl::Status UnixSession::OnFrame(IncomingFrame frame) {
         status = buffers_.SetTickets(notice, std::move(frame.fd));
         break;
       case FrameKind::kMessage:
+      case FrameKind::kFilled:
         break;
     }
   }
   if (!status.ok()) server_->CountBadMessage();
   return status;
+}
+
+absl::Status UnixSession::OnFilled(const IncomingFrame& frame) {
+  if (!frame.body.empty()) {
+    server_->CountBadMessage();
+    return absl::InvalidArgumentError("a frame that says that there is more says nothing else");
+  }
+  const auto followers = followers_;  // what ends may begin others
+  for (const auto& follower : followers) follower->Wake();
+  return absl::OkStatus();
 }
 
 absl::Status UnixSession::OnMessage(IncomingFrame frame) {

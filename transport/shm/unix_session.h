@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
@@ -16,6 +17,7 @@
 #include "transport/rpc/server_core.h"
 #include "transport/shm/buffer_table.h"
 #include "transport/shm/frame_stream.h"
+#include "transport/shm/payload_follower.h"
 #include "transport/shm/unique_fd.h"
 
 namespace cistern::transport {
@@ -38,11 +40,18 @@ class UnixSession : public std::enable_shared_from_this<UnixSession> {
 
   // Any thread; for channels. A session whose queue is full is given up.
   void Send(std::string message);
+  // Any thread; for channels.
+  void CountBadMessage() { server_->CountBadMessage(); }
+  // Any thread; for channels. `done` runs on the lane, at the latest in Close.
+  void Follow(const ResolvedPayload& payload, std::vector<MutableSlice> into, MonoTime deadline,
+              Received done);
 
  private:
+  void Begin(std::shared_ptr<PayloadFollower> follower);
   void OnEvents(uint32_t events);
   absl::Status OnFrame(IncomingFrame frame);
   absl::Status OnMessage(IncomingFrame frame);
+  absl::Status OnFilled(const IncomingFrame& frame);
 
   const std::shared_ptr<ServerCore> server_;
   const std::shared_ptr<SessionCore> core_;
@@ -52,6 +61,7 @@ class UnixSession : public std::enable_shared_from_this<UnixSession> {
   Lane* lane_ = nullptr;
   Lane::TimerId hello_timer_ = 0;  // 0 = none
   absl::AnyInvocable<void()> on_closed_;
+  std::vector<std::shared_ptr<PayloadFollower>> followers_;  // and some that have ended
   std::atomic<bool> arena_given_{false};
 };
 

@@ -85,7 +85,7 @@ TEST_F(HostilePeerTest, FramesThatAreWrong) {
   const FrameHeader wrong[] = {
       {.magic = 7},
       {.kind = static_cast<FrameKind>(0)},
-      {.kind = static_cast<FrameKind>(5)},
+      {.kind = static_cast<FrameKind>(6)},
       {.flags = 4},
       {.reserved = 1},
       {.length = static_cast<uint32_t>(kMaxFrameBytes + 1)},
@@ -385,13 +385,13 @@ TEST(BufferTableTest, WhatIsInUseCountsAfterItsDrop) {
 
 TEST_F(HostilePeerTest, PayloadsThatLieOutside) {
   const UniqueFd good = Memfd(8192);
-  const UniqueFd tickets = Memfd(64);
+  const UniqueFd tickets = Memfd(512);
   const auto refuse = [&](const PayloadTable& table, const std::vector<WireSlice>& slices) {
     const uint64_t bad = server_->stats().bad_messages;
     RawPeer peer(path_.path());
     peer.Hello();
     peer.SendNotice(FrameKind::kBuffer, {1, 0, 8192}, {good.get()});
-    peer.SendNotice(FrameKind::kTickets, {0, 0, 64}, {tickets.get()});
+    peer.SendNotice(FrameKind::kTickets, {0, 0, 512}, {tickets.get()});
     peer.SendWithPayload(Head(2), WriteRequest{}, table, slices);
     ExpectCutOff(peer, bad + 1);
   };
@@ -441,15 +441,15 @@ TEST_F(HostilePeerTest, MessageAndSlicesMustAgree) {
 // write past them.
 TEST_F(HostilePeerTest, TheNodeNeverWritesPastTheReceiveSlices) {
   const UniqueFd good = Memfd(8192);
-  const UniqueFd tickets = Memfd(64);
-  auto words = *Mapping::Map(tickets.get(), 64, Mapping::Access::kReadWrite);
+  const UniqueFd tickets = Memfd(512);
+  auto words = *Mapping::Map(tickets.get(), 512, Mapping::Access::kReadWrite);
   auto bytes = *Mapping::Map(good.get(), 8192, Mapping::Access::kReadWrite);
   const uint64_t armed = 4 | kTicketArmed;
   memcpy(words->data(), &armed, sizeof(armed));
   RawPeer peer(path_.path());
   peer.Hello();
   peer.SendNotice(FrameKind::kBuffer, {1, 0, 8192}, {good.get()});
-  peer.SendNotice(FrameKind::kTickets, {0, 0, 64}, {tickets.get()});
+  peer.SendNotice(FrameKind::kTickets, {0, 0, 512}, {tickets.get()});
   RequestHead head = Head(2);
   head.receive_bytes = 1000;
   peer.SendWithPayload(head, ReadRequest{.layer_begin = 1, .layer_end = 1000},
@@ -462,14 +462,14 @@ TEST_F(HostilePeerTest, TheNodeNeverWritesPastTheReceiveSlices) {
 // A worker whose ticket has been withdrawn gets nothing, not even the message.
 TEST_F(HostilePeerTest, AWithdrawnTicketStopsTheAnswer) {
   const UniqueFd good = Memfd(8192);
-  const UniqueFd tickets = Memfd(64);
-  auto words = *Mapping::Map(tickets.get(), 64, Mapping::Access::kReadWrite);
+  const UniqueFd tickets = Memfd(512);
+  auto words = *Mapping::Map(tickets.get(), 512, Mapping::Access::kReadWrite);
   const uint64_t withdrawn = 4 | kTicketWithdrawn;
-  memcpy(words->data() + 8, &withdrawn, sizeof(withdrawn));
+  memcpy(words->data() + 64, &withdrawn, sizeof(withdrawn));
   RawPeer peer(path_.path());
   peer.Hello();
   peer.SendNotice(FrameKind::kBuffer, {1, 0, 8192}, {good.get()});
-  peer.SendNotice(FrameKind::kTickets, {0, 0, 64}, {tickets.get()});
+  peer.SendNotice(FrameKind::kTickets, {0, 0, 512}, {tickets.get()});
   RequestHead head = Head(2);
   head.receive_bytes = 100;
   peer.SendWithPayload(head, ReadRequest{.layer_begin = 1, .layer_end = 100},
@@ -487,19 +487,19 @@ TEST_F(HostilePeerTest, AWithdrawnTicketStopsTheAnswer) {
 // there is not what was sent.
 TEST_F(HostilePeerTest, AWithdrawnTicketMakesAWriteFail) {
   const UniqueFd good = Memfd(8192);
-  const UniqueFd tickets = Memfd(64);
-  auto words = *Mapping::Map(tickets.get(), 64, Mapping::Access::kReadWrite);
+  const UniqueFd tickets = Memfd(512);
+  auto words = *Mapping::Map(tickets.get(), 512, Mapping::Access::kReadWrite);
   auto bytes = *Mapping::Map(good.get(), 8192, Mapping::Access::kReadWrite);
   const std::vector<std::byte> payload = Payload(7, 100);
   memcpy(bytes->data(), payload.data(), payload.size());
   RawPeer peer(path_.path());
   peer.Hello();
   peer.SendNotice(FrameKind::kBuffer, {1, 0, 8192}, {good.get()});
-  peer.SendNotice(FrameKind::kTickets, {0, 0, 64}, {tickets.get()});
+  peer.SendNotice(FrameKind::kTickets, {0, 0, 512}, {tickets.get()});
   uint64_t call_id = 2;
   for (const uint64_t state : {kTicketArmed, kTicketWithdrawn}) {
     const uint64_t word = call_id << 2 | state;
-    memcpy(words->data() + 8, &word, sizeof(word));
+    memcpy(words->data() + 64, &word, sizeof(word));
     RequestHead head = Head(call_id);
     head.send_bytes = 100;
     peer.SendWithPayload(

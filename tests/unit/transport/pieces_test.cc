@@ -73,6 +73,24 @@ TEST(StreamCopyTest, AnyCutsWillDo) {
   }
 }
 
+TEST(StreamStepsTest, AnyCutsAndStepsWillDo) {
+  std::mt19937 random(10);
+  for (int round = 0; round < 200; ++round) {
+    const std::vector<std::byte> from = Payload(round, random() % 500);
+    std::vector<std::byte> to(from.size());
+    StreamSteps steps(Cut(Slice(from), random), Cut(MutableSlice(to), random));
+    for (size_t at = 0; at < from.size();) {
+      const size_t step = random() % 100;
+      steps.Copy(step);
+      at = std::min(at + step, from.size());
+      ASSERT_TRUE(std::equal(from.begin(), from.begin() + static_cast<ptrdiff_t>(at), to.begin()));
+    }
+    steps.Copy(1);  // nothing is left
+    StreamSteps::Fence();
+    ASSERT_EQ(from, to) << round;
+  }
+}
+
 TEST(ChecksumTest, CutsDoNotMatterBytesDo) {
   std::mt19937 random(8);
   std::vector<std::byte> bytes = Payload(1, 10'000);

@@ -326,7 +326,8 @@ void ClaimNextTicket(RawPeer& peer) {
   }
   PayloadTable table;
   memcpy(&table, body.data(), sizeof(table));
-  auto memory = *Mapping::Map(tickets.get(), 1024 * sizeof(uint64_t), Mapping::Access::kReadWrite);
+  auto memory =
+      *Mapping::Map(tickets.get(), 1024 * sizeof(TicketLine), Mapping::Access::kReadWrite);
   ASSERT_TRUE(MoveTicket(*memory, {table.ticket, table.ticket_word}, kTicketClaimed));
 }
 
