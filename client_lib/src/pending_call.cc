@@ -21,6 +21,20 @@ std::shared_ptr<PendingCall> PendingCall::Start(transport::Link& link, transport
   return call;
 }
 
+std::shared_ptr<PendingCall> PendingCall::StartAhead(
+    transport::Link& link, transport::Request request, transport::CallOptions options,
+    absl::AnyInvocable<void()> ended, std::unique_ptr<transport::PayloadFill>* fill) {
+  auto call = std::make_shared<PendingCall>();
+  call->link_ = &link;
+  *fill = link.CallAhead(
+      std::move(request), std::move(options),
+      [call, ended = std::move(ended)](absl::StatusOr<transport::Reply> reply) mutable {
+        if (ended != nullptr) ended();
+        call->Complete(std::move(reply));
+      });
+  return call;
+}
+
 void PendingCall::Complete(absl::StatusOr<transport::Reply> reply) {
   LateReply late;
   {

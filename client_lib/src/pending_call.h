@@ -39,6 +39,15 @@ class PendingCall {
                                             transport::CallOptions options,
                                             absl::AnyInvocable<void()> ended = nullptr);
 
+  // The same, ahead of its payload (Link::CallAhead). `fill`: null where it could not be made.
+  static std::shared_ptr<PendingCall> StartAhead(transport::Link& link, transport::Request request,
+                                                 transport::CallOptions options,
+                                                 absl::AnyInvocable<void()> ended,
+                                                 std::unique_ptr<transport::PayloadFill>* fill);
+
+  // Whether the reply is there.
+  bool Ended() const { return there_.load(std::memory_order_acquire); }
+
   // True when the reply is there; false at `until`. A link completes each call by its deadline.
   bool WaitUntil(absl::Time until);
   void Wait();

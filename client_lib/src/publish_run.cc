@@ -75,11 +75,11 @@ absl::Status PublishRun::Batches(const Prompt& prompt, std::span<const NewSegmen
                                  std::vector<NewSegment>* no_room) {
   while (!segments.empty()) {
     const size_t count = BatchSize(segments);
-    auto batch = std::make_unique<WriteBatch>(model_.spec(), Unreserved(segments.first(count)));
+    BatchPtr batch = NewBatch(Unreserved(segments.first(count)), /*whole=*/true);
     segments = segments.subspan(count);
     CISTERN_ASSIGN_OR_RETURN(const transport::ReserveReply reply,
                              Reserve(prompt, batch.get(), /*ahead=*/true));
-    batch = Sort(reply, std::move(batch), no_room);
+    batch = Sort(reply, std::move(batch), /*whole=*/true, no_room);
     if (batch == nullptr) continue;
     open_.push_back(std::move(batch));
     writer_.Write(open_.back().get(), model_.spec().num_layers);
@@ -100,7 +100,7 @@ absl::Status PublishRun::Begin(const Prompt& prompt, std::span<const NewSegment>
     status = ReserveAll(prompt, again, &reserved, &no_room);
   }
   report_.segments_dropped += no_room.size();
-  open_.push_back(std::make_unique<WriteBatch>(model_.spec(), std::move(reserved)));
+  open_.push_back(NewBatch(std::move(reserved), /*whole=*/false));
   if (!status.ok()) GiveUp();
   return status;
 }
@@ -110,11 +110,11 @@ absl::Status PublishRun::ReserveAll(const Prompt& prompt, std::span<const NewSeg
                                     std::vector<NewSegment>* no_room) {
   while (!segments.empty()) {
     const size_t count = std::min<size_t>(segments.size(), kBatchSegments);
-    auto batch = std::make_unique<WriteBatch>(model_.spec(), Unreserved(segments.first(count)));
+    BatchPtr batch = NewBatch(Unreserved(segments.first(count)), /*whole=*/false);
     segments = segments.subspan(count);
     CISTERN_ASSIGN_OR_RETURN(const transport::ReserveReply reply,
                              Reserve(prompt, batch.get(), /*ahead=*/false));
-    batch = Sort(reply, std::move(batch), no_room);
+    batch = Sort(reply, std::move(batch), /*whole=*/false, no_room);
     if (batch == nullptr) continue;
     reserved->insert(reserved->end(), batch->segments.begin(), batch->segments.end());
   }
@@ -153,26 +153,22 @@ absl::StatusOr<transport::ReserveReply> PublishRun::Reserve(const Prompt& prompt
   for (const Reserved& one : batch->segments) {
     message.headers.push_back(HeaderOf(prompt, one.segment));
   }
-  std::vector<transport::Slice> payload;
-  if (writer_.GatherNext(batch, layers)) {
-    const WriteBatch::Gathered& first = batch->gathered.front();
-    message.payload_headers = first.unit.object_end;
-    message.layer_end = first.unit.layer_end;
-    message.checksum = first.checksum;
+  WriteBatch::Gathered* first = nullptr;
+  if (writer_.Open(batch, layers)) {
+    first = &batch->gathered.front();
+    CISTERN_RETURN_IF_ERROR(writer_.Prepare(first));
+    message.payload_headers = first->unit.object_end;
+    message.layer_end = first->unit.layer_end;
+    message.checksum = first->checksum;
     message.commit = true;
-    payload.push_back(first.payload);
   }
   auto reply = session_.WithModel(model_, deadline_, [&] {
-    transport::CallOptions options = Options();
-    options.late = session_.KeepLate();
-    options.send = payload;
-    auto call = PendingCall::Start(session_.link(), message, std::move(options));
-    while (!call->WaitUntil(absl::InfinitePast()) && writer_.GatherNext(batch, layers)) {
+    auto call = StartReserve(message, first);
+    while (!call->Ended() && writer_.GatherMore(batch, layers)) {
     }
     if (!call->WaitUntil(deadline_)) {  // its payload is moving: the link ends it, some time
-      Staging::Lent first;
-      if (!payload.empty()) first = std::move(batch->gathered.front().buffer);
-      call->Abandon([first = std::move(first), late = session_.late_book()](
+      auto buffer = first == nullptr ? nullptr : first->buffer;
+      call->Abandon([buffer = std::move(buffer), late = session_.late_book()](
                         const absl::StatusOr<transport::Reply>& late_reply) {
         if (late_reply.ok()) late->Add(*late_reply);
       });
@@ -187,8 +183,25 @@ absl::StatusOr<transport::ReserveReply> PublishRun::Reserve(const Prompt& prompt
   return reply;
 }
 
+std::shared_ptr<PendingCall> PublishRun::StartReserve(const transport::ReserveRequest& message,
+                                                      WriteBatch::Gathered* first) {
+  transport::CallOptions options = Options();
+  options.late = session_.KeepLate();
+  if (first == nullptr) return PendingCall::Start(session_.link(), message, std::move(options));
+  options.send = first->rows.Payload();
+  return writer_.StartWith(first, [&](std::unique_ptr<transport::PayloadFill>* fill) {
+    return fill == nullptr ? PendingCall::Start(session_.link(), message, std::move(options))
+                           : PendingCall::StartAhead(session_.link(), message, std::move(options),
+                                                     nullptr, fill);
+  });
+}
+
+PublishRun::BatchPtr PublishRun::NewBatch(std::vector<Reserved> segments, bool whole) const {
+  return std::make_unique<WriteBatch>(model_.spec(), std::move(segments), writer_.UnitBytes(whole));
+}
+
 PublishRun::BatchPtr PublishRun::Sort(const transport::ReserveReply& reply, BatchPtr batch,
-                                      std::vector<NewSegment>* no_room) {
+                                      bool whole, std::vector<NewSegment>* no_room) {
   std::vector<Reserved> reserved;
   reserved.reserve(batch->segments.size());
   for (size_t i = 0; i < batch->segments.size(); ++i) {
@@ -211,7 +224,7 @@ PublishRun::BatchPtr PublishRun::Sort(const transport::ReserveReply& reply, Batc
   }
   if (reserved.empty()) return nullptr;
   if (reserved.size() < batch->segments.size()) {  // what was gathered has rows of others, too
-    return std::make_unique<WriteBatch>(model_.spec(), std::move(reserved));
+    return NewBatch(std::move(reserved), whole);
   }
   if (reply.written && !batch->gathered.empty()) {
     batch->gathered.pop_front();

@@ -77,9 +77,14 @@ class PublishRun {
   // `ahead`: rows may be gathered, and the first ones ride along.
   absl::StatusOr<transport::ReserveReply> Reserve(const Prompt& prompt, WriteBatch* batch,
                                                   bool ahead);
+  // `first`: the rows that ride along; null: none.
+  std::shared_ptr<PendingCall> StartReserve(const transport::ReserveRequest& message,
+                                            WriteBatch::Gathered* first);
+  // `whole`: written at once, not layer by layer.
+  BatchPtr NewBatch(std::vector<Reserved> segments, bool whole) const;
   // The batch as it was reserved; what was not is counted, or added to `no_room`. Nothing is left:
   // null.
-  BatchPtr Sort(const transport::ReserveReply& reply, BatchPtr batch,
+  BatchPtr Sort(const transport::ReserveReply& reply, BatchPtr batch, bool whole,
                 std::vector<NewSegment>* no_room);
 
   absl::Status SettleWritten();                  // batches with nothing in flight

@@ -8,10 +8,18 @@
 
 #include "base/status_macros.h"
 #include "client_lib/src/destination.h"
-#include "kernels/gather/gather.h"
 #include "transport/checksum.h"
 
 namespace cistern::client {
+
+namespace {
+
+// Less is gathered sooner than a node can begin to follow.
+constexpr uint64_t kFollowedBytes = 64 << 10;
+
+constexpr absl::Duration kPause = absl::Microseconds(100);  // that a node takes for other things
+
+}  // namespace
 
 using transport::WriteReply;
 using transport::WriteRequest;
@@ -38,11 +46,18 @@ absl::Status SegmentWriter::Validate(std::span<const NewSegment> segments) const
   return absl::OkStatus();
 }
 
-WriteBatch::WriteBatch(const base::ModelSpec& spec, std::vector<Reserved> all)
+WriteBatch::WriteBatch(const base::ModelSpec& spec, std::vector<Reserved> all, uint64_t unit_bytes)
     : segments(std::move(all)) {
   tokens.reserve(segments.size());
   for (const Reserved& one : segments) tokens.push_back(one.segment.end - one.segment.begin);
-  units = CutIntoUnits(tokens, spec.num_layers, spec.row_bytes, kPublishUnitBytes);
+  units = CutIntoUnits(tokens, spec.num_layers, spec.row_bytes, unit_bytes);
+}
+
+// A node that follows copies; bytes that are checked must all be there first.
+bool SegmentWriter::followed() const { return session_.mapped() && session_.link().follows(); }
+
+uint64_t SegmentWriter::UnitBytes(bool whole) const {
+  return whole && followed() ? kFollowedUnitBytes : kPublishUnitBytes;
 }
 
 absl::Status SegmentWriter::StillWorthIt() const {
@@ -53,12 +68,19 @@ absl::Status SegmentWriter::StillWorthIt() const {
   return absl::OkStatus();
 }
 
-bool SegmentWriter::GatherNext(WriteBatch* batch, uint32_t layers) {
+bool SegmentWriter::Open(WriteBatch* batch, uint32_t layers) {
   if (batch->next == batch->units.size() || batch->units[batch->next].layer_end > layers ||
       batch->gathered.size() >= kPublishUnitsInFlight) {
     return false;
   }
-  return Gather(batch, /*may_wait=*/false).ok();
+  return OpenNext(batch, /*may_wait=*/false).ok();
+}
+
+bool SegmentWriter::GatherMore(WriteBatch* batch, uint32_t layers) {
+  const bool open = !batch->gathered.empty() && !batch->gathered.back().rows.done();
+  if (!open && !Open(batch, layers)) return false;
+  UnitGather& rows = batch->gathered.back().rows;
+  return rows.HasRoom(/*taken=*/0) && rows.Next().ok();
 }
 
 void SegmentWriter::Write(WriteBatch* batch, uint32_t layers) {
@@ -68,7 +90,7 @@ void SegmentWriter::Write(WriteBatch* batch, uint32_t layers) {
     const TransferUnit& unit = batch->units[batch->next];
     if (unit.layer_end > layers) return;
     absl::Status status = StillWorthIt();
-    if (status.ok()) status = Gather(batch, /*may_wait=*/flying_.empty());
+    if (status.ok()) status = OpenNext(batch, /*may_wait=*/flying_.empty());
     if (absl::IsResourceExhausted(status) && !flying_.empty()) {
       FinishOldest();
     } else if (!status.ok()) {
@@ -82,32 +104,71 @@ void SegmentWriter::Drain() {
   while (!flying_.empty()) FinishOldest();
 }
 
-absl::Status SegmentWriter::Gather(WriteBatch* batch, bool may_wait) {
+absl::Status SegmentWriter::OpenNext(WriteBatch* batch, bool may_wait) {
   const TransferUnit& unit = batch->units[batch->next];
-  CISTERN_ASSIGN_OR_RETURN(Staging::Lent buffer,
-                           may_wait ? session_.staging().Take(unit.bytes(), deadline_)
-                                    : session_.staging().TryTake(unit.bytes()));
-  WriteBatch::Gathered gathered;
-  gathered.unit = unit;
-  gathered.payload = buffer.bytes(unit.bytes());
-  CISTERN_RETURN_IF_ERROR(GatherUnit(unit, *batch, gathered.payload.data()));
-  // Within one machine the bytes are copied once, by the node, from memory that both share.
-  if (!session_.mapped()) {
-    gathered.checksum = transport::PayloadChecksum(std::vector<transport::Slice>{gathered.payload});
+  const uint64_t bytes = followed() && unit.bytes() > kPublishUnitBytes
+                             ? std::max<uint64_t>(kFollowedMemoryBytes, spec_.row_bytes)
+                             : unit.bytes();
+  CISTERN_ASSIGN_OR_RETURN(Staging::Lent buffer, may_wait
+                                                     ? session_.staging().Take(bytes, deadline_)
+                                                     : session_.staging().TryTake(bytes));
+  const transport::MutableSlice memory = buffer.bytes(bytes);
+  batch->gathered.push_back({unit, std::make_shared<Staging::Lent>(std::move(buffer)),
+                             UnitGather(spec_, rows_, unit, memory)});
+  for (uint32_t i = unit.object_begin; i < unit.object_end; ++i) {
+    batch->gathered.back().rows.Add(batch->segments[i].segment);
   }
-  gathered.buffer = std::move(buffer);
-  batch->gathered.push_back(std::move(gathered));
   ++batch->next;
   return absl::OkStatus();
+}
+
+absl::Status SegmentWriter::Prepare(WriteBatch::Gathered* unit) const {
+  if (unit->rows.wraps()) return absl::OkStatus();
+  if (followed() && unit->unit.bytes() - unit->rows.filled() > kFollowedBytes) {
+    return absl::OkStatus();
+  }
+  while (!unit->rows.done()) CISTERN_RETURN_IF_ERROR(unit->rows.Next());
+  if (!session_.mapped() && unit->checksum == 0) {
+    unit->checksum = transport::PayloadChecksum(unit->rows.Payload());
+  }
+  return absl::OkStatus();
+}
+
+bool SegmentWriter::AwaitRoom(const UnitGather& rows, transport::PayloadFill& fill,
+                              const PendingCall& call) {
+  if (rows.HasRoom(fill.Taken())) return !call.Ended();
+  lookout_.Begin(/*allowed=*/true);
+  while (!call.Ended()) {
+    if (rows.HasRoom(fill.Taken())) {
+      lookout_.Came();
+      return true;
+    }
+    if (!lookout_.Again()) absl::SleepFor(kPause);
+  }
+  return false;
+}
+
+std::shared_ptr<PendingCall> SegmentWriter::StartWith(WriteBatch::Gathered* unit, Start start) {
+  // What an earlier call has taken is not there any more.
+  if (std::exchange(unit->sent, true) && unit->rows.wraps()) unit->rows.Restart();
+  if (unit->rows.done()) return start(nullptr);
+  std::unique_ptr<transport::PayloadFill> fill;
+  std::shared_ptr<PendingCall> call = start(&fill);
+  if (fill != nullptr && unit->rows.filled() > 0) fill->Filled(unit->rows.filled());
+  while (fill != nullptr && !unit->rows.done()) {
+    if (!AwaitRoom(unit->rows, *fill, *call) || !unit->rows.Next().ok()) break;
+    fill->Filled(unit->rows.filled());
+  }
+  return call;
 }
 
 void SegmentWriter::Send(WriteBatch* batch) {
   if (flying_.size() >= kPublishUnitsInFlight) FinishOldest();
   WriteBatch::Gathered next = std::move(batch->gathered.front());
   batch->gathered.pop_front();
-  if (const absl::Status status = StillWorthIt(); !status.ok()) {
-    return Fail(next.unit, status, batch);
-  }
+  absl::Status status = StillWorthIt();
+  if (status.ok()) status = Prepare(&next);
+  if (!status.ok()) return Fail(next.unit, status, batch);
   WriteRequest request;
   request.layer_begin = next.unit.layer_begin;
   request.layer_end = next.unit.layer_end;
@@ -119,10 +180,15 @@ void SegmentWriter::Send(WriteBatch* batch) {
   }
   transport::CallOptions options;
   options.deadline = session_.CallDeadline(deadline_);
-  options.send = {next.payload};
-  // The buffer is free for others when the call has ended, not when somebody asks how.
-  auto call = PendingCall::Start(session_.link(), std::move(request), std::move(options),
-                                 [buffer = std::move(next.buffer)]() mutable { buffer = {}; });
+  options.send = next.rows.Payload();
+  auto call = StartWith(&next, [&](std::unique_ptr<transport::PayloadFill>* fill) {
+    // The buffer is free for others when the call has ended, not when somebody asks how.
+    auto ended = [buffer = next.buffer]() mutable { buffer.reset(); };
+    return fill == nullptr ? PendingCall::Start(session_.link(), std::move(request),
+                                                std::move(options), std::move(ended))
+                           : PendingCall::StartAhead(session_.link(), std::move(request),
+                                                     std::move(options), std::move(ended), fill);
+  });
   ++batch->in_flight;
   flying_.push_back({batch, next.unit, std::move(call)});
 }
@@ -145,44 +211,6 @@ void SegmentWriter::Fail(const TransferUnit& unit, const absl::Status& why, Writ
   for (uint32_t i = unit.object_begin; i < unit.object_end; ++i) {
     batch->segments[i].written.Update(why);
   }
-}
-
-absl::Status SegmentWriter::GatherUnit(const TransferUnit& unit, const WriteBatch& batch,
-                                       std::byte* payload) const {
-  UnitRows<std::byte> rows(unit, batch.tokens, spec_.row_bytes, payload);
-  for (uint32_t i = unit.object_begin; i < unit.object_end; ++i) {
-    CISTERN_RETURN_IF_ERROR(GatherSegment(batch.segments[i].segment, rows.Next()));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status SegmentWriter::GatherSegment(const NewSegment& segment,
-                                          kernels::MutableSegmentRows target) const {
-  kernels::GatherParams params;
-  params.cache = ViewOf(rows_.cache);
-  params.target = target;
-  params.range = {target.first_layer, target.num_layers, 0, segment.end - segment.begin,
-                  segment.begin};
-  params.rotary_offset = spec_.rotary_offset();
-  params.stores = kernels::StoreHint::kCached;  // whoever sends them on reads them next
-  if (rows_.pre_rope.empty() || segment.encoding == base::RotaryEncoding::kRotated) {
-    return kernels::Gather(params);
-  }
-  // Each layer has a side buffer of its own.
-  params.range.num_layers = 1;
-  for (uint32_t layer = target.first_layer; layer < target.first_layer + target.num_layers;
-       ++layer) {
-    params.range.first_layer = layer;
-    params.k_r.rows = rows_.pre_rope[layer];
-    params.k_r.first_layer = layer;
-    params.k_r.num_layers = 1;
-    params.k_r.num_tokens = segment.end;
-    params.k_r.layer_stride = uint64_t{segment.end} * rows_.pre_rope_stride;
-    params.k_r.token_stride = rows_.pre_rope_stride;
-    params.k_r.bytes = spec_.rotary_bytes();
-    CISTERN_RETURN_IF_ERROR(kernels::Gather(params));
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace cistern::client

@@ -1,9 +1,13 @@
 #include "tests/unit/client_lib/fake_link.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "gtest/gtest.h"
+
+#include "transport/rpc/stream_copy.h"
 
 namespace cistern::testing {
 namespace {
@@ -15,6 +19,36 @@ class PlainBuffer final : public transport::Buffer {
 
  private:
   std::vector<std::byte> bytes_;
+};
+
+// A call that waits for its payload, and copies it as it comes. Dropped before the link is.
+class LateCall final : public transport::PayloadFill {
+ public:
+  using Call = absl::AnyInvocable<void(bool complete, std::vector<std::byte> payload)>;
+
+  LateCall(std::vector<transport::Slice> from, Call call)
+      : from_(std::move(from)), to_(transport::TotalBytes(from_)), call_(std::move(call)) {}
+  ~LateCall() override {
+    if (call_ != nullptr) call_(false, {});
+  }
+  uint64_t Taken() override { return filled_; }
+  void Filled(uint64_t bytes) override {
+    EXPECT_GE(bytes, filled_);
+    ASSERT_LE(bytes, to_.size());
+    transport::StreamSteps steps(from_, {transport::MutableSlice(to_)});
+    std::vector<std::byte> before(to_.begin(), to_.begin() + static_cast<ptrdiff_t>(filled_));
+    steps.Copy(bytes);
+    transport::StreamSteps::Fence();
+    std::copy(before.begin(), before.end(), to_.begin());  // what was taken may have changed
+    filled_ = bytes;
+    if (filled_ == to_.size()) std::exchange(call_, nullptr)(true, std::move(to_));
+  }
+
+ private:
+  const std::vector<transport::Slice> from_;
+  std::vector<std::byte> to_;
+  uint64_t filled_ = 0;
+  Call call_;
 };
 
 constexpr size_t kMaxQueued = 4096;
@@ -49,6 +83,25 @@ void FakeLink::Call(Request request, transport::CallOptions options, transport::
   base::MutexLock lock(&mutex_);
   queue_.push_back(std::move(item));
   changed_.notify_all();
+}
+
+std::unique_ptr<transport::PayloadFill> FakeLink::CallAhead(Request request,
+                                                            transport::CallOptions options,
+                                                            transport::Completion done) {
+  ++node_->ahead;
+  std::vector<transport::Slice> from = options.send;
+  return std::make_unique<LateCall>(
+      std::move(from),
+      [this, request = std::move(request), options = std::move(options), done = std::move(done)](
+          bool complete, std::vector<std::byte> payload) mutable {
+        if (!complete) return done(absl::UnavailableError("its payload never came"));
+        auto kept = std::make_shared<std::vector<std::byte>>(std::move(payload));
+        options.send = {transport::Slice(*kept)};
+        Call(std::move(request), std::move(options),
+             [kept, done = std::move(done)](absl::StatusOr<Reply> reply) mutable {
+               done(std::move(reply));
+             });
+      });
 }
 
 void FakeLink::Run() {

@@ -18,6 +18,10 @@ class FakeLink final : public transport::Link {
   ~FakeLink() override;
 
   void Call(Request request, transport::CallOptions options, transport::Completion done) override;
+  bool follows() const override { return node_->follows; }
+  // Answered like another call, once all of the payload is there.
+  std::unique_ptr<transport::PayloadFill> CallAhead(Request request, transport::CallOptions options,
+                                                    transport::Completion done) override;
   absl::StatusOr<std::unique_ptr<transport::Buffer>> Allocate(size_t bytes) override;
   const std::byte* arena() const override { return node_->arena(); }
   const transport::HelloReply& node() const override { return node_->hello(); }

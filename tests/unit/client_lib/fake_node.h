@@ -75,6 +75,9 @@ class FakeNode : public std::enable_shared_from_this<FakeNode> {
 
   // Takes no payload with a Reserve, as a node that could not.
   std::atomic<bool> write_later{false};
+  // Links go ahead of payloads; how many calls did.
+  std::atomic<bool> follows{false};
+  std::atomic<uint64_t> ahead{0};
   // Nothing is committed any more.
   std::atomic<bool> never_commit{false};
 

@@ -111,6 +111,58 @@ TEST_F(PublisherTest, WhereSomeIsThereTheRestIsWritten) {
   EXPECT_EQ(StoredMismatches(), 0u);
 }
 
+// Where the node follows, calls go ahead of their rows.
+TEST_F(PublisherTest, RowsFollowTheirCall) {
+  base::ModelSpec model = SmallModel();
+  model.num_layers = 20;
+  for (const bool later : {false, true}) {
+    Start({.model = model});
+    node_->follows = true;
+    node_->write_later = later;
+    Seed(text_);
+    EXPECT_GT(report_.bytes, 16u << 20);
+    EXPECT_EQ(report_.bytes, text_.size() * model_.token_bytes());
+    EXPECT_EQ(report_.segments, node_->objects().size());
+    EXPECT_EQ(StoredMismatches(), 0u);
+    EXPECT_EQ(node_->ahead, later ? 3u : 2u) << "16 MiB each, the first one on the Reserve";
+    EXPECT_EQ(node_->num_reservations(), 0u);
+  }
+}
+
+TEST_F(PublisherTest, AFewRowsDoNotFollow) {
+  Start();
+  node_->follows = true;
+  Seed(Join({RandomTokens(10, 1)}));
+  EXPECT_EQ(report_.segments, 1u);
+  EXPECT_EQ(node_->ahead, 0u);
+  EXPECT_EQ(StoredMismatches(), 0u);
+}
+
+// The node answers before it has looked at the rows: what is left of them is not gathered for it.
+TEST_F(PublisherTest, RowsThatNobodyFollowsAreSentToWhoeverWantsThem) {
+  Start();
+  node_->follows = true;
+  Text head = text_;
+  head.tokens.resize(600);
+  head.parts.pop_back();
+  Seed(head);
+  Seed(text_);
+  EXPECT_GT(report_.segments, 0u);
+  EXPECT_GT(report_.segments_had, 0u);
+  EXPECT_EQ(node_->num_reservations(), 0u);
+  EXPECT_EQ(StoredMismatches(), 0u);
+}
+
+// As much staging as one small unit: no unit is larger.
+TEST_F(PublisherTest, UnitsFitIntoTheStaging) {
+  Start({.model = SmallModel()}, {.max_staging_bytes = 1 << 20});
+  node_->follows = true;
+  Seed(Join({RandomTokens(300, 1)}));
+  EXPECT_EQ(report_.segments, node_->objects().size());
+  EXPECT_EQ(report_.segments_dropped, 0u);
+  EXPECT_EQ(StoredMismatches(), 0u);
+}
+
 // Batches of 64 MiB: while one is written the next is reserved for.
 TEST_F(PublisherTest, MoreThanABatchIsStored) {
   base::ModelSpec model = SmallModel();
