@@ -42,11 +42,11 @@ class WriteJob : public std::enable_shared_from_this<WriteJob> {
 
   // After Begin: little enough for whoever stands here, or moved a little at a time on the lane.
   bool Small() const {
-    if (call_->payload_follows()) return true;
     uint64_t slices = 0;
     for (const PlacedObject& object : objects_)
       slices += uint64_t{order_.layers.end - order_.layers.begin} * object.blocks.size();
-    return call_->payload_bytes() <= kInlineBytes && slices <= kInlineSlices;
+    const bool few_bytes = call_->payload_follows() || call_->payload_bytes() <= kInlineBytes;
+    return few_bytes && slices <= kInlineSlices;
   }
 
   // `copy_thread`: this is one.

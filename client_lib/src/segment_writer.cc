@@ -17,7 +17,8 @@ namespace {
 // Less is gathered sooner than a node can begin to follow.
 constexpr uint64_t kFollowedBytes = 64 << 10;
 
-constexpr absl::Duration kPause = absl::Microseconds(100);  // that a node takes for other things
+// That a node takes for other things: at first, and when it has taken nothing for long.
+constexpr absl::Duration kShortPause = absl::Microseconds(100), kLongPause = absl::Milliseconds(2);
 
 }  // namespace
 
@@ -138,12 +139,15 @@ bool SegmentWriter::AwaitRoom(const UnitGather& rows, transport::PayloadFill& fi
                               const PendingCall& call) {
   if (rows.HasRoom(fill.Taken())) return !call.Ended();
   lookout_.Begin(/*allowed=*/true);
+  absl::Duration pause = kShortPause;
   while (!call.Ended()) {
     if (rows.HasRoom(fill.Taken())) {
       lookout_.Came();
       return true;
     }
-    if (!lookout_.Again()) absl::SleepFor(kPause);
+    if (lookout_.Again()) continue;
+    absl::SleepFor(pause);
+    pause = std::min(pause * 2, kLongPause);
   }
   return false;
 }

@@ -61,6 +61,10 @@ struct DiskRecord {
   friend bool operator==(const DiskRecord&, const DiskRecord&) = default;
 };
 
+inline RecordKey KeyOf(const base::ObjectHeader& header) {
+  return {header.content, header.context};
+}
+
 // ceil(payload_bytes / piece_bytes)
 uint64_t NumPieces(uint64_t payload_bytes, uint32_t piece_bytes);
 

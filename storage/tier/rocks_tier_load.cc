@@ -20,8 +20,6 @@ namespace {
 // no more than a few hundred microseconds.
 constexpr size_t kBatchHeaders = 128;
 
-RecordKey KeyOf(const base::ObjectHeader& header) { return {header.content, header.context}; }
-
 }  // namespace
 
 // Ids of this start are above those of all earlier ones: also of such as have left no mark, whose

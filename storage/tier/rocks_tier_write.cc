@@ -23,8 +23,6 @@ constexpr uint64_t kMaxReserveBytes = 256 << 20;
 constexpr uint64_t kHashBesideBytes = 4 << 20;  // a commit of more is hashed while it is written
 constexpr uint64_t kMaxGroupBytes = 128 << 20;  // a commit takes in no more calls beyond this
 
-RecordKey KeyOf(const base::ObjectHeader& header) { return {header.content, header.context}; }
-
 absl::Status Valid(const DiskTier::Item& item) {
   CISTERN_RETURN_IF_ERROR(item.header.Validate());
   const uint64_t bytes = TotalBytes(item.payload);

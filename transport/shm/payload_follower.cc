@@ -1,6 +1,7 @@
 #include "transport/shm/payload_follower.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -9,6 +10,8 @@ namespace cistern::transport {
 namespace {
 
 constexpr uint64_t kStepBytes = 64 << 10;  // between two looks at the counter
+
+absl::Status StoppedWaiting() { return absl::UnavailableError("the worker has stopped waiting"); }
 
 }  // namespace
 
@@ -88,21 +91,22 @@ bool PayloadFollower::LookOn() {
 }
 
 absl::StatusOr<bool> PayloadFollower::Step() {
-  const uint64_t filled = FilledOf(*tickets_, ticket_);
-  if (filled > bytes_ || filled < filled_) {
-    return absl::InvalidArgumentError(absl::StrCat("the worker says that ", filled, " of ", bytes_,
+  const std::optional<uint64_t> filled = FilledOf(*tickets_, ticket_);
+  if (!filled.has_value()) return StoppedWaiting();
+  if (*filled > bytes_ || *filled < filled_) {
+    return absl::InvalidArgumentError(absl::StrCat("the worker says that ", *filled, " of ", bytes_,
                                                    " bytes are there, after ", filled_));
   }
-  filled_ = filled;
-  if (filled == copied_) {
+  filled_ = *filled;
+  if (filled_ == copied_) {
     if (IsArmed(*tickets_, ticket_)) return false;
-    return absl::UnavailableError("the worker has stopped waiting");
+    return StoppedWaiting();
   }
   if (std::exchange(waiting_, false)) lookout_.Came();
-  const uint64_t step = std::min(filled - copied_, kStepBytes);
+  const uint64_t step = std::min(filled_ - copied_, kStepBytes);
   steps_.Copy(step);
+  if (!SetTaken(*tickets_, ticket_, copied_, copied_ + step)) return StoppedWaiting();
   copied_ += step;
-  SetTaken(*tickets_, ticket_, copied_);
   return true;
 }
 

@@ -26,10 +26,14 @@
 //
 // `filled` begins at 0 and never shrinks or exceeds the payload: a node that sees it do so refuses
 // the call. What is filled does not change until it is taken or the call has ended. A worker that
-// gives up in the middle withdraws the word. A line is not armed again before its call has ended
-// and its writer has let go of it, so a late writer never speaks for another call.
+// gives up in the middle withdraws the word.
 //
-// Thread   TicketBook: any; Filled: one at a time. Claim, FilledOf: any, in the node
+// Nobody who is late speaks for another call. A line is not armed again before its call has ended
+// and its writer has let go of it. Its node may be later than that: it may just have come to a call
+// whose worker has long given up. So both counts carry the low bits of the call's number, and the
+// node moves `taken` by compare-and-swap from what it said last.
+//
+// Thread   TicketBook: any; Filled: one at a time. The node's functions: one at a time for a call
 #pragma once
 
 #include <atomic>
@@ -51,9 +55,9 @@ inline constexpr uint64_t kTicketWithdrawn = 3;
 // In memory that both sides write.
 struct TicketLine {
   uint64_t word = 0;
-  uint64_t filled = 0;  // bytes of the request's payload, from its front
+  uint64_t filled = 0;  // CountOf bytes of the request's payload, from its front
   uint64_t asleep = 0;  // 1: the node has stopped looking, and wants a kFilled
-  uint64_t taken = 0;   // bytes that the node has copied, from the payload's front
+  uint64_t taken = 0;   // CountOf bytes that the node has copied, from the payload's front
   uint64_t unused[4] = {};
 };
 static_assert(sizeof(TicketLine) == 64);  // what one call writes disturbs no other
@@ -62,6 +66,18 @@ struct Ticket {
   uint32_t index = 0;  // of its line
   uint64_t word = 0;   // armed
 };
+
+// A count of bytes, and whose: that of the call with the ticket `word`.
+inline constexpr int kCountBits = 40;
+inline constexpr uint64_t kMaxCount = (uint64_t{1} << kCountBits) - 1;
+constexpr uint64_t CountOf(uint64_t word, uint64_t bytes) {
+  return word >> 2 << kCountBits | bytes;
+}
+// Nothing when it is another call's.
+constexpr std::optional<uint64_t> BytesOf(uint64_t word, uint64_t count) {
+  if ((count & ~kMaxCount) != CountOf(word, 0)) return std::nullopt;
+  return count & kMaxCount;
+}
 
 inline TicketLine* LineOf(Mapping& memory, uint32_t index) {
   return reinterpret_cast<TicketLine*>(memory.data()) + index;
@@ -83,18 +99,24 @@ inline bool IsArmed(Mapping& memory, const Ticket& ticket) {
 inline bool FallAsleep(Mapping& memory, const Ticket& ticket, uint64_t filled) {
   TicketLine* line = LineOf(memory, ticket.index);
   __atomic_store_n(&line->asleep, uint64_t{1}, __ATOMIC_SEQ_CST);
-  if (__atomic_load_n(&line->filled, __ATOMIC_SEQ_CST) == filled) return true;
+  if (__atomic_load_n(&line->filled, __ATOMIC_SEQ_CST) == CountOf(ticket.word, filled)) return true;
   __atomic_store_n(&line->asleep, uint64_t{0}, __ATOMIC_RELAXED);
   return false;
 }
 
-// The node's: their memory may be written to again.
-inline void SetTaken(Mapping& memory, const Ticket& ticket, uint64_t bytes) {
-  __atomic_store_n(&LineOf(memory, ticket.index)->taken, bytes, __ATOMIC_RELEASE);
+// The node's: the memory of `bytes` may be written to again, after that of `before`. False: the
+// line is another call's by now.
+inline bool SetTaken(Mapping& memory, const Ticket& ticket, uint64_t before, uint64_t bytes) {
+  uint64_t said = CountOf(ticket.word, before);
+  return __atomic_compare_exchange_n(&LineOf(memory, ticket.index)->taken, &said,
+                                     CountOf(ticket.word, bytes), false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_ACQUIRE);
 }
 
-inline uint64_t FilledOf(Mapping& memory, const Ticket& ticket) {
-  return __atomic_load_n(&LineOf(memory, ticket.index)->filled, __ATOMIC_ACQUIRE);
+// Nothing when the line is another call's by now.
+inline std::optional<uint64_t> FilledOf(Mapping& memory, const Ticket& ticket) {
+  return BytesOf(ticket.word,
+                 __atomic_load_n(&LineOf(memory, ticket.index)->filled, __ATOMIC_ACQUIRE));
 }
 
 // The worker's tickets.
@@ -113,17 +135,21 @@ class TicketBook {
     free_.pop_back();
     lines_[ticket.index] = {ticket.word, /*called=*/true, fills};
     TicketLine* line = LineOf(*memory_, ticket.index);
-    __atomic_store_n(&line->filled, uint64_t{0}, __ATOMIC_RELAXED);
+    __atomic_store_n(&line->filled, CountOf(ticket.word, 0), __ATOMIC_RELAXED);
     __atomic_store_n(&line->asleep, uint64_t{0}, __ATOMIC_RELAXED);
-    __atomic_store_n(&line->taken, uint64_t{0}, __ATOMIC_RELAXED);
+    __atomic_store_n(&line->taken, CountOf(ticket.word, 0), __ATOMIC_RELAXED);
     __atomic_store_n(&line->word, ticket.word, __ATOMIC_RELEASE);
     return ticket;
   }
 
-  // True: the node will not write any more. False: it has begun to.
+  // True: the node will not write any more, be it since an earlier Withdraw. False: it has begun
+  // to.
   bool Withdraw(uint32_t index) {
     base::MutexLock lock(&mutex_);
-    return MoveTicket(*memory_, {index, lines_[index].word}, kTicketWithdrawn);
+    const uint64_t word = lines_[index].word;
+    return MoveTicket(*memory_, {index, word}, kTicketWithdrawn) ||
+           __atomic_load_n(&LineOf(*memory_, index)->word, __ATOMIC_ACQUIRE) ==
+               ((word & ~uint64_t{3}) | kTicketWithdrawn);
   }
 
   // The call has completed, by a reply or not: a node that has not claimed it yet is too late.
@@ -134,12 +160,15 @@ class TicketBook {
     FreeLocked(index);
   }
 
-  void Filled(uint32_t index, uint64_t bytes) {
-    __atomic_store_n(&LineOf(*memory_, index)->filled, bytes, __ATOMIC_SEQ_CST);
+  void Filled(const Ticket& ticket, uint64_t bytes) {
+    __atomic_store_n(&LineOf(*memory_, ticket.index)->filled, CountOf(ticket.word, bytes),
+                     __ATOMIC_SEQ_CST);
   }
 
-  uint64_t Taken(uint32_t index) const {
-    return __atomic_load_n(&LineOf(*memory_, index)->taken, __ATOMIC_ACQUIRE);
+  uint64_t Taken(const Ticket& ticket) const {
+    const uint64_t count =
+        __atomic_load_n(&LineOf(*memory_, ticket.index)->taken, __ATOMIC_ACQUIRE);
+    return BytesOf(ticket.word, count).value_or(0);
   }
 
   // Whether the node sleeps and is to be woken: once each time that it does.

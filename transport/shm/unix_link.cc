@@ -1,6 +1,7 @@
 #include "transport/shm/unix_link.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,25 +30,25 @@ void Append(std::vector<std::byte>* bytes, const T& value) {
 // A call's ticket in the hands of who writes its payload.
 class TicketFill final : public PayloadFill {
  public:
-  TicketFill(std::shared_ptr<TicketBook> book, std::shared_ptr<FrameStream> stream, uint32_t index,
-             uint64_t bytes)
-      : book_(std::move(book)), stream_(std::move(stream)), index_(index), bytes_(bytes) {}
+  TicketFill(std::shared_ptr<TicketBook> book, std::shared_ptr<FrameStream> stream,
+             const Ticket& ticket, uint64_t bytes)
+      : book_(std::move(book)), stream_(std::move(stream)), ticket_(ticket), bytes_(bytes) {}
   ~TicketFill() override {
     const bool complete = filled_ == bytes_;
     if (!complete) {
-      book_->Withdraw(index_);
+      book_->Withdraw(ticket_.index);
       Wake();
     }
-    book_->EndFill(index_, complete);
+    book_->EndFill(ticket_.index, complete);
   }
 
   void Filled(uint64_t bytes) override {
     filled_ = bytes;
-    book_->Filled(index_, bytes);
+    book_->Filled(ticket_, bytes);
     if (bytes == bytes_ || bytes - woken_at_ >= kWakeFor) Wake();
   }
   uint64_t Taken() override {
-    const uint64_t taken = std::min(filled_, book_->Taken(index_));
+    const uint64_t taken = std::min(filled_, book_->Taken(ticket_));
     if (taken < filled_) Wake();  // who asks may be waiting for more
     return taken;
   }
@@ -56,7 +57,7 @@ class TicketFill final : public PayloadFill {
   static constexpr uint64_t kWakeFor = 256 << 10;  // less is not worth a message
 
   void Wake() {
-    if (!book_->MustWake(index_)) return;
+    if (!book_->MustWake(ticket_.index)) return;
     woken_at_ = filled_;
     // A stream that takes no more ends soon, and the call with it.
     stream_->Send(MakeFrame(FrameKind::kFilled, 0, {}, std::string())).IgnoreError();
@@ -64,7 +65,7 @@ class TicketFill final : public PayloadFill {
 
   const std::shared_ptr<TicketBook> book_;
   const std::shared_ptr<FrameStream> stream_;
-  const uint32_t index_;
+  const Ticket ticket_;
   const uint64_t bytes_;
   uint64_t filled_ = 0;
   uint64_t woken_at_ = 0;
@@ -110,7 +111,7 @@ class UnixLink final : public Link {
   // A call's place in the frame: its PayloadTable and slices; empty when it has no payload.
   struct Placement {
     std::vector<std::byte> table;
-    uint64_t ticket = 0;  // its index + 1; 0 = none
+    std::optional<Ticket> ticket;
   };
 
   // `fill`: the call goes ahead of its payload, and this is to be filled in.
@@ -183,17 +184,23 @@ void UnixLink::Start(Request request, CallOptions options, Completion done,
     core_->Refuse(std::move(done), placed.status());
     return;
   }
-  if (placed->ticket != 0) {
+  uint64_t carrier_data = 0;  // the ticket's index + 1; 0: none
+  if (placed->ticket.has_value()) {
     base::MutexLock lock(&tickets_mutex_);
-    const auto index = static_cast<uint32_t>(placed->ticket - 1);
-    if (fill != nullptr) *fill = std::make_unique<TicketFill>(tickets_, stream_, index, bytes);
+    const uint32_t index = placed->ticket->index;
+    carrier_data = uint64_t{index} + 1;
+    if (fill != nullptr)
+      *fill = std::make_unique<TicketFill>(tickets_, stream_, *placed->ticket, bytes);
     done = [book = tickets_, index, done = std::move(done)](absl::StatusOr<Reply> reply) mutable {
       book->Return(index);
       done(std::move(reply));
     };
   }
-  auto begun = core_->Begin(request, std::move(options), std::move(done), placed->ticket);
-  if (!begun.has_value()) return;
+  auto begun = core_->Begin(request, std::move(options), std::move(done), carrier_data);
+  if (!begun.has_value()) {
+    if (fill != nullptr) fill->reset();
+    return;
+  }
   const uint16_t flags = placed->table.empty() ? 0 : kHasPayload;
   const absl::Status sent = stream_->Send(
       MakeFrame(FrameKind::kMessage, flags, placed->table, std::move(begun->message)));
@@ -229,7 +236,7 @@ absl::StatusOr<UnixLink::Placement> UnixLink::Place(const CallOptions& options, 
     table.ticket = ticket->index;
     table.ticket_word = ticket->word;
     table.flags = ahead ? kFollow : 0;
-    placement.ticket = uint64_t{ticket->index} + 1;
+    placement.ticket = ticket;
   }
   Append(&placement.table, table);
   placement.table.insert(placement.table.end(), slices.begin(), slices.end());

@@ -1,9 +1,12 @@
 #include "transport/shm/unix_session.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
 #include <fcntl.h>
+
+#include "absl/strings/str_cat.h"
 
 #include "base/status_macros.h"
 #include "transport/rpc/copy_slices.h"
@@ -121,6 +124,7 @@ void UnixSession::Send(std::string message) {
 
 void UnixSession::Follow(const ResolvedPayload& payload, std::vector<MutableSlice> into,
                          MonoTime deadline, Received done) {
+  deadline = std::min(deadline, After(MonoNow(), kLongestFill));
   auto follower = std::make_shared<PayloadFollower>(lane_, payload, std::move(into), deadline,
                                                     !server_->Crowded(), std::move(done));
   if (lane_->OnLaneThread()) return Begin(std::move(follower));
@@ -131,6 +135,10 @@ void UnixSession::Follow(const ResolvedPayload& payload, std::vector<MutableSlic
 void UnixSession::Begin(std::shared_ptr<PayloadFollower> follower) {
   if (core_->closed()) return follower->Stop(absl::UnavailableError("the worker is gone"));
   std::erase_if(followers_, [](const auto& one) { return one->ended(); });
+  if (followers_.size() >= kMaxFollowers) {
+    return follower->Stop(absl::ResourceExhaustedError(absl::StrCat(
+        kMaxFollowers, " payloads of this worker are on their way already; wait for some")));
+  }
   followers_.push_back(follower);
   follower->Start();
 }
@@ -187,8 +195,12 @@ absl::Status UnixSession::OnFilled(const IncomingFrame& frame) {
     server_->CountBadMessage();
     return absl::InvalidArgumentError("a frame that says that there is more says nothing else");
   }
-  const auto followers = followers_;  // what ends may begin others
-  for (const auto& follower : followers) follower->Wake();
+  if (std::exchange(waking_, true)) return absl::OkStatus();  // however many frames say so
+  lane_->Post([self = shared_from_this()] {
+    self->waking_ = false;
+    const auto followers = self->followers_;  // what ends may begin others
+    for (const auto& follower : followers) follower->Wake();
+  });
   return absl::OkStatus();
 }
 

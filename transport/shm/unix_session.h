@@ -12,6 +12,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 
 #include "transport/rpc/lane.h"
 #include "transport/rpc/server_core.h"
@@ -42,7 +43,11 @@ class UnixSession : public std::enable_shared_from_this<UnixSession> {
   void Send(std::string message);
   // Any thread; for channels.
   void CountBadMessage() { server_->CountBadMessage(); }
-  // Any thread; for channels. `done` runs on the lane, at the latest in Close.
+  // Any thread; for channels. `done` runs on the lane, at the latest in Close. A payload that is
+  // longer on its way than kLongestFill ends by that, whatever its call's deadline: it holds
+  // blocks. ResourceExhausted: kMaxFollowers are being followed.
+  static constexpr size_t kMaxFollowers = 64;
+  static constexpr absl::Duration kLongestFill = absl::Seconds(30);
   void Follow(const ResolvedPayload& payload, std::vector<MutableSlice> into, MonoTime deadline,
               Received done);
 
@@ -62,6 +67,7 @@ class UnixSession : public std::enable_shared_from_this<UnixSession> {
   Lane::TimerId hello_timer_ = 0;  // 0 = none
   absl::AnyInvocable<void()> on_closed_;
   std::vector<std::shared_ptr<PayloadFollower>> followers_;  // and some that have ended
+  bool waking_ = false;                                      // they will be woken
   std::atomic<bool> arena_given_{false};
 };
 

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -20,6 +21,7 @@
 #include "transport/local/in_process.h"
 #include "transport/shm/memfd.h"
 #include "transport/shm/tickets.h"
+#include "transport/shm/unix_session.h"
 
 namespace cistern::transport {
 namespace {
@@ -231,11 +233,13 @@ class FollowedPeer {
   }
 
   void Say(uint64_t filled) {
-    __atomic_store_n(&LineOf(*lines_, kLine)->filled, filled, __ATOMIC_RELEASE);
+    TicketLine* line = LineOf(*lines_, kLine);
+    __atomic_store_n(&line->filled, CountOf(kWord, filled), __ATOMIC_RELEASE);
   }
   // A call ahead of its payload, of which `filled` bytes are said to be there.
   void Call(uint64_t filled, uint32_t flags = kFollow, uint64_t word = kWord) {
     Say(filled);
+    LineOf(*lines_, kLine)->taken = CountOf(kWord, 0);
     LineOf(*lines_, kLine)->word = kWord;
     peer_.SendWithPayload({.call_id = 2, .deadline = absl::Seconds(20), .send_bytes = kPayload},
                           WriteRequest{.checksum = kSeed},
@@ -269,7 +273,7 @@ TEST_F(PayloadFollowerTest, APeerThatKeepsToItIsServed) {
 }
 
 TEST_F(PayloadFollowerTest, MoreThanThereIsIsRefused) {
-  for (const uint64_t filled : {FollowedPeer::kPayload + 1, ~uint64_t{0}}) {
+  for (const uint64_t filled : {FollowedPeer::kPayload + 1, kMaxCount}) {
     FollowedPeer peer(path_.path());
     peer.Call(filled);
     EXPECT_EQ(peer.Answer(), StatusCode::kInvalidArgument) << filled;
@@ -286,6 +290,23 @@ TEST_F(PayloadFollowerTest, FewerThanBeforeIsRefused) {
   peer.Say(99);
   EXPECT_EQ(peer.Answer(), StatusCode::kInvalidArgument);
   EXPECT_EQ(server_->stats().bad_messages, 1);
+}
+
+TEST_F(PayloadFollowerTest, ManySilentPayloadsOfOneWorkerAreRefused) {
+  auto link = Connect();
+  auto buffer = *link->Allocate(kBytes);
+  Results results;
+  std::vector<std::unique_ptr<PayloadFill>> fills;
+  for (size_t i = 0; i <= UnixSession::kMaxFollowers; ++i)
+    fills.push_back(WriteAhead(*link, *buffer, results));
+  const absl::Time until = absl::Now() + absl::Seconds(10);
+  while (results.completed() == 0 && absl::Now() < until) absl::SleepFor(absl::Milliseconds(1));
+  EXPECT_EQ(results.completed(), 1u);
+  EXPECT_EQ(*Echo(*link, "others go on"), "others go on");
+  fills.clear();
+  ASSERT_TRUE(results.WaitForAll());
+  EXPECT_EQ(results.at(0).status().code(), StatusCode::kUnavailable);
+  EXPECT_EQ(results.at(UnixSession::kMaxFollowers).status().code(), StatusCode::kResourceExhausted);
 }
 
 // A worker may say so at any time, but nothing besides.
@@ -326,7 +347,58 @@ TEST_F(PayloadFollowerTest, ABufferThatIsDroppedIsFollowedToTheEnd) {
   EXPECT_EQ(peer.Answer(), StatusCode::kOk);
 }
 
+// The node was stopped, say: it comes to a call whose worker has given up, and whose line and
+// memory are another call's by now. It must not take that one's bytes for its own, nor say that
+// they are taken: they would be written over.
+TEST_F(PayloadFollowerTest, ALateNodeDoesNotSpeakForTheNextCall) {
+  auto link = Connect();
+  auto buffer = *link->Allocate(kBytes);
+  service_.Hold();
+  Results late, next;
+  auto given_up = WriteAhead(*link, *buffer, late, absl::Milliseconds(50));
+  ASSERT_TRUE(service_.WaitForHeld(1));
+  EXPECT_EQ(CodeOf(late), StatusCode::kDeadlineExceeded);
+  given_up.reset();  // the line is free
+  auto fill = WriteAhead(*link, *buffer, next);
+  ASSERT_TRUE(service_.WaitForHeld(2));
+  auto held = service_.TakeHeld();
+  service_.Release();
+  const std::vector<std::byte> payload = Payload(kSeed, kBytes);
+  std::memcpy(buffer->bytes().data(), payload.data(), kBytes);
+  fill->Filled(kBytes / 2);
+  TestService::Answer(std::move(held[0]));  // nobody waits for it
+  EXPECT_EQ(*Echo(*link, "x"), "x");
+  EXPECT_EQ(fill->Taken(), 0u);
+  TestService::Answer(std::move(held[1]));
+  fill->Filled(kBytes);
+  EXPECT_EQ(CodeOf(next), StatusCode::kOk);
+  EXPECT_EQ(server_->stats().bad_messages, 0);
+}
+
 // ---- Tickets
+
+TEST(TicketFillTest, CountsAreOfOneCallAlone) {
+  auto fd = CreateMemfd("tickets", 128);
+  ASSERT_TRUE(fd.ok()) << fd.status();
+  auto memory = *Mapping::Map(fd->get(), 128, Mapping::Access::kReadWrite);
+  TicketBook book(memory, 1);
+  const Ticket first = *book.Arm(/*fills=*/true);
+  book.Filled(first, 1000);
+  EXPECT_TRUE(SetTaken(*memory, first, 0, 500));
+  EXPECT_EQ(book.Taken(first), 500u);
+  EXPECT_FALSE(SetTaken(*memory, first, 0, 600)) << "it has said 500";
+  book.Return(first.index);
+  book.EndFill(first.index, /*complete=*/false);
+  const Ticket second = *book.Arm(/*fills=*/true);
+  ASSERT_EQ(second.index, first.index);
+  book.Filled(second, 800);
+  EXPECT_EQ(FilledOf(*memory, first), std::nullopt);
+  EXPECT_FALSE(SetTaken(*memory, first, 500, 600));
+  EXPECT_EQ(book.Taken(second), 0u);
+  EXPECT_EQ(FilledOf(*memory, second), 800u);
+  EXPECT_TRUE(book.Withdraw(second.index));
+  EXPECT_TRUE(book.Withdraw(second.index)) << "it was";
+}
 
 TEST(TicketFillTest, ALineIsNotArmedAgainBeforeItsWriterHasLetGo) {
   auto fd = CreateMemfd("tickets", 128);
@@ -337,7 +409,7 @@ TEST(TicketFillTest, ALineIsNotArmedAgainBeforeItsWriterHasLetGo) {
     const auto ticket = book.Arm(/*fills=*/true);
     ASSERT_TRUE(ticket.has_value());
     EXPECT_EQ(FilledOf(*memory, *ticket), 0u);
-    book.Filled(ticket->index, 10);
+    book.Filled(*ticket, 10);
     EXPECT_EQ(FilledOf(*memory, *ticket), 10u);
     call_first ? book.Return(ticket->index) : book.EndFill(ticket->index, /*complete=*/true);
     EXPECT_FALSE(book.Arm().has_value());
