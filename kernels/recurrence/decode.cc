@@ -74,8 +74,14 @@ absl::Status Commit(const CommitParams& params) {
   replay.recurrence = ReplayOf(replay.recurrence);
   for (size_t i = 0; i < params.items.size(); ++i) {
     const CommitItem& item = params.items[i];
-    if (item.num_tokens > 0 && item.u == nullptr) {
-      return AtItem("commit", i, absl::InvalidArgumentError("u is null"));
+    if (item.num_tokens == 0) continue;
+    if (item.u == nullptr) return AtItem("commit", i, absl::InvalidArgumentError("u is null"));
+    const size_t row = size_t{params.shape.num_heads} * params.shape.value_dim;
+    if (item.u_token_stride < row) {
+      return AtItem(
+          "commit", i,
+          absl::InvalidArgumentError(absl::StrCat("the token stride of u is ", item.u_token_stride,
+                                                  "; a token has ", row, " elements")));
     }
     const FoldItem fold = FoldOf(params.shape, item);
     const absl::Status status =
@@ -83,6 +89,7 @@ absl::Status Commit(const CommitParams& params) {
     if (!status.ok()) return AtItem("commit", i, status);
   }
   for (const CommitItem& item : params.items) {
+    if (item.num_tokens == 0) continue;
     const FoldItem fold = FoldOf(params.shape, item);
     FoldCpu({.shape = replay, .items = {&fold, 1}, .scratch = params.scratch});
   }

@@ -81,7 +81,7 @@ struct CommitItem {
   TokenArray k;
   DecayArray decay;
   const float* u = nullptr;
-  size_t u_token_stride = 0;
+  size_t u_token_stride = 0;  // floats from one token's u to the next's
 };
 
 struct CommitParams {

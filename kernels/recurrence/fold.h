@@ -22,7 +22,9 @@
 //          aligned to 4 bytes. Scratch is the caller's alone
 // Zero     state_in null is the zero state; num_tokens 0 copies (or does nothing in place)
 // Exact    float32 sums. Relative L2 to a float64 recurrence of the same inputs: tests ask for
-//          2e-6 up to 256 tokens. Not the same bits on every instruction set
+//          2e-6 up to 256 tokens whose decays differ, or are none. e^g is rounded once a token:
+//          with one small g for all tokens (lightning) these errors have one sign and add up, to
+//          6e-6 at 256. Not the same bits on every instruction set
 // Thread   any; keeps no state. Items, or ranges of heads, may be folded by several threads at once
 // Errors   InvalidArgument names item and field; nothing is written then
 //

@@ -275,7 +275,12 @@ TEST_F(DecodeRefusals, CommitsAsFolds) {
   bad.state = nullptr, expect(bad, scratch_.size(), "commit: item 0: "), bad = good;
   bad.k.data = nullptr, expect(bad, scratch_.size(), "k is null"), bad = good;
   bad.u = nullptr, expect(bad, scratch_.size(), "commit: item 0: u is null"), bad = good;
+  bad.u_token_stride = 0, expect(bad, scratch_.size(), "the token stride of u is 0"), bad = good;
+  bad.u_token_stride = 1, expect(bad, scratch_.size(), "the token stride of u is 1"), bad = good;
   expect(good, 10, "scratch of 10 floats");
+  bad = CommitItem{.num_tokens = 0};
+  EXPECT_TRUE(Commit({.shape = shape_, .items = {&bad, 1}, .scratch = scratch_}).ok())
+      << "no token";
   shape_.num_heads = 0;
   expect(good, scratch_.size(), "0 heads");
 }
