@@ -8,6 +8,7 @@
 
 namespace cistern::transport {
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): others keep them
 std::unique_ptr<PayloadFill> Link::CallAhead(Request /*request*/, CallOptions /*options*/,
                                              Completion done) {
   done(absl::UnimplementedError("this link does not go ahead of a payload"));

@@ -213,9 +213,9 @@ HWY_EXPORT(DecodeKda);
 
 size_t DecodeScratchFloats(const RecurrenceShape& shape) {
   const size_t width = PaddedWidth(shape.key_dim), columns = PaddedWidth(shape.value_dim);
-  return (2 * 2 * kDecodeGroup + 2 * size_t{kMaxDecodeTokens}) * width +
-         4 * kDecodeGroup * kMaxDecodeTokens + 16 * width + 256 + 3 * kDecodeGroup * columns +
-         ScratchCutter::kAlignFloats;
+  constexpr size_t kGroup = kDecodeGroup, kTokens = kMaxDecodeTokens;
+  return (4 * kGroup + 2 * kTokens) * width + 4 * kGroup * kTokens + 16 * width + 256 +
+         3 * kGroup * columns + ScratchCutter::kAlignFloats;
 }
 
 void DecodeCpu(const DecodeParams& params) {

@@ -121,7 +121,7 @@ HWY_EXPORT(FoldMamba1Items);
 
 size_t Mamba1ScratchFloats(uint32_t state_dim) {
   const size_t pass = kChunkTokens * kPassChunks, width = PaddedWidth(state_dim);
-  return pass * (width + 2 * 16) + 2 * width + ScratchCutter::kAlignFloats;
+  return pass * (width + 32) + 2 * width + ScratchCutter::kAlignFloats;
 }
 
 void FoldMamba1Cpu(const Mamba1Params& params) { HWY_DYNAMIC_DISPATCH(FoldMamba1Items)(params); }

@@ -26,7 +26,7 @@ struct ChunkScratch {
   float* scale;   // [16]: of each value (all others)
   float* before;  // [16]: decay from the chunk's begin to each token (delta rules, scalar decay)
 
-  static constexpr size_t Floats(size_t width) { return 33 * width + 2 * 256 + 2 * 16; }
+  static constexpr size_t Floats(size_t width) { return 33 * width + 512 + 32; }
 };
 
 // Hands out pieces of a scratch, in order.

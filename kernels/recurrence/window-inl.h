@@ -32,7 +32,7 @@ struct Window {
         lanes(cutter.Cut(2 * kGroup * width)),
         keys(cutter.Cut(kMaxDecodeTokens * width)),
         alpha(cutter.Cut(kMaxDecodeTokens * width)),
-        pairs(cutter.Cut(kMaxDecodeTokens * 2 * kGroup)),
+        pairs(cutter.Cut(size_t{kMaxDecodeTokens} * 2 * kGroup)),
         with_key(cutter.Cut(kGroup * kMaxDecodeTokens)),
         with_query(cutter.Cut(kGroup * kMaxDecodeTokens)) {}
 

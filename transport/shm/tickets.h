@@ -68,15 +68,15 @@ struct Ticket {
 };
 
 // A count of bytes, and whose: that of the call with the ticket `word`.
-inline constexpr int kCountBits = 40;
-inline constexpr uint64_t kMaxCount = (uint64_t{1} << kCountBits) - 1;
+inline constexpr int kFillCountBits = 40;
+inline constexpr uint64_t kMaxFillCount = (uint64_t{1} << kFillCountBits) - 1;
 constexpr uint64_t CountOf(uint64_t word, uint64_t bytes) {
-  return word >> 2 << kCountBits | bytes;
+  return word >> 2 << kFillCountBits | bytes;
 }
 // Nothing when it is another call's.
 constexpr std::optional<uint64_t> BytesOf(uint64_t word, uint64_t count) {
-  if ((count & ~kMaxCount) != CountOf(word, 0)) return std::nullopt;
-  return count & kMaxCount;
+  if ((count & ~kMaxFillCount) != CountOf(word, 0)) return std::nullopt;
+  return count & kMaxFillCount;
 }
 
 inline TicketLine* LineOf(Mapping& memory, uint32_t index) {

@@ -89,13 +89,13 @@ class UnixLink final : public Link {
   absl::Status Open();
 
   void Call(Request request, CallOptions options, Completion done) override {
-    Start(std::move(request), std::move(options), std::move(done), nullptr);
+    Start(request, std::move(options), std::move(done), nullptr);
   }
   bool follows() const override { return true; }
   std::unique_ptr<PayloadFill> CallAhead(Request request, CallOptions options,
                                          Completion done) override {
     std::unique_ptr<PayloadFill> fill;
-    Start(std::move(request), std::move(options), std::move(done), &fill);
+    Start(request, std::move(options), std::move(done), &fill);
     return fill;
   }
   void Attend(absl::FunctionRef<bool()> done, absl::Duration longest) override;
@@ -115,7 +115,7 @@ class UnixLink final : public Link {
   };
 
   // `fill`: the call goes ahead of its payload, and this is to be filled in.
-  void Start(Request request, CallOptions options, Completion done,
+  void Start(const Request& request, CallOptions options, Completion done,
              std::unique_ptr<PayloadFill>* fill);
   absl::StatusOr<Placement> Place(const CallOptions& options, bool ahead);
   absl::Status PlaceSlices(const CallOptions& options, uint32_t* send, uint32_t* receive,
@@ -176,7 +176,7 @@ absl::Status UnixLink::Open() {
   return absl::OkStatus();
 }
 
-void UnixLink::Start(Request request, CallOptions options, Completion done,
+void UnixLink::Start(const Request& request, CallOptions options, Completion done,
                      std::unique_ptr<PayloadFill>* fill) {
   const uint64_t bytes = TotalBytes(options.send);
   absl::StatusOr<Placement> placed = Place(options, fill != nullptr);

@@ -127,12 +127,12 @@ void UnixSession::Follow(const ResolvedPayload& payload, std::vector<MutableSlic
   deadline = std::min(deadline, After(MonoNow(), kLongestFill));
   auto follower = std::make_shared<PayloadFollower>(lane_, payload, std::move(into), deadline,
                                                     !server_->Crowded(), std::move(done));
-  if (lane_->OnLaneThread()) return Begin(std::move(follower));
+  if (lane_->OnLaneThread()) return Begin(follower);
   lane_->Post(
       [self = shared_from_this(), follower = std::move(follower)] { self->Begin(follower); });
 }
 
-void UnixSession::Begin(std::shared_ptr<PayloadFollower> follower) {
+void UnixSession::Begin(const std::shared_ptr<PayloadFollower>& follower) {
   if (core_->closed()) return follower->Stop(absl::UnavailableError("the worker is gone"));
   std::erase_if(followers_, [](const auto& one) { return one->ended(); });
   if (followers_.size() >= kMaxFollowers) {

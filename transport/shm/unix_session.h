@@ -52,7 +52,7 @@ class UnixSession : public std::enable_shared_from_this<UnixSession> {
               Received done);
 
  private:
-  void Begin(std::shared_ptr<PayloadFollower> follower);
+  void Begin(const std::shared_ptr<PayloadFollower>& follower);
   void OnEvents(uint32_t events);
   absl::Status OnFrame(IncomingFrame frame);
   absl::Status OnMessage(IncomingFrame frame);

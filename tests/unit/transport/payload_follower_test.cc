@@ -273,7 +273,7 @@ TEST_F(PayloadFollowerTest, APeerThatKeepsToItIsServed) {
 }
 
 TEST_F(PayloadFollowerTest, MoreThanThereIsIsRefused) {
-  for (const uint64_t filled : {FollowedPeer::kPayload + 1, kMaxCount}) {
+  for (const uint64_t filled : {FollowedPeer::kPayload + 1, kMaxFillCount}) {
     FollowedPeer peer(path_.path());
     peer.Call(filled);
     EXPECT_EQ(peer.Answer(), StatusCode::kInvalidArgument) << filled;
