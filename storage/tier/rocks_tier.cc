@@ -196,11 +196,11 @@ absl::Status RocksTier::Verify(const RecordKey& key) {
 }
 
 absl::Status RocksTier::Delete(const std::vector<RecordKey>& keys) {
-  rocksdb::WriteBatch batch;
-  for (const RecordKey& key : keys) batch.Delete(rocks_->headers(), EncodeRecordKey(key));
   absl::Status deleted;
   {
-    base::MutexLock lock(&commit_mutex_);
+    base::MutexLock lock(&commit_mutex_);  // a salvage puts another column family in place
+    rocksdb::WriteBatch batch;
+    for (const RecordKey& key : keys) batch.Delete(rocks_->headers(), EncodeRecordKey(key));
     bool stays = false;
     deleted = rocks_->Write(&batch, "deleting records", /*undo=*/nullptr, &stays);
     if (!deleted.ok() && !stays) return deleted;

@@ -272,17 +272,17 @@ absl::Status RocksTier::PrepareUndo(const std::vector<Pending>& pending,
 }
 
 absl::Status RocksTier::WriteHeaders(const std::vector<Pending>& pending) {
-  rocksdb::WriteBatch batch;
-  for (const Pending& write : pending) {
-    batch.Put(rocks_->headers(), EncodeRecordKey(KeyOf(write.record.header)),
-              EncodeRecord(write.record));
-  }
-  if (!start_marked_)
-    batch.Put(rocks_->meta(), kStartsKey, absl::StrCat(start_));  // before any header with its ids
   bool replaced = false;
   {
-    base::MutexLock lock(&commit_mutex_);
-    rocksdb::WriteBatch undo;
+    base::MutexLock lock(&commit_mutex_);  // a salvage puts another column family in place
+    rocksdb::WriteBatch batch, undo;
+    for (const Pending& write : pending) {
+      batch.Put(rocks_->headers(), EncodeRecordKey(KeyOf(write.record.header)),
+                EncodeRecord(write.record));
+    }
+    if (!start_marked_)
+      batch.Put(rocks_->meta(), kStartsKey,
+                absl::StrCat(start_));  // before any header with its ids
     CISTERN_RETURN_IF_ERROR(PrepareUndo(pending, &undo));
     CISTERN_RETURN_IF_ERROR(rocks_->Write(&batch, "writing headers", &undo));
     for (const Pending& write : pending) {
