@@ -207,6 +207,7 @@ bool RocksTier::FreeInDoubt() {
 absl::Status RocksTier::CheckDoubt() {
   CISTERN_RETURN_IF_ERROR(rocks_->Heal());
   base::MutexLock lock(&commit_mutex_);
+  CISTERN_RETURN_IF_ERROR(CheckSalvaged());
   if (FreeInDoubt()) reclaimer_->Wake();
   uint64_t bytes = 0;
   for (const Extent& extent : in_doubt_) bytes += extent.payload_bytes;
@@ -275,6 +276,7 @@ absl::Status RocksTier::WriteHeaders(const std::vector<Pending>& pending) {
   bool replaced = false;
   {
     base::MutexLock lock(&commit_mutex_);  // a salvage puts another column family in place
+    CISTERN_RETURN_IF_ERROR(CheckSalvaged());
     rocksdb::WriteBatch batch, undo;
     for (const Pending& write : pending) {
       batch.Put(rocks_->headers(), EncodeRecordKey(KeyOf(write.record.header)),
