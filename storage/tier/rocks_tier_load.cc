@@ -121,7 +121,9 @@ absl::Status RocksTier::AdoptBatch(std::vector<DiskRecord>* batch,
     status = adopted.status();
     if (!status.ok()) break;  // what came before it is given all the same
     if (!*adopted) continue;
-    if (record.id >= next_id_) next_id_ = record.id + 1;
+    uint64_t next = next_id_.load();  // the leader of a commit takes ids meanwhile
+    while (record.id >= next && !next_id_.compare_exchange_weak(next, record.id + 1)) {
+    }
     live_.Insert(key, {record.id, record.extent});
     headers.push_back(std::move(record.header));
   }
