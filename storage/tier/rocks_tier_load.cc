@@ -50,6 +50,14 @@ absl::Status DiskTier::Load(const std::atomic<bool>& stop,
 
 absl::Status RocksTier::Load(const std::atomic<bool>& stop,
                              absl::FunctionRef<void(std::vector<base::ObjectHeader>)> each) {
+  absl::Status status = LoadAll(stop, each);
+  load_failed_ = !status.ok() && !absl::IsCancelled(status) && !absl::IsUnavailable(status) &&
+                 !absl::IsResourceExhausted(status);
+  return status;
+}
+
+absl::Status RocksTier::LoadAll(const std::atomic<bool>& stop,
+                                absl::FunctionRef<void(Headers)> each) {
   CISTERN_RETURN_IF_ERROR(BeyondOpening(FinishPendingSalvage(), options_.disk.path));
   absl::Status scanned = LoadHeaders(stop, each);
   if (absl::IsDataLoss(scanned)) {

@@ -120,7 +120,7 @@ std::vector<RocksTier::Pending> RocksTier::Admit(const std::vector<Request*>& gr
       const uint64_t replaced = twice != earlier.end() ? twice->second
                                 : live                 ? live->extent.payload_bytes
                                                        : 0;
-      if (kept - replaced + bytes > max_bytes && !loaded) {
+      if (kept - replaced + bytes > max_bytes && !loaded && !load_failed_) {
         status = absl::DeadlineExceededError(
             "disk tier: whether this passes its bound is known once all headers have been read; "
             "try again");

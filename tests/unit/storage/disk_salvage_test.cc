@@ -236,5 +236,30 @@ TEST_F(DiskSalvageTest, ASalvageThatFailsHalfWayIsFinishedBeforeHeadersAreReadAg
   tier_.reset();  // before the environment
 }
 
+// Nobody waits for what will not come: the object above may go instead.
+TEST_F(DiskSalvageTest, ABoundIsABoundOnceHeadersAreGivenUp) {
+  const fs::path file = FlushAndClose();
+  FlipByte(file, HeaderOffset(file, objects_[3]) + 1);
+  auto faults = std::make_shared<SalvageFaults>();
+  const std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(faults);
+  options_.env = env.get();
+  options_.disk.load_later = true;
+  options_.disk.max_bytes = 1;
+  Open();
+  const std::atomic<bool> never{false};
+  const auto load = [&] {
+    return tier_->Load(never, [](const std::vector<base::ObjectHeader>&) {}).code();
+  };
+  faults->refuse_reads = true;
+  EXPECT_EQ(load(), absl::StatusCode::kUnavailable);
+  const TestObject fresh = Segment(9000, 100);
+  EXPECT_EQ(WriteOne(*tier_, fresh).code(), absl::StatusCode::kDeadlineExceeded);
+  std::ofstream(options_.disk.path + "/salvaged.sst") << "cut off";
+  faults->refuse_reads = false;
+  EXPECT_EQ(load(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(WriteOne(*tier_, fresh).code(), absl::StatusCode::kResourceExhausted);
+  tier_.reset();  // before the environment
+}
+
 }  // namespace
 }  // namespace cistern::storage
