@@ -18,7 +18,14 @@ constexpr absl::Duration kLongestPause = absl::Minutes(1);
 
 }  // namespace
 
+void DiskLoader::ExpectRecords(bool may_come) {
+  for (LockedStore* const store : {parts_.store, parts_.above}) {
+    if (store != nullptr) store->With([&](Store& locked) { locked.ExpectRecords(may_come); });
+  }
+}
+
 void DiskLoader::Start() {
+  ExpectRecords(true);
   thread_ = std::thread([this] {
     NameThread("cistern-load");
     Run();
@@ -65,10 +72,12 @@ void DiskLoader::Run() {
       base::MutexLock lock(&mutex_);
       trouble_ = loaded;
     }
-    // Damage does not go away; an error of the disk may.
-    if (!absl::IsUnavailable(loaded) || !Pause(pause)) break;
+    // Damage does not go away; an error of the disk may, and a full one.
+    const bool may_pass = absl::IsUnavailable(loaded) || absl::IsResourceExhausted(loaded);
+    if (!may_pass || !Pause(pause)) break;
     pause = std::min(2 * pause, kLongestPause);
   }
+  ExpectRecords(false);
   if (loaded.ok()) LogLoaded(load, parts_.clock->Now() - began);
   base::MutexLock lock(&mutex_);
   if (loaded.ok()) trouble_ = absl::OkStatus();
@@ -81,6 +90,7 @@ absl::Status DiskLoader::Load(DiskLoad* load) {
   CISTERN_RETURN_IF_ERROR(parts_.disk->ForEachModel(
       [&](const base::ModelSpec& spec) { known_.emplace(spec.Fingerprint(), spec); }));
   unused_ = known_;
+  for (const base::Key& model : named_) unused_.erase(model);
   CISTERN_RETURN_IF_ERROR(parts_.disk->Load(
       stop_, [&](const std::vector<base::ObjectHeader>& headers) { AddBatch(headers, load); }));
   load->deleted += unusable_.size();
@@ -103,6 +113,7 @@ void DiskLoader::AddBatch(const std::vector<base::ObjectHeader>& headers, DiskLo
 }
 
 bool DiskLoader::AddRecord(Store& store, const base::ObjectHeader& header, DiskLoad* load) {
+  named_.insert(header.model);
   unused_.erase(header.model);
   RegisterModel(store, *parts_.models, header.model);
   const absl::Status added = store.AddDiskRecord(header, parts_.now);

@@ -15,6 +15,7 @@
 #include <atomic>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -75,6 +76,7 @@ class DiskLoader {
 
  private:
   void Run();
+  void ExpectRecords(bool may_come);
   void AddBatch(const std::vector<base::ObjectHeader>& headers, DiskLoad* load);
   bool AddRecord(storage::Store& store, const base::ObjectHeader& header, DiskLoad* load);
   void AddAbove(storage::Store& above, const base::ObjectHeader& header, DiskLoad* load);
@@ -88,6 +90,7 @@ class DiskLoader {
   // The loading thread's own.
   std::map<base::Key, base::ModelSpec> known_;   // on disk
   std::map<base::Key, base::ModelSpec> unused_;  // of them, those that no record has named yet
+  std::set<base::Key> named_;                    // by records, of any pass
   std::vector<storage::RecordKey> unusable_;
 
   mutable base::Mutex mutex_;

@@ -290,6 +290,9 @@ class Store {
   // FailedPrecondition: of an unknown model, known already, or about to be replaced or deleted.
   // ResourceExhausted: larger than the arena.
   absl::Status AddDiskRecord(const base::ObjectHeader& header, absl::Time now);
+  // While records may come that AddDiskRecord has not been called for, whatever is dropped is
+  // deleted below, too, though no record of it is known. At first none may.
+  void ExpectRecords(bool may_come);
   // Records to delete, because their objects were dropped. Cleared by the call. Order: delete these
   // before writing any demotion that was taken later (an object may have come back under the same
   // key).

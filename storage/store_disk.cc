@@ -154,6 +154,7 @@ void Store::FinishDemotion(ObjectId id, const absl::Status& written) {
   s.tenants.at(object->rule).demoting_bytes -= s.BlockBytes(*object);
   const RecordKey key = Impl::KeyOf(object->header);
   s.records_in_flight.erase(key);
+  const bool refused = s.records_refused.erase(key) != 0;
   if (written.ok()) {
     ++s.stats.demoted_objects;
     s.stats.demoted_bytes += object->payload_bytes;
@@ -163,6 +164,8 @@ void Store::FinishDemotion(ObjectId id, const absl::Status& written) {
       s.MarkSaved(object);
     }
   } else {
+    // What lies there under this name has come and was refused, or may come when this is gone.
+    if (refused || (object->detached && s.records_may_come)) s.DropRecord(key);
     ++s.stats.demotion_failures;
     object->set_aside = true;
     if (!absl::IsDeadlineExceeded(written)) CountFailure(&object->failed_writes);
@@ -237,6 +240,7 @@ absl::Status Store::AddDiskRecord(const base::ObjectHeader& header, absl::Time n
   if (!s.options.has_disk) return absl::FailedPreconditionError("this store has no disk");
   CISTERN_ASSIGN_OR_RETURN(const Shape shape, s.ShapeOf(header));
   const RecordKey key = Impl::KeyOf(header);
+  if (s.records_in_flight.contains(key)) s.records_refused.insert(key);
   Object* known = s.index.Exact(key.content, key.context);
   if ((known != nullptr && known->on_disk) || s.records_in_flight.contains(key) ||
       s.record_drop_keys.contains(key)) {
@@ -259,7 +263,8 @@ absl::Status Store::AddDiskRecord(const base::ObjectHeader& header, absl::Time n
       s.DropRecord(key);
       return absl::AlreadyExistsError("another object has its name by now; the record goes");
     }
-    handover = s.Replace(known);
+    handover = Impl::HandoverOf(*known);
+    s.Detach(known);
   }
   Object* object = s.Attach(header, shape);
   object->on_disk = true;
@@ -268,6 +273,10 @@ absl::Status Store::AddDiskRecord(const base::ObjectHeader& header, absl::Time n
   s.Refile(object);
   s.LimitVariants(*object, /*spare=*/nullptr);
   return absl::OkStatus();
+}
+
+void Store::ExpectRecords(bool may_come) {
+  impl_->records_may_come = may_come && impl_->options.has_disk;
 }
 
 void Store::Impl::DropRecord(const RecordKey& key) {

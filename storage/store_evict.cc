@@ -34,11 +34,15 @@ void Store::Impl::FreeBlocks(Object* object) {
 }
 
 void Store::Impl::Drop(Object* object) {
+  // Of one that is not saved an older record may come yet, and must not bring it back. One that is
+  // being written is deleted once it is there.
+  if (object->on_disk || (records_may_come && !object->demoting)) DropRecord(KeyOf(object->header));
+  Detach(object);
+}
+
+void Store::Impl::Detach(Object* object) {
   ++stats.dropped_objects;
-  if (object->on_disk) {
-    DropRecord(KeyOf(object->header));
-    object->on_disk = false;
-  }
+  object->on_disk = false;
   index.Remove(object);
   ForgetUse(*object);
   object->detached = true;

@@ -96,6 +96,7 @@ struct Store::Impl {
   Object* Attach(base::ObjectHeader header, const Shape& shape);
   void LimitVariants(const Object& object, const Object* spare);
   static bool Improves(const base::ObjectHeader& header, const base::ObjectHeader& existing);
+  static Handover HandoverOf(const Object& object);
   Handover Replace(Object* object);  // drops it
   void TakeOver(Object* object, const Handover& handover);
 
@@ -122,7 +123,8 @@ struct Store::Impl {
   // ---- store_evict.cc
   void EvictFromMemory(Object* object, VictimBook::Exit exit);
   void FreeBlocks(Object* object);
-  void Drop(Object* object);  // no longer found; its record on disk will be deleted
+  void Drop(Object* object);    // no longer found; its record on disk will be deleted
+  void Detach(Object* object);  // no longer found; the record of its name stays
   void DestroyIfUnused(Object* object);
   void Refile(Object* object);
   void RefileResidence(Object* object);
@@ -203,6 +205,8 @@ struct Store::Impl {
   uint64_t demoting_bytes = 0;
   bool draining = false;  // above the high watermark, not yet below the low one
   absl::flat_hash_set<RecordKey> records_in_flight;  // being written to disk
+  absl::flat_hash_set<RecordKey> records_refused;    // of them, those whose old record has come
+  bool records_may_come = false;
   std::vector<RecordKey> record_drops;
   absl::flat_hash_set<RecordKey> record_drop_keys;  // the same
 

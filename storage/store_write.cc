@@ -187,9 +187,12 @@ bool Store::Impl::Improves(const base::ObjectHeader& header, const base::ObjectH
   return header.lineage == base::Lineage::kExact && existing.lineage == base::Lineage::kApproximate;
 }
 
+Handover Store::Impl::HandoverOf(const Object& object) {
+  return {.links = {object.links().begin(), object.links().end()}, .pinned = object.pinned};
+}
+
 Handover Store::Impl::Replace(Object* object) {
-  Handover handover{.links = {object->links().begin(), object->links().end()},
-                    .pinned = object->pinned};
+  Handover handover = HandoverOf(*object);
   Drop(object);
   return handover;
 }

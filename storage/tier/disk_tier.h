@@ -69,8 +69,9 @@ class DiskTier : public Tier {
   // given to `each` unless it has been written anew or deleted since Open; no Write or Delete comes
   // between a batch and the return of its `each`, which therefore must call neither. Until the end
   // no room of deleted records is given back, and a Write that might pass max_bytes is
-  // DeadlineExceeded. Errors: Cancelled once `stop`; Unavailable: call it again, what has been
-  // given is not given twice; else those of Open.
+  // DeadlineExceeded. Errors: Cancelled once `stop`; Unavailable, ResourceExhausted: call it
+  // again, what has been given is not given twice; while headers are half salvaged Write and Delete
+  // are Unavailable. Else those of Open, for good: what passes max_bytes is ResourceExhausted then.
   virtual absl::Status Load(const std::atomic<bool>& stop,
                             absl::FunctionRef<void(std::vector<base::ObjectHeader>)> each);
 

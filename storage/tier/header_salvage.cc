@@ -119,6 +119,19 @@ absl::Status WriteTable(const RocksDb& rocks, const FoundHeaders& found) {
   return SyncDirectory(rocks.path());
 }
 
+// In place of the headers, which are empty.
+absl::Status Ingest(RocksDb* rocks) {
+  const std::string path = SalvagedPath(*rocks);
+  rocksdb::IngestExternalFileOptions options;
+  options.write_global_seqno = false;  // the file stays as it is, for another try after a kill
+  CISTERN_RETURN_IF_ERROR(
+      FromRocks(rocks->db()->IngestExternalFile(rocks->headers(), {path}, options), kDoing));
+  std::error_code error;
+  std::filesystem::remove(path, error);
+  if (error) return absl::UnavailableError("disk tier: " + path + ": " + error.message());
+  return SyncDirectory(rocks->path());
+}
+
 }  // namespace
 
 absl::StatusOr<SalvagedHeaders> SalvageHeaders(RocksDb* rocks) {
@@ -135,23 +148,29 @@ absl::StatusOr<SalvagedHeaders> SalvageHeaders(RocksDb* rocks) {
     CISTERN_RETURN_IF_ERROR(rocks->ClearHeaders());
     return result;
   }
-  CISTERN_RETURN_IF_ERROR(WriteTable(*rocks, found));
-  CISTERN_RETURN_IF_ERROR(FinishSalvage(rocks));
+  absl::Status status = WriteTable(*rocks, found);
+  if (status.ok()) status = rocks->ClearHeaders();
+  if (!status.ok() && !rocks->headers_dropped()) {
+    std::error_code error;  // a file that stays is still pending
+    std::filesystem::remove(SalvagedPath(*rocks), error);
+  }
+  CISTERN_RETURN_IF_ERROR(status);
+  CISTERN_RETURN_IF_ERROR(Ingest(rocks));
   return result;
+}
+
+bool SalvagePending(const RocksDb& rocks) {
+  std::error_code error;
+  return rocks.headers_dropped() || std::filesystem::exists(SalvagedPath(rocks), error) || error;
 }
 
 absl::Status FinishSalvage(RocksDb* rocks) {
   const std::string path = SalvagedPath(*rocks);
   std::error_code error;
-  if (!std::filesystem::exists(path, error)) return absl::OkStatus();
-  CISTERN_RETURN_IF_ERROR(rocks->ClearHeaders());
-  rocksdb::IngestExternalFileOptions options;
-  options.write_global_seqno = false;  // the file stays as it is, for another try after a kill
-  CISTERN_RETURN_IF_ERROR(
-      FromRocks(rocks->db()->IngestExternalFile(rocks->headers(), {path}, options), kDoing));
-  std::filesystem::remove(path, error);
+  const bool saved = std::filesystem::exists(path, error);
   if (error) return absl::UnavailableError("disk tier: " + path + ": " + error.message());
-  return SyncDirectory(rocks->path());
+  if (saved || rocks->headers_dropped()) CISTERN_RETURN_IF_ERROR(rocks->ClearHeaders());
+  return saved ? Ingest(rocks) : absl::OkStatus();
 }
 
 }  // namespace cistern::storage

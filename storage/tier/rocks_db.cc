@@ -263,6 +263,7 @@ bool RocksDb::FailedAreGone() {
 // anything to flush: so there must be, in both families, and it must not pass through the log.
 absl::Status RocksDb::HealLocked() {
   if (!write_failed_) return absl::OkStatus();
+  if (headers_dropped()) return absl::UnavailableError("disk tier: its headers are being salvaged");
   (void)db_->Resume();  // what is still wrong shows below
   rocksdb::WriteOptions no_log;
   no_log.disableWAL = true;
@@ -280,13 +281,18 @@ absl::Status RocksDb::HealLocked() {
 
 absl::Status RocksDb::ClearHeaders() {
   base::MutexLock lock(&write_mutex_);
-  CISTERN_RETURN_IF_ERROR(FromRocks(db_->DropColumnFamily(headers()), "dropping damaged headers"));
+  if (!headers_dropped()) {
+    CISTERN_RETURN_IF_ERROR(
+        FromRocks(db_->DropColumnFamily(headers()), "dropping damaged headers"));
+    headers_dropped_.store(true, std::memory_order_release);
+  }
   rocksdb::ColumnFamilyHandle* empty = nullptr;
   CISTERN_RETURN_IF_ERROR(
       FromRocks(db_->CreateColumnFamily(HeadersOptions(), kHeadersFamily, &empty),
                 "making room for headers"));
   handles_.push_back(empty);
   headers_.store(empty, std::memory_order_release);
+  headers_dropped_.store(false, std::memory_order_release);
   return absl::OkStatus();
 }
 

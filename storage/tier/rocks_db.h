@@ -78,8 +78,10 @@ class RocksDb {
   // nothing, and what stayed in memory is durable.
   bool FailedAreGone();
 
-  // Puts an empty column family in place of the headers.
+  // Puts an empty column family in place of the headers. May fail half way: then there are none to
+  // write to until another call has come to its end.
   absl::Status ClearHeaders();
+  bool headers_dropped() const { return headers_dropped_.load(std::memory_order_acquire); }
   // How many there are, about; at once.
   uint64_t EstimateHeaders() const;
 
@@ -117,6 +119,7 @@ class RocksDb {
   std::unique_ptr<rocksdb::DB> db_;
   rocksdb::ColumnFamilyHandle* meta_ = nullptr;
   std::atomic<rocksdb::ColumnFamilyHandle*> headers_{nullptr};
+  std::atomic<bool> headers_dropped_{false};
   std::vector<rocksdb::ColumnFamilyHandle*> handles_;  // all there have been
 };
 

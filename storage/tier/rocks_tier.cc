@@ -90,6 +90,7 @@ absl::Status RocksTier::ScanHeaders(absl::FunctionRef<absl::Status(DiskRecord)> 
 absl::Status RocksTier::DropUnreadable(const std::string& key) {
   const absl::StatusOr<RecordKey> record_key = DecodeRecordKey(key);
   base::MutexLock lock(&commit_mutex_);
+  CISTERN_RETURN_IF_ERROR(CheckSalvaged());
   if (record_key.ok()) {
     const absl::Status now = ReadHeader(*record_key).status();
     if (!absl::IsDataLoss(now)) return absl::IsNotFound(now) ? absl::OkStatus() : now;
@@ -154,7 +155,11 @@ absl::Status RocksTier::ReadPayload(const RecordKey& key, bool verify, uint64_t 
       return absl::NotFoundError(absl::StrCat("disk tier: no record of ", key.content.ToHex(),
                                               " in the context ", key.context.ToHex()));
     }
-    CISTERN_ASSIGN_OR_RETURN(const DiskRecord record, ReadHeader(key));
+    const absl::StatusOr<DiskRecord> header = ReadHeader(key);
+    if (absl::IsNotFound(header.status()) && salvaging_)
+      return absl::UnavailableError("disk tier: its headers are being salvaged; try again");
+    CISTERN_RETURN_IF_ERROR(header.status());
+    const DiskRecord& record = *header;
     const uint64_t bytes = record.extent.payload_bytes;
     if (payload != nullptr && expected_bytes != bytes) {
       return absl::DataLossError(absl::StrCat("disk tier: the record has ", bytes,
@@ -196,11 +201,12 @@ absl::Status RocksTier::Verify(const RecordKey& key) {
 }
 
 absl::Status RocksTier::Delete(const std::vector<RecordKey>& keys) {
-  rocksdb::WriteBatch batch;
-  for (const RecordKey& key : keys) batch.Delete(rocks_->headers(), EncodeRecordKey(key));
   absl::Status deleted;
   {
-    base::MutexLock lock(&commit_mutex_);
+    base::MutexLock lock(&commit_mutex_);  // a salvage puts another column family in place
+    CISTERN_RETURN_IF_ERROR(CheckSalvaged());
+    rocksdb::WriteBatch batch;
+    for (const RecordKey& key : keys) batch.Delete(rocks_->headers(), EncodeRecordKey(key));
     bool stays = false;
     deleted = rocks_->Write(&batch, "deleting records", /*undo=*/nullptr, &stays);
     if (!deleted.ok() && !stays) return deleted;

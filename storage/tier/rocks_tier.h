@@ -101,8 +101,13 @@ class RocksTier final : public DiskTier {
   absl::Status DropUnreadable(const std::string& key);
 
   // ---- rocks_tier_load.cc; beside all other calls
+  absl::Status LoadAll(const std::atomic<bool>& stop, absl::FunctionRef<void(Headers)> each);
   absl::Status LoadHeaders(const std::atomic<bool>& stop, absl::FunctionRef<void(Headers)> each);
   absl::Status Salvage();
+  // What an earlier try has left half done.
+  absl::Status FinishPendingSalvage();
+  // Unavailable while the headers are not what the disk holds.
+  absl::Status CheckSalvaged() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   absl::Status AdoptBatch(std::vector<DiskRecord>* batch, absl::FunctionRef<void(Headers)> each);
   // Whether its payload is there, and nobody else's; otherwise its header goes, or the other's.
   absl::StatusOr<bool> Adopt(const DiskRecord& record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
@@ -155,7 +160,9 @@ class RocksTier final : public DiskTier {
 
   base::Mutex commit_mutex_;  // headers and index change together
   bool loading_ ABSL_GUARDED_BY(commit_mutex_) = true;
-  std::atomic<bool> loaded_{false};  // the opposite, for who need not know exactly
+  std::atomic<bool> salvaging_{false};    // changes under commit_mutex_
+  std::atomic<bool> load_failed_{false};  // for good
+  std::atomic<bool> loaded_{false};       // the opposite, for who need not know exactly
   // While loading: what the headers that are yet to come may still name.
   absl::flat_hash_set<RecordKey> deleted_ ABSL_GUARDED_BY(commit_mutex_);
   // Payload of headers whose write or deletion failed: the next start may find them. Freed once it

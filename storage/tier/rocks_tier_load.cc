@@ -48,6 +48,15 @@ absl::Status DiskTier::Load(const std::atomic<bool>& stop,
 
 absl::Status RocksTier::Load(const std::atomic<bool>& stop,
                              absl::FunctionRef<void(std::vector<base::ObjectHeader>)> each) {
+  absl::Status status = LoadAll(stop, each);
+  load_failed_ = !status.ok() && !absl::IsCancelled(status) && !absl::IsUnavailable(status) &&
+                 !absl::IsResourceExhausted(status);
+  return status;
+}
+
+absl::Status RocksTier::LoadAll(const std::atomic<bool>& stop,
+                                absl::FunctionRef<void(Headers)> each) {
+  CISTERN_RETURN_IF_ERROR(BeyondOpening(FinishPendingSalvage(), options_.disk.path));
   absl::Status scanned = LoadHeaders(stop, each);
   if (absl::IsDataLoss(scanned)) {
     CISTERN_RETURN_IF_ERROR(BeyondOpening(Salvage(), options_.disk.path));
@@ -80,10 +89,29 @@ absl::Status RocksTier::LoadHeaders(const std::atomic<bool>& stop,
 // Writes and deletions wait, reads of what is there do not.
 absl::Status RocksTier::Salvage() {
   base::MutexLock lock(&commit_mutex_);
-  CISTERN_ASSIGN_OR_RETURN(const SalvagedHeaders salvaged, SalvageHeaders(rocks_.get()));
-  counters_.salvaged_headers.store(salvaged.kept, std::memory_order_relaxed);
-  counters_.dropped_headers.fetch_add(salvaged.lost, std::memory_order_relaxed);
+  salvaging_ = true;
+  const absl::StatusOr<SalvagedHeaders> salvaged = SalvageHeaders(rocks_.get());
+  salvaging_ = !salvaged.ok() && SalvagePending(*rocks_);
+  CISTERN_RETURN_IF_ERROR(salvaged.status());
+  counters_.salvaged_headers.store(salvaged->kept, std::memory_order_relaxed);
+  counters_.dropped_headers.fetch_add(salvaged->lost, std::memory_order_relaxed);
   return absl::OkStatus();
+}
+
+// The headers may be empty: a scan of them would make garbage of all payload.
+absl::Status RocksTier::FinishPendingSalvage() {
+  base::MutexLock lock(&commit_mutex_);
+  if (!salvaging_) return absl::OkStatus();
+  CISTERN_RETURN_IF_ERROR(FinishSalvage(rocks_.get()));
+  salvaging_ = false;
+  return absl::OkStatus();
+}
+
+absl::Status RocksTier::CheckSalvaged() const {
+  if (!salvaging_) return absl::OkStatus();
+  return absl::UnavailableError(
+      "disk tier: salvaging its damaged headers has failed half way and is tried again; check the "
+      "disk");
 }
 
 absl::Status RocksTier::AdoptBatch(std::vector<DiskRecord>* batch,
@@ -99,7 +127,9 @@ absl::Status RocksTier::AdoptBatch(std::vector<DiskRecord>* batch,
     status = adopted.status();
     if (!status.ok()) break;  // what came before it is given all the same
     if (!*adopted) continue;
-    if (record.id >= next_id_) next_id_ = record.id + 1;
+    uint64_t next = next_id_.load();  // the leader of a commit takes ids meanwhile
+    while (record.id >= next && !next_id_.compare_exchange_weak(next, record.id + 1)) {
+    }
     live_.Insert(key, {record.id, record.extent});
     headers.push_back(std::move(record.header));
   }

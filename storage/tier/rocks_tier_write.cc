@@ -118,7 +118,7 @@ std::vector<RocksTier::Pending> RocksTier::Admit(const std::vector<Request*>& gr
       const uint64_t replaced = twice != earlier.end() ? twice->second
                                 : live                 ? live->extent.payload_bytes
                                                        : 0;
-      if (kept - replaced + bytes > max_bytes && !loaded) {
+      if (kept - replaced + bytes > max_bytes && !loaded && !load_failed_) {
         status = absl::DeadlineExceededError(
             "disk tier: whether this passes its bound is known once all headers have been read; "
             "try again");
@@ -205,6 +205,7 @@ bool RocksTier::FreeInDoubt() {
 absl::Status RocksTier::CheckDoubt() {
   CISTERN_RETURN_IF_ERROR(rocks_->Heal());
   base::MutexLock lock(&commit_mutex_);
+  CISTERN_RETURN_IF_ERROR(CheckSalvaged());
   if (FreeInDoubt()) reclaimer_->Wake();
   uint64_t bytes = 0;
   for (const Extent& extent : in_doubt_) bytes += extent.payload_bytes;
@@ -270,17 +271,18 @@ absl::Status RocksTier::PrepareUndo(const std::vector<Pending>& pending,
 }
 
 absl::Status RocksTier::WriteHeaders(const std::vector<Pending>& pending) {
-  rocksdb::WriteBatch batch;
-  for (const Pending& write : pending) {
-    batch.Put(rocks_->headers(), EncodeRecordKey(KeyOf(write.record.header)),
-              EncodeRecord(write.record));
-  }
-  if (!start_marked_)
-    batch.Put(rocks_->meta(), kStartsKey, absl::StrCat(start_));  // before any header with its ids
   bool replaced = false;
   {
-    base::MutexLock lock(&commit_mutex_);
-    rocksdb::WriteBatch undo;
+    base::MutexLock lock(&commit_mutex_);  // a salvage puts another column family in place
+    CISTERN_RETURN_IF_ERROR(CheckSalvaged());
+    rocksdb::WriteBatch batch, undo;
+    for (const Pending& write : pending) {
+      batch.Put(rocks_->headers(), EncodeRecordKey(KeyOf(write.record.header)),
+                EncodeRecord(write.record));
+    }
+    if (!start_marked_)
+      batch.Put(rocks_->meta(), kStartsKey,
+                absl::StrCat(start_));  // before any header with its ids
     CISTERN_RETURN_IF_ERROR(PrepareUndo(pending, &undo));
     CISTERN_RETURN_IF_ERROR(rocks_->Write(&batch, "writing headers", &undo));
     for (const Pending& write : pending) {

@@ -170,9 +170,8 @@ void World::LoadOne(const Name& given) {
   Note(static_cast<uint64_t>(added.code()));
   records_met_ += in_flight || known != known_.end() ? 1 : 0;
   if (in_flight) {
-    // It stays on the disk until it is replaced; a write that fails leaves it to the next start.
+    // It is not given again: it is replaced, or deleted when the write fails.
     if (!absl::IsFailedPrecondition(added)) Fail("took a record that is being replaced");
-    unloaded_[name] = header;
     return;
   }
   if (known != known_.end() && known->second.on_disk) return Fail("two records of one name");

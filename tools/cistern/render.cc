@@ -85,7 +85,7 @@ void RenderTiers(const Json& json, std::string* out) {
     const std::string error = String(loading.at("error"));
     Line(out, "disk index",
          absl::StrCat("loading ", Count(loading.at("loaded")), " of ", Count(loading.at("of")),
-                      error.empty() ? "" : absl::StrCat("; stopped: ", error)));
+                      error.empty() ? "" : absl::StrCat("; trouble: ", error)));
   }
   const uint64_t failures = disk.at("write_failures").get<uint64_t>() +
                             disk.at("read_failures").get<uint64_t>() +

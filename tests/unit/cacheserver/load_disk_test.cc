@@ -140,6 +140,12 @@ TEST_F(LoadDiskTest, AnErrorOfTheDiskIsTriedAgainAndDamageIsNot) {
   EXPECT_TRUE(loader->trouble().ok());
   EXPECT_EQ(ObjectsOnDisk(), 3u);
 
+  disk_.FailReads(absl::ResourceExhaustedError("full"), 1);
+  loader = MakeLoader();
+  loader->Start();
+  ASSERT_TRUE(loader->AwaitLoaded(absl::Minutes(1)));
+  EXPECT_TRUE(loader->trouble().ok());
+
   disk_.FailReads(absl::DataLossError("damaged"));
   loader = MakeLoader();
   loader->Start();

@@ -1,13 +1,17 @@
 // Damage in files of header records: the tier opens, keeps every record whose own bytes are whole,
 // and counts the others.
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "gtest/gtest.h"
 #include "rocksdb/db.h"
+#include "rocksdb/env.h"
+#include "rocksdb/file_system.h"
 
 #include "storage/tier/header_salvage.h"
 #include "storage/tier/record.h"
@@ -17,6 +21,30 @@ namespace cistern::storage {
 namespace {
 
 namespace fs = std::filesystem;
+
+// What has been salvaged can be read, or put aside, only once the disk works again.
+class SalvageFaults final : public rocksdb::FileSystemWrapper {
+ public:
+  SalvageFaults() : FileSystemWrapper(rocksdb::FileSystem::Default()) {}
+  const char* Name() const override { return "salvage faults"; }
+  rocksdb::IOStatus NewRandomAccessFile(const std::string& name,
+                                        const rocksdb::FileOptions& options,
+                                        std::unique_ptr<rocksdb::FSRandomAccessFile>* result,
+                                        rocksdb::IODebugContext* debug) override {
+    if (refuse_reads && absl::EndsWith(name, "/salvaged.sst"))
+      return rocksdb::IOStatus::IOError("Input/output error");
+    return target()->NewRandomAccessFile(name, options, result, debug);
+  }
+  rocksdb::IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions& options,
+                                    std::unique_ptr<rocksdb::FSWritableFile>* result,
+                                    rocksdb::IODebugContext* debug) override {
+    if (refuse_writes && absl::EndsWith(name, "/salvaged.sst"))
+      return rocksdb::IOStatus::IOError("Input/output error");
+    return target()->NewWritableFile(name, options, result, debug);
+  }
+
+  std::atomic<bool> refuse_reads{false}, refuse_writes{false};
+};
 
 class DiskSalvageTest : public DiskTest {
  protected:
@@ -167,6 +195,70 @@ TEST_F(DiskSalvageTest, AnInterruptedSalvageIsFinishedByTheNextOpen) {
   const absl::Status refused = RocksTier::Open(options_).status();
   EXPECT_EQ(refused.code(), absl::StatusCode::kDataLoss) << refused;
   EXPECT_NE(refused.message().find("move the directory away"), absl::string_view::npos);
+}
+
+// The headers are empty by then: who took them for all there are would give all payload back.
+TEST_F(DiskSalvageTest, ASalvageThatFailsHalfWayIsFinishedBeforeHeadersAreReadAgain) {
+  const fs::path file = FlushAndClose();
+  FlipByte(file, HeaderOffset(file, objects_[3]) + 1);
+  auto faults = std::make_shared<SalvageFaults>();
+  const std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(faults);
+  options_.env = env.get();
+  options_.disk.load_later = true;
+  Open();
+  const std::atomic<bool> never{false};
+  const auto load = [&] {
+    return tier_->Load(never, [](const std::vector<base::ObjectHeader>&) {});
+  };
+  // Before the headers are touched: nothing has happened.
+  faults->refuse_writes = true;
+  EXPECT_EQ(load().code(), absl::StatusCode::kUnavailable);
+  EXPECT_FALSE(fs::exists(options_.disk.path + "/salvaged.sst"));
+  faults->refuse_writes = false;
+  const TestObject fresh = Segment(9000, 100);
+  EXPECT_EQ(WriteOne(*tier_, fresh), absl::OkStatus());
+
+  faults->refuse_reads = true;
+  for (const bool again : {false, true}) {
+    EXPECT_EQ(load().code(), absl::StatusCode::kUnavailable) << again;
+    EXPECT_EQ(WriteOne(*tier_, Segment(9001, 100)).code(), absl::StatusCode::kUnavailable);
+    EXPECT_EQ(tier_->Delete({objects_[5].key()}).code(), absl::StatusCode::kUnavailable);
+    EXPECT_EQ(CheckReadBack(*tier_, fresh).code(), absl::StatusCode::kUnavailable);
+  }
+  faults->refuse_reads = false;
+  EXPECT_EQ(load(), absl::OkStatus());
+  EXPECT_EQ(CheckReadBack(*tier_, fresh), absl::OkStatus());
+  EXPECT_EQ(Readable(), kObjects - 1);
+  options_.disk.load_later = false;
+  Open();
+  EXPECT_EQ(Readable(), kObjects - 1);
+  EXPECT_EQ(CheckReadBack(*tier_, fresh), absl::OkStatus());
+  tier_.reset();  // before the environment
+}
+
+// Nobody waits for what will not come: the object above may go instead.
+TEST_F(DiskSalvageTest, ABoundIsABoundOnceHeadersAreGivenUp) {
+  const fs::path file = FlushAndClose();
+  FlipByte(file, HeaderOffset(file, objects_[3]) + 1);
+  auto faults = std::make_shared<SalvageFaults>();
+  const std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(faults);
+  options_.env = env.get();
+  options_.disk.load_later = true;
+  options_.disk.max_bytes = 1;
+  Open();
+  const std::atomic<bool> never{false};
+  const auto load = [&] {
+    return tier_->Load(never, [](const std::vector<base::ObjectHeader>&) {}).code();
+  };
+  faults->refuse_reads = true;
+  EXPECT_EQ(load(), absl::StatusCode::kUnavailable);
+  const TestObject fresh = Segment(9000, 100);
+  EXPECT_EQ(WriteOne(*tier_, fresh).code(), absl::StatusCode::kDeadlineExceeded);
+  std::ofstream(options_.disk.path + "/salvaged.sst") << "cut off";
+  faults->refuse_reads = false;
+  EXPECT_EQ(load(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(WriteOne(*tier_, fresh).code(), absl::StatusCode::kResourceExhausted);
+  tier_.reset();  // before the environment
 }
 
 }  // namespace

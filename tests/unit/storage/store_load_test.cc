@@ -139,5 +139,47 @@ TEST_F(StoreLoadTest, ALoadedVariantPushesNobodyOutOfMemory) {
   EXPECT_EQ(store_->TakeRecordDrops().size(), 1u);
 }
 
+// Dropped before its old record is come to: that one must not bring it back.
+TEST_F(StoreLoadTest, WhatIsDroppedWhileRecordsMayComeIsDeletedBelow) {
+  const base::ObjectHeader header = Segment(1);
+  const auto key = RecordKey{header.content, header.context};
+  store_->ExpectRecords(true);
+  Put(header);
+  EXPECT_EQ(store_->Evict({.key = header.content}), 1u);
+  EXPECT_TRUE(absl::IsFailedPrecondition(store_->AddDiskRecord(header, now_)));
+  EXPECT_EQ(WhereIs(header), Where::kMiss);
+  EXPECT_THAT(store_->TakeRecordDrops(), testing::ElementsAre(key));
+  // The record that takes an object's place is not one of these.
+  Put(Rough(header));
+  ASSERT_EQ(store_->AddDiskRecord(header, now_), absl::OkStatus());
+  EXPECT_EQ(WhereIs(header), Where::kDisk);
+  EXPECT_TRUE(store_->TakeRecordDrops().empty());
+  store_->ExpectRecords(false);
+  Put(Segment(2));
+  EXPECT_EQ(store_->Evict({.key = Segment(2).content}), 1u);
+  EXPECT_TRUE(store_->TakeRecordDrops().empty()) << "there is none";
+}
+
+// Nobody would ever be told of it again.
+TEST_F(StoreLoadTest, ARecordRefusedForAWriteThatFailsIsDeleted) {
+  const base::ObjectHeader header = Segment(1);
+  const ObjectId id = Put(Rough(header));
+  EXPECT_EQ(TakeDemotion().id, id);
+  EXPECT_TRUE(absl::IsFailedPrecondition(store_->AddDiskRecord(header, now_)));
+  store_->FinishDemotion(id, absl::UnavailableError("a cable"));
+  EXPECT_THAT(store_->TakeRecordDrops(),
+              testing::ElementsAre(RecordKey{header.content, header.context}));
+  EXPECT_EQ(Look(header).id, id);
+  // Dropped while it was written, and its record has not come yet.
+  store_->ExpectRecords(true);
+  EXPECT_TRUE(store_->TakeDemotions(1, false).empty()) << "set aside until nothing else is left";
+  EXPECT_EQ(TakeDemotion().id, id);
+  EXPECT_EQ(store_->Evict({.key = header.content}), 1u);
+  EXPECT_TRUE(store_->TakeRecordDrops().empty()) << "it is being written";
+  store_->FinishDemotion(id, absl::UnavailableError("a cable"));
+  EXPECT_EQ(store_->TakeRecordDrops().size(), 1u);
+  EXPECT_EQ(WhereIs(header), Where::kMiss);
+}
+
 }  // namespace
 }  // namespace cistern::storage
