@@ -14,9 +14,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr Recurrence kRecurrences[] = {Recurrence::kScalarDecay, Recurrence::kDiagonalDecay,
-                                       Recurrence::kGatedDelta, Recurrence::kKda};
-
 // A sequence: the state of an earlier token, its buffer, and the exact answers beside it.
 class Sequence {
  public:

@@ -13,9 +13,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr Recurrence kRecurrences[] = {Recurrence::kScalarDecay, Recurrence::kDiagonalDecay,
-                                       Recurrence::kGatedDelta, Recurrence::kKda};
-
 FoldItem ItemOf(const Tokens& tokens, uint32_t from, uint32_t to, const float* in, float* out) {
   return {.state_in = in,
           .state_out = out,

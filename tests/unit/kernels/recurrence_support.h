@@ -15,6 +15,9 @@
 
 namespace cistern::kernels {
 
+inline constexpr Recurrence kRecurrences[] = {Recurrence::kScalarDecay, Recurrence::kDiagonalDecay,
+                                              Recurrence::kGatedDelta, Recurrence::kKda};
+
 inline constexpr double kFoldBound = 2e-6;  // relative L2 of a state or an output
 
 // One array of tokens: what the kernel reads, and the same numbers as doubles.
