@@ -142,6 +142,8 @@ void Lane::Loop() {
     if (std::exchange(mail_waits_, false)) {
       closing = mailbox_.closed();  // it takes nothing more: what is drained after this is the last
       busy = RunPosted();
+      // Closed since it was asked: the drain may have taken that signal as well.
+      if (!closing && mailbox_.closed()) mail_waits_ = busy = true;
     }
     if (closing && !busy) return;
     mail_waits_ |= closing;

@@ -82,7 +82,7 @@ inline std::vector<std::byte> RandomBytes(size_t count, std::mt19937_64& random)
   std::vector<uint64_t> words(count / 8 + 1);
   std::generate(words.begin(), words.end(), std::ref(random));
   std::vector<std::byte> bytes(count);
-  std::memcpy(bytes.data(), words.data(), count);
+  if (count > 0) std::memcpy(bytes.data(), words.data(), count);  // neither may be null
   return bytes;
 }
 

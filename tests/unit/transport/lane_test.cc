@@ -57,6 +57,17 @@ TEST(LaneTest, StopRunsWhatWasPostedAndRefusesMore) {
   lane->Stop();
 }
 
+// The signal to stop comes while the lane is at its mail.
+TEST(LaneTest, StopIsHeardWheneverItComes) {
+  std::atomic<int> ran = 0;
+  for (int i = 0; i < 2000; ++i) {
+    auto lane = NewLane();
+    for (int k = 0; k < i % 8; ++k) lane->Post([&] { ++ran; });
+    lane->Stop();
+  }
+  EXPECT_EQ(ran, 2000 / 8 * 28);
+}
+
 TEST(LaneTest, TimersRunInTimeAndOrder) {
   auto lane = NewLane();
   std::promise<void> all;
