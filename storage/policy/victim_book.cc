@@ -22,6 +22,7 @@ uint64_t NameOf(const Object& object) {
 
 // What a policy knows it by: where it lies. No policy's order depends on it.
 uint64_t KeyOf(const Object& object) { return reinterpret_cast<uintptr_t>(&object); }
+// NOLINTNEXTLINE(performance-no-int-to-ptr): the key is an object's address, made by KeyOf
 Object* ObjectOf(uint64_t key) { return reinterpret_cast<Object*>(key); }
 
 }  // namespace
