@@ -142,8 +142,8 @@ class AnswerForm : public FormBase {
       : FormBase(kind, c, sequences, start, tokens),
         row_(RowFloats(shape_)),
         at_once_(c.kernel == StatesKernel::kVerify ? c.tokens : 1),
-        u_(sequences * c.tokens * row_),
-        out_(sequences * c.tokens * row_) {
+        u_(size_t{sequences} * c.tokens * row_),
+        out_(size_t{sequences} * c.tokens * row_) {
     std::memcpy(state_.memory().data(), start.memory().data(), state_.memory().size());
     if (kind == FormKind::kSteps && c.kernel == StatesKernel::kVerify) {
       kept_ = std::make_unique<Memory>(c.layer.state_bytes() * c.batch * c.tokens);
