@@ -85,14 +85,44 @@ absl::StatusOr<RotarySpec> RotaryFromJson(const JsonObject& j) {
   return r;
 }
 
-// What the bytes depend on, and nothing else.
+Json StateToJson(const StateSpec& s) {
+  return Json{{"family", std::string(ToString(s.family))},
+              {"num_layers", s.num_layers},
+              {"num_heads", s.num_heads},
+              {"num_key_heads", s.num_key_heads},
+              {"key_dim", s.key_dim},
+              {"value_dim", s.value_dim},
+              {"conv_width", s.conv_width},
+              {"conv_channels", s.conv_channels},
+              {"temporal_type", std::string(ToString(s.temporal_type))}};
+}
+
+absl::StatusOr<StateSpec> StateFromJson(const JsonObject& j) {
+  StateSpec s;
+  CISTERN_ASSIGN_OR_RETURN(const std::string family, j.String("family"));
+  CISTERN_ASSIGN_OR_RETURN(s.family, ParseStateFamily(family));
+  CISTERN_ASSIGN_OR_RETURN(s.num_layers, Uint32(j, "num_layers"));
+  CISTERN_ASSIGN_OR_RETURN(s.num_heads, Uint32(j, "num_heads"));
+  CISTERN_ASSIGN_OR_RETURN(s.num_key_heads, Uint32(j, "num_key_heads"));
+  CISTERN_ASSIGN_OR_RETURN(s.key_dim, Uint32(j, "key_dim"));
+  CISTERN_ASSIGN_OR_RETURN(s.value_dim, Uint32(j, "value_dim"));
+  CISTERN_ASSIGN_OR_RETURN(s.conv_width, Uint32(j, "conv_width"));
+  CISTERN_ASSIGN_OR_RETURN(s.conv_channels, Uint32(j, "conv_channels"));
+  CISTERN_ASSIGN_OR_RETURN(const std::string type, j.String("temporal_type"));
+  CISTERN_ASSIGN_OR_RETURN(s.temporal_type, ParseStateType(type));
+  return s;
+}
+
+// What the bytes depend on, and nothing else. A model without recurrent layers has no "state".
 Json IdentityToJson(const ModelSpec& spec) {
-  return Json{{"name", spec.name},
-              {"revision", spec.revision},
-              {"num_layers", spec.num_layers},
-              {"layout", std::string(ToString(spec.layout))},
-              {"row_bytes", spec.row_bytes},
-              {"rotary", RotaryToJson(spec.rotary)}};
+  Json j{{"name", spec.name},
+         {"revision", spec.revision},
+         {"num_layers", spec.num_layers},
+         {"layout", std::string(ToString(spec.layout))},
+         {"row_bytes", spec.row_bytes},
+         {"rotary", RotaryToJson(spec.rotary)}};
+  if (spec.state.present()) j["state"] = StateToJson(spec.state);
+  return j;
 }
 
 absl::StatusOr<ModelSpec> SpecFromJson(const JsonObject& j) {
@@ -106,6 +136,10 @@ absl::StatusOr<ModelSpec> SpecFromJson(const JsonObject& j) {
   CISTERN_ASSIGN_OR_RETURN(spec.row_bytes, Uint32(j, "row_bytes"));
   CISTERN_ASSIGN_OR_RETURN(const JsonObject rotary, j.Object("rotary"));
   CISTERN_ASSIGN_OR_RETURN(spec.rotary, RotaryFromJson(rotary));
+  if (j.Has("state")) {
+    CISTERN_ASSIGN_OR_RETURN(const JsonObject state, j.Object("state"));
+    CISTERN_ASSIGN_OR_RETURN(spec.state, StateFromJson(state));
+  }
   CISTERN_ASSIGN_OR_RETURN(spec.boundary_tokens,
                            j.UintsOr("boundary_tokens", ModelSpec::kMaxBoundaryTokens, kMaxUint32));
   CISTERN_ASSIGN_OR_RETURN(spec.flops_per_token, j.UintOr("flops_per_token", kMaxUint64, 0));
@@ -196,6 +230,7 @@ absl::Status ModelSpec::Validate() const {
         "model spec: ", boundary_tokens.size(), " boundary_tokens; at most ", kMaxBoundaryTokens));
   }
   CISTERN_RETURN_IF_ERROR(ValidateRow(*this));
+  CISTERN_RETURN_IF_ERROR(state.Validate());
   return rotary.Validate();
 }
 

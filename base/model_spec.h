@@ -1,9 +1,9 @@
 // What the bytes of one model mean.
 //
 // A row is what one token leaves in one MLA layer: the latent c_KV and the small rotary key k_r.
-// The spec says how many layers there are, how a row is laid out and how its rotary part turns with
-// position. Its fingerprint seeds every key: another model, revision, layout or rotary setting,
-// other keys.
+// The spec says how many layers there are, how a row is laid out, how its rotary part turns with
+// position, and what the recurrent layers of a hybrid model keep. Its fingerprint seeds every key:
+// another model, revision, layout or rotary setting, other keys.
 //
 // Source of the layouts: vLLM concat_and_cache_mla (bf16_576), FlashMLA README (fp8_ds_mla_656).
 #pragma once
@@ -17,6 +17,7 @@
 #include "absl/strings/string_view.h"
 
 #include "base/key.h"
+#include "base/state_spec.h"
 
 namespace cistern::base {
 
@@ -72,10 +73,11 @@ struct ModelSpec {
 
   std::string name;         // as people call it, e.g. "deepseek-ai/DeepSeek-V2-Lite"
   std::string revision;     // of the weights; other weights, other rows
-  uint32_t num_layers = 0;  // MLA layers
+  uint32_t num_layers = 0;  // that keep rows: MLA, or attention of any kind with opaque rows
   RowLayout layout = RowLayout::kBf16_576;
   uint32_t row_bytes = 1152;
   RotarySpec rotary;
+  StateSpec state;                       // of the recurrent layers of a hybrid model
   std::vector<TokenId> boundary_tokens;  // role and turn markers: the chunker cuts before each; not
                                          // in the fingerprint
   uint64_t flops_per_token = 0;          // dense prefill cost of one token at depth 0; 0 = unknown
@@ -92,7 +94,7 @@ struct ModelSpec {
 
   // InvalidArgument, naming the field: no name, a name or revision that is too long or not plain
   // UTF-8 text, zero or too many layers, too many boundary tokens, a row size or rotary dim that is
-  // not the layout's, or what RotarySpec::Validate refuses.
+  // not the layout's, or what RotarySpec::Validate and StateSpec::Validate refuse.
   absl::Status Validate() const;
 
   // Canonical JSON text: the form that travels and that is stored. FromJson(ToJson()) is the same

@@ -1,10 +1,57 @@
 #include "base/object.h"
 
 #include <limits>
+#include <span>
 
 #include "absl/strings/str_cat.h"
 
 namespace cistern::base {
+namespace {
+
+constexpr uint64_t kStateDomain = 0x3145544154534943;  // the bytes CISTATE1
+
+absl::Status ValidateState(const ObjectHeader& header) {
+  if (header.content != StateKey(header.kind, header.context, header.parent_context)) {
+    return absl::InvalidArgumentError(
+        "object header: the content key of state must be StateKey of its contexts");
+  }
+  if (header.lineage != Lineage::kExact || header.encoding != RotaryEncoding::kUnrotated ||
+      header.arithmetic != RotaryArithmetic::kFp32Table) {
+    return absl::InvalidArgumentError(
+        "object header: state is exact, and has no rotary encoding or arithmetic");
+  }
+  if (header.kind == ObjectKind::kCheckpoint && header.tails != LogTails::kEnd) {
+    return absl::InvalidArgumentError("object header: a checkpoint has no tails but its own");
+  }
+  if (header.kind == ObjectKind::kLog &&
+      (header.parent_context.IsZero() || header.previous_state != header.parent_context)) {
+    return absl::InvalidArgumentError(
+        "object header: a log's parent context must be its previous state's");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Key StateKey(ObjectKind kind, const Key& context, const Key& parent_context) {
+  // All words are little endian and equally wide: nothing between them can be read otherwise.
+  const uint64_t words[] = {kStateDomain, static_cast<uint64_t>(kind), context.hi,
+                            context.lo,   parent_context.hi,           parent_context.lo};
+  return HashBytes(std::as_bytes(std::span(words)));
+}
+
+uint64_t ObjectHeader::PayloadBytes(const ModelSpec* spec) const {
+  if (kind == ObjectKind::kBlob) return blob_bytes;
+  if (spec == nullptr) return 0;
+  switch (kind) {
+    case ObjectKind::kCheckpoint:
+      return spec->state.checkpoint_bytes();
+    case ObjectKind::kLog:
+      return spec->state.log_bytes(num_tokens(), tails);
+    default:
+      return tokens.size() * spec->token_bytes();
+  }
+}
 
 absl::Status ObjectHeader::Validate() const {
   if (content.IsZero()) return absl::InvalidArgumentError("object header: the content key is zero");
@@ -13,35 +60,50 @@ absl::Status ObjectHeader::Validate() const {
       return absl::InvalidArgumentError(absl::StrCat("object header: a blob of ", blob_bytes,
                                                      " bytes; it must have 1 to ", kMaxBlobBytes));
     }
-    if (!model.IsZero() || !context.IsZero() || !parent_context.IsZero() || !tokens.empty()) {
+    if (!model.IsZero() || !context.IsZero() || !parent_context.IsZero() ||
+        !previous_state.IsZero() || !tokens.empty()) {
       return absl::InvalidArgumentError(
           "object header: a blob has no model, no context and no tokens");
     }
     return absl::OkStatus();
   }
-  if (kind != ObjectKind::kSegment)
-    return absl::InvalidArgumentError("object header: unknown kind");
+  if (kind > ObjectKind::kLog) return absl::InvalidArgumentError("object header: unknown kind");
   if (encoding > RotaryEncoding::kRotated || arithmetic > RotaryArithmetic::kBf16PerOp ||
-      lineage > Lineage::kApproximate) {
+      lineage > Lineage::kApproximate || tails > LogTails::kEveryToken) {
     return absl::InvalidArgumentError(
-        "object header: unknown rotary encoding, arithmetic or lineage");
+        "object header: unknown rotary encoding, arithmetic, lineage or tails");
   }
   if (model.IsZero() || context.IsZero()) {
     return absl::InvalidArgumentError("object header: the model or context key is zero");
   }
   if (tokens.empty() || tokens.size() > kMaxTokens) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("object header: ", tokens.size(), " tokens; a segment has 1 to ", kMaxTokens));
+    return absl::InvalidArgumentError(absl::StrCat("object header: ", tokens.size(), " tokens; a ",
+                                                   ToString(kind), " has 1 to ", kMaxTokens));
   }
   if (base_position > std::numeric_limits<uint32_t>::max() - kMaxTokens) {
     return absl::InvalidArgumentError(
         absl::StrCat("object header: base position ", base_position, " is too large"));
   }
+  if (IsState(kind)) return ValidateState(*this);
+  if (!previous_state.IsZero() || tails != LogTails::kEnd) {
+    return absl::InvalidArgumentError(
+        "object header: a segment has no previous state and no tails");
+  }
   return absl::OkStatus();
 }
 
 absl::string_view ToString(ObjectKind kind) {
-  return kind == ObjectKind::kBlob ? "blob" : "segment";
+  switch (kind) {
+    case ObjectKind::kSegment:
+      return "segment";
+    case ObjectKind::kBlob:
+      return "blob";
+    case ObjectKind::kCheckpoint:
+      return "checkpoint";
+    case ObjectKind::kLog:
+      return "log";
+  }
+  return "unknown";
 }
 
 absl::string_view ToString(RotaryEncoding encoding) {

@@ -19,8 +19,7 @@ std::vector<Candidate> Candidates(storage::Store& store) {
                if (view.where != storage::Where::kDisk || pinned || leases > 0) return;
                const base::ObjectHeader& header = *view.header;
                const base::ModelSpec* spec = store.FindModel(header.model);
-               candidates.push_back({view.rank,
-                                     header.PayloadBytes(spec == nullptr ? 0 : spec->token_bytes()),
+               candidates.push_back({view.rank, header.PayloadBytes(spec),
                                      header.context.IsZero() ? header.content : header.context});
              });
   return candidates;

@@ -27,7 +27,7 @@ absl::StatusOr<Shape> Store::Impl::ShapeOf(const base::ObjectHeader& header) {
     blocks =
         (header.num_tokens() + base::ModelSpec::kPageTokens - 1) / base::ModelSpec::kPageTokens;
     shape.layers = spec->num_layers;
-    shape.payload_bytes = header.PayloadBytes(spec->token_bytes());
+    shape.payload_bytes = header.PayloadBytes(spec);
   }
   shape.num_blocks = static_cast<uint32_t>(blocks);
   CISTERN_ASSIGN_OR_RETURN(shape.pool, pools.PoolFor(block_bytes));

@@ -37,7 +37,7 @@ Json ObjectJson(const Parts& parts, Store& store, const ListedObject& object) {
           {"model_name", spec == nullptr ? "" : spec->name},
           {"tenant", base::TenantText(header.tenant)},
           {"tokens", header.num_tokens()},
-          {"bytes", header.PayloadBytes(spec == nullptr ? 0 : spec->token_bytes())},
+          {"bytes", header.PayloadBytes(spec)},
           {"where", WhereText(parts, object)},
           {"pinned", object.pinned},
           {"leases", object.leases},

@@ -32,5 +32,9 @@ Plan& Plan::operator=(Plan&&) noexcept = default;
 const std::vector<Span>& Plan::spans() const { return (impl_ ? *impl_ : Empty()).spans; }
 const PlanStats& Plan::stats() const { return (impl_ ? *impl_ : Empty()).stats; }
 uint32_t Plan::num_tokens() const { return (impl_ ? *impl_ : Empty()).num_tokens; }
+const Resume& Plan::resume() const { return (impl_ ? *impl_ : Empty()).resume; }
+const std::vector<uint32_t>& Plan::wanted_states() const {
+  return (impl_ ? *impl_ : Empty()).wanted_states;
+}
 
 }  // namespace cistern

@@ -41,6 +41,8 @@ class PlanImpl {
   std::vector<bool> beside_computed;
   std::vector<PlannedObject> objects;
   PlanStats stats;
+  Resume resume;
+  std::vector<uint32_t> wanted_states;
   uint32_t num_tokens = 0;
 };
 

@@ -84,6 +84,7 @@ struct FindRequest {
   bool lossless = false;    // take no object whose lineage is approximate
   bool neighbours =
       true;  // also describe stored segments beside the gaps, for reuse of part of a segment
+  bool states = false;  // also describe states on the way: see FindReply::states
   std::vector<FindItem> items;
   friend bool operator==(const FindRequest&, const FindRequest&) = default;
 };
@@ -122,6 +123,10 @@ struct Neighbour {
 struct FindReply {
   std::vector<FindResult> results;  // one per item
   std::vector<Neighbour> neighbours;
+  // Checkpoints that begin at start_context or at the context of an item up to the first one that
+  // was not found exactly, deepest first; each followed by the logs that continue it, a log after
+  // the state that it needs. Logs from the beginning of the prompt (zero state) come last.
+  std::vector<uint32_t> states;  // indexes of objects
   std::vector<ObjectRef> objects;
   friend bool operator==(const FindReply&, const FindReply&) = default;
 };

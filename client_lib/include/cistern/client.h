@@ -35,6 +35,7 @@
 #include "cistern/paged_cache.h"
 #include "cistern/plan.h"
 #include "cistern/policy.h"
+#include "cistern/state.h"
 
 namespace cistern::transport {
 class Link;
@@ -82,6 +83,9 @@ struct FetchOptions {
   // a chunk can be published whole. Empty: not delivered.
   std::vector<std::byte*> pre_rope;  // [num_layers]
   uint64_t pre_rope_stride = 0;
+  // Where the state goes, of a plan whose resume() is not at 0, and what folding needs.
+  StateView state;
+  StateConstants constants;
 };
 
 // Rows that are in the cache now, and what is not.
@@ -98,6 +102,11 @@ struct FetchResult {
   uint32_t approximate_from = UINT32_MAX;
   bool approximate = false;  // approximate_from says where
   uint64_t incarnation = 0;  // of the node that Span::object_id belongs to
+  // Of a hybrid model: the state behind this token is in place. 0: there is none, and nothing else
+  // was delivered: compute from the beginning, with zero state.
+  uint32_t state_position = 0;
+  uint32_t state_chain_tokens = 0;  // of it, since its checkpoint: how long the stored log is
+  uint64_t state_bytes = 0;         // fetched, of checkpoint and log
 };
 
 // A fetch under way. Dropping it cancels it: once the destructor returns nothing is written any

@@ -50,6 +50,18 @@ struct PlanStats {
   uint64_t left_out_tokens = 0;   // found, but faster to compute, or in too short a run
 };
 
+// Where a hybrid model goes on: the deepest token up to which rows are reused exactly and behind
+// which the state is known.
+struct Resume {
+  uint32_t position = 0;  // 0: from the beginning, with zero state
+  // What it is made of: a checkpoint (0: zero state), and the tokens since that are folded locally.
+  uint32_t checkpoint_position = 0;
+  uint32_t folded_tokens = 0;
+  uint64_t checkpoint_bytes = 0;  // to be fetched
+  uint64_t log_bytes = 0;
+  bool on_disk = false;  // some of it must be staged first
+};
+
 class PlanImpl;
 
 class Plan {
@@ -62,6 +74,12 @@ class Plan {
   const std::vector<Span>& spans() const;
   const PlanStats& stats() const;
   uint32_t num_tokens() const;
+  // Of a model with recurrent layers: all spans but the last end at or before resume().position,
+  // and the last one computes the rest.
+  const Resume& resume() const;
+  // Where a state would serve later prompts, ascending: the point up to which rows were found and
+  // no state was (another prompt leaves the stored path there), and the prompt's end.
+  const std::vector<uint32_t>& wanted_states() const;
 
   PlanImpl* impl() const { return impl_.get(); }  // for the library itself
 

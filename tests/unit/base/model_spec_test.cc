@@ -264,5 +264,30 @@ TEST(ModelSpecTest, LayoutNames) {
   EXPECT_INVALID(ParseRowLayout("unknown"), "unknown row layout");
 }
 
+TEST(ModelSpecTest, StateIsPartOfTheIdentity) {
+  ModelSpec plain;
+  plain.name = "hybrid";
+  plain.num_layers = 12;
+  ModelSpec hybrid = plain;
+  hybrid.state = {StateFamily::kGatedDelta, 36, 32, 16, 128, 128, 3, 8192};
+  EXPECT_EQ(plain.ToJson().find("\"state\""), std::string::npos);
+  const auto read = ModelSpec::FromJson(hybrid.ToJson());
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(*read, hybrid);
+  EXPECT_NE(hybrid.Fingerprint(), plain.Fingerprint());
+  ModelSpec other = hybrid;
+  other.state.temporal_type = StateType::kBf16;
+  EXPECT_NE(other.Fingerprint(), hybrid.Fingerprint());
+}
+
+TEST(ModelSpecTest, AStateThatCannotBeIsRefused) {
+  ModelSpec spec;
+  spec.name = "hybrid";
+  spec.num_layers = 12;
+  spec.state = {StateFamily::kGatedDelta, 36, 32, 5, 128, 128, 3, 8192};
+  EXPECT_INVALID(spec.Validate(), "state.num_key_heads is 5");
+  EXPECT_INVALID(ModelSpec::FromJson(spec.ToJson()).status(), "state.num_key_heads is 5");
+}
+
 }  // namespace
 }  // namespace cistern::base

@@ -66,7 +66,7 @@ void RunSteps(const hk::RecurrenceShape& shape, std::span<const StepItem> items,
 }
 
 size_t RingScratchFloats(const hk::RecurrenceShape& shape) {
-  return (3 * 16 + 1 + 4 * 8) * hk::PaddedWidth(shape.key_dim) + size_t{2 * 256} +
+  return (3 * 16 + 1 + 4 * 8) * hk::PaddedWidth(shape.key_dim) + size_t{2} * 256 +
          hk::ScratchCutter::kAlignFloats;
 }
 
