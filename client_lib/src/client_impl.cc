@@ -102,7 +102,8 @@ absl::StatusOr<FetchHandle> ClientImpl::Fetch(Plan plan, const PagedCache& desti
   if (absl::Status valid = target.Validate(spec, impl->spans); !valid.ok()) return failed(valid);
   const uint32_t resume = impl->resume.position;
   if (resume > 0) {
-    absl::Status valid = ValidateStateTarget(spec.state, options.state, options.constants);
+    absl::Status valid = ValidateStateView(spec.state, options.state);
+    valid.Update(ValidateStateConstants(spec.state, options.constants));
     if (!valid.ok()) return failed(valid);
   }
   const uint64_t incarnation = impl->session == nullptr ? 0 : impl->session->incarnation();

@@ -55,9 +55,8 @@ HybridMatch MatchHybrid(const MatchInput& input, const CostModel& cost, uint64_t
   HybridMatch match;
   match.pieces = FillGaps(input, WholeChunks(input, mismatches));
   const auto tokens = static_cast<uint32_t>(input.prompt.tokens.size());
-  const uint32_t limit = std::min(RowsEnd(match.pieces),
-                                  input.policy.compute_last_token && tokens > 0 ? tokens - 1
-                                                                               : tokens);
+  const uint32_t limit = std::min(
+      RowsEnd(match.pieces), input.policy.compute_last_token && tokens > 0 ? tokens - 1 : tokens);
   match.point = FindResume(input.prompt, input.model, input.reply, limit);
   CutAt(match.point.position, &match.pieces);
   match.resume = Describe(input, match.point, match.pieces);

@@ -39,9 +39,8 @@ absl::Status StateBlocks::Read(uint32_t begin, uint32_t end, absl::Time until,
   options.receive = {buffer_.bytes(bytes)};
   CISTERN_ASSIGN_OR_RETURN(
       const auto reply,
-      CallNow<transport::ReadReply>(session_.link(),
-                                    transport::ReadRequest{{state_.lease}, begin, end},
-                                    std::move(options)));
+      CallNow<transport::ReadReply>(
+          session_.link(), transport::ReadRequest{{state_.lease}, begin, end}, std::move(options)));
   if (reply.payload_bytes != bytes) {
     return absl::DataLossError("the node sent another number of bytes than was asked for");
   }
@@ -52,8 +51,7 @@ absl::Status StateBlocks::Read(uint32_t begin, uint32_t end, absl::Time until,
 }
 
 absl::Status StateBlocks::Check() const {
-  if (!session_.mapped() ||
-      StillThere(session_.link(), session_.incarnation(), state_.blocks)) {
+  if (!session_.mapped() || StillThere(session_.link(), session_.incarnation(), state_.blocks)) {
     return absl::OkStatus();
   }
   return absl::AbortedError("the node has given the state's blocks to somebody else");

@@ -51,12 +51,13 @@ absl::Status CheckLayers(absl::string_view field, const std::vector<Pointer>& la
 
 }  // namespace
 
-absl::Status ValidateStateTarget(const base::StateSpec& spec, const StateView& state,
-                                 const StateConstants& constants) {
+absl::Status ValidateStateView(const base::StateSpec& spec, const StateView& state) {
   CISTERN_RETURN_IF_ERROR(CheckLayers("state.temporal", state.temporal, spec.num_layers));
-  if (spec.conv_width > 0) {
-    CISTERN_RETURN_IF_ERROR(CheckLayers("state.conv", state.conv, spec.num_layers));
-  }
+  if (spec.conv_width == 0) return absl::OkStatus();
+  return CheckLayers("state.conv", state.conv, spec.num_layers);
+}
+
+absl::Status ValidateStateConstants(const base::StateSpec& spec, const StateConstants& constants) {
   if (!NeedsConstants(spec.family)) return absl::OkStatus();
   return CheckLayers("constants.decay", constants.decay, spec.num_layers);
 }
@@ -80,8 +81,8 @@ absl::Status StateFetch::Run(FetchState& fetch) {
   CISTERN_RETURN_IF_ERROR(LeaseAll(fetch));
   if (plan_.states.front().kind == base::ObjectKind::kLog) CISTERN_RETURN_IF_ERROR(Zero(fetch));
   for (const PlannedState& state : plan_.states) {
-    const absl::Status status = state.kind == base::ObjectKind::kCheckpoint ? Copy(state, fetch)
-                                                                            : Fold(state, fetch);
+    const absl::Status status =
+        state.kind == base::ObjectKind::kCheckpoint ? Copy(state, fetch) : Fold(state, fetch);
     if (absl::IsDataLoss(status)) ++counters_.checksum_failures;
     if (absl::IsAborted(status)) ++counters_.stale_reads;
     CISTERN_RETURN_IF_ERROR(status);
@@ -116,10 +117,9 @@ absl::Status StateFetch::Lease(const std::vector<uint32_t>& wanted, FetchState& 
   transport::CallOptions options;
   options.deadline = plan_.session->CallDeadline(fetch.deadline());
   options.late = plan_.session->KeepLate();
-  CISTERN_ASSIGN_OR_RETURN(
-      transport::LeaseReply reply,
-      CallNow<transport::LeaseReply>(plan_.session->link(), std::move(request),
-                                     std::move(options)));
+  CISTERN_ASSIGN_OR_RETURN(transport::LeaseReply reply,
+                           CallNow<transport::LeaseReply>(plan_.session->link(), std::move(request),
+                                                          std::move(options)));
   if (reply.results.size() != wanted.size()) {
     return absl::InternalError("the node's answer to Lease has another number of results");
   }
@@ -136,8 +136,7 @@ absl::Status StateFetch::Lease(const std::vector<uint32_t>& wanted, FetchState& 
       gone = true;
     }
   }
-  return gone ? absl::NotFoundError("a state has gone since the plan was made")
-              : absl::OkStatus();
+  return gone ? absl::NotFoundError("a state has gone since the plan was made") : absl::OkStatus();
 }
 
 void StateFetch::GiveBack() {

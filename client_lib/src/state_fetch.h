@@ -20,10 +20,10 @@
 
 namespace cistern::client {
 
-// InvalidArgument, naming the field: not a pointer for each state layer, or constants missing that
+// InvalidArgument, naming the field: not a pointer for each state layer; constants missing that
 // this family folds with.
-absl::Status ValidateStateTarget(const base::StateSpec& spec, const StateView& state,
-                                 const StateConstants& constants);
+absl::Status ValidateStateView(const base::StateSpec& spec, const StateView& state);
+absl::Status ValidateStateConstants(const base::StateSpec& spec, const StateConstants& constants);
 
 class StateFetch {
  public:

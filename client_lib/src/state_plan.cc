@@ -19,9 +19,9 @@ absl::Status CheckLayers(absl::string_view field, const std::vector<Pointer>& la
   if (layers.size() == count && std::count(layers.begin(), layers.end(), nullptr) == 0) {
     return absl::OkStatus();
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat(field, " must have a pointer for each of the model's ", count,
-                   " state layers; it has ", layers.size()));
+  return absl::InvalidArgumentError(absl::StrCat(field,
+                                                 " must have a pointer for each of the model's ",
+                                                 count, " state layers; it has ", layers.size()));
 }
 
 absl::Status CheckField(absl::string_view name, const LogSource::Field& field, uint64_t bytes,
@@ -46,8 +46,8 @@ absl::Status ValidateLog(const StatePlanInput& input) {
                                                    widths.size()));
   }
   for (size_t i = 0; i < widths.size(); ++i) {
-    CISTERN_RETURN_IF_ERROR(CheckField(absl::StrCat("log.fields[", i, "]"), log.fields[i],
-                                       widths[i], spec.num_layers));
+    CISTERN_RETURN_IF_ERROR(
+        CheckField(absl::StrCat("log.fields[", i, "]"), log.fields[i], widths[i], spec.num_layers));
   }
   if (input.policy.tails == base::LogTails::kEnd || spec.conv_width == 0) return absl::OkStatus();
   return CheckField("log.conv_rows", log.conv_rows, spec.conv_row_bytes(), spec.num_layers);
@@ -56,13 +56,12 @@ absl::Status ValidateLog(const StatePlanInput& input) {
 absl::Status ValidatePoint(const StatePlanInput& input, const StatePoint& point, uint32_t before) {
   const base::StateSpec& spec = input.model.spec().state;
   if (point.position <= before || point.position > input.prompt.tokens.size()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("points: position ", point.position, " after ", before, " of ",
-                     input.prompt.tokens.size(), " tokens; positions ascend, from 1 on"));
+    return absl::InvalidArgumentError(absl::StrCat("points: position ", point.position, " after ",
+                                                   before, " of ", input.prompt.tokens.size(),
+                                                   " tokens; positions ascend, from 1 on"));
   }
   if (!point.state.temporal.empty()) {
-    CISTERN_RETURN_IF_ERROR(
-        CheckLayers("points: temporal", point.state.temporal, spec.num_layers));
+    CISTERN_RETURN_IF_ERROR(CheckLayers("points: temporal", point.state.temporal, spec.num_layers));
   }
   const bool tail = !point.state.temporal.empty() || input.policy.tails == base::LogTails::kEnd;
   if (spec.conv_width == 0 || !tail) return absl::OkStatus();
@@ -74,8 +73,8 @@ uint32_t LongestChain(const StatePlanInput& input) {
   return input.model.spec().state.BreakEvenTokens() / 4;
 }
 
-ObjectHeader StateHeader(const StatePlanInput& input, ObjectKind kind, uint32_t begin,
-                         uint32_t end, const base::Key& parent) {
+ObjectHeader StateHeader(const StatePlanInput& input, ObjectKind kind, uint32_t begin, uint32_t end,
+                         const base::Key& parent) {
   ObjectHeader header;
   header.kind = kind;
   header.model = input.model.fingerprint();
@@ -116,18 +115,18 @@ PlannedPoint PlanPoint(const StatePlanInput& input, uint32_t index, uint32_t kno
   if (point.position <= known) return planned;
   const uint32_t tokens = point.position - known;
   const uint32_t chain = known_chain_tokens + tokens;
-  planned.log = log.begin <= known && point.position <= log.end &&
-                tokens <= ObjectHeader::kMaxTokens && chain <= LongestChain(input) &&
-                (spec.log_bytes(tokens, input.policy.tails) < spec.checkpoint_bytes() ||
-                 !planned.checkpoint);
+  planned.log =
+      log.begin <= known && point.position <= log.end && tokens <= ObjectHeader::kMaxTokens &&
+      chain <= LongestChain(input) &&
+      (spec.log_bytes(tokens, input.policy.tails) < spec.checkpoint_bytes() || !planned.checkpoint);
   planned.chain_tokens = planned.log ? chain : 0;
   return planned;
 }
 
 ObjectHeader CheckpointHeader(const StatePlanInput& input, uint32_t position, uint32_t previous) {
   const Chunk& chunk = ChunkBefore(input.prompt, position);
-  ObjectHeader header = StateHeader(input, ObjectKind::kCheckpoint, chunk.begin, position,
-                                    chunk.parent_context);
+  ObjectHeader header =
+      StateHeader(input, ObjectKind::kCheckpoint, chunk.begin, position, chunk.parent_context);
   if (previous > 0) header.previous_state = ContextAt(input.prompt, input.model, previous);
   return header;
 }

@@ -42,8 +42,8 @@ struct PlannedPoint {
   uint32_t chain_tokens = 0;
 };
 
-// InvalidArgument, naming the field: points that do not ascend, lie past the tokens or at 0, or have
-// neither state nor log; layers that are not the model's; fields of a log that are not its
+// InvalidArgument, naming the field: points that do not ascend, lie past the tokens or at 0, or
+// have neither state nor log; layers that are not the model's; fields of a log that are not its
 // family's; tails that the source has no rows for.
 absl::Status ValidateStates(const StatePlanInput& input);
 

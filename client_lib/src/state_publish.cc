@@ -207,8 +207,7 @@ class Run {
   }
 
   absl::StatusOr<Staging::Lent> Take(uint64_t bytes, bool may_wait) {
-    return may_wait ? session_.staging().Take(bytes, deadline_)
-                    : session_.staging().TryTake(bytes);
+    return may_wait ? session_.staging().Take(bytes, deadline_) : session_.staging().TryTake(bytes);
   }
 
   std::shared_ptr<PendingCall> Start(transport::ReservationId id, uint32_t begin, uint32_t end,
@@ -241,8 +240,8 @@ class Run {
 
 absl::StatusOr<StateReport> PublishStates(const StatePublishRequest& request, Session& session,
                                           Counters* counters) {
-  CISTERN_ASSIGN_OR_RETURN(const Prompt prompt, MakePrompt(*request.model, request.tokens,
-                                                           request.part_boundaries));
+  CISTERN_ASSIGN_OR_RETURN(const Prompt prompt,
+                           MakePrompt(*request.model, request.tokens, request.part_boundaries));
   const StatePlanInput input{prompt,
                              *request.model,
                              request.fetched.state_position,

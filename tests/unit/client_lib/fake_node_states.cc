@@ -46,9 +46,8 @@ void FakeNode::ForEachPart(const Stored& stored, uint32_t layer,
 bool FakeNode::HasBase(const ObjectHeader& header) {
   if (header.kind != ObjectKind::kLog || header.base_position == 0) return true;
   const std::vector<ObjectId>& enders = by_context_[header.parent_context];
-  return std::any_of(enders.begin(), enders.end(), [&](ObjectId id) {
-    return base::IsState(objects_.at(id).header.kind);
-  });
+  return std::any_of(enders.begin(), enders.end(),
+                     [&](ObjectId id) { return base::IsState(objects_.at(id).header.kind); });
 }
 
 void FakeNode::AddStates(const transport::FindRequest& request,

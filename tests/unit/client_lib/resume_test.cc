@@ -15,10 +15,10 @@ namespace {
 
 using base::LogTails;
 using base::ObjectHeader;
+using ::testing::ElementsAre;
 using testing::HybridModel;
 using testing::RandomTokens;
 using testing::Tokens;
-using ::testing::ElementsAre;
 using transport::FindReply;
 
 constexpr auto kObject = &StateStep::object;
@@ -118,13 +118,12 @@ TEST_F(ResumeTest, LogsContinueStates) {
   const ResumePoint point = Find(stored_, 999);
   EXPECT_EQ(point.position, 400u);
   EXPECT_EQ(point.checkpoint_position, 300u);
-  EXPECT_THAT(point.steps,
-              ElementsAre(::testing::AllOf(::testing::Field(kObject, checkpoint),
-                                           ::testing::Field(kTokens, 0u)),
-                          ::testing::AllOf(::testing::Field(kObject, first),
-                                           ::testing::Field(kTokens, 40u)),
-                          ::testing::AllOf(::testing::Field(kObject, second),
-                                           ::testing::Field(kTokens, 60u))));
+  EXPECT_THAT(
+      point.steps,
+      ElementsAre(
+          ::testing::AllOf(::testing::Field(kObject, checkpoint), ::testing::Field(kTokens, 0u)),
+          ::testing::AllOf(::testing::Field(kObject, first), ::testing::Field(kTokens, 40u)),
+          ::testing::AllOf(::testing::Field(kObject, second), ::testing::Field(kTokens, 60u))));
   EXPECT_EQ(Find(stored_, 399).position, 340u);
 }
 

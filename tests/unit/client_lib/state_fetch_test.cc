@@ -189,8 +189,8 @@ class StateLostTest : public StateFetchTest {
 };
 
 TEST_F(StateLostTest, BlocksThatWereReusedMeanwhile) {
-  for (base::ObjectKind kind : {base::ObjectKind::kCheckpoint, base::ObjectKind::kLog,
-                                base::ObjectKind::kSegment}) {
+  for (base::ObjectKind kind :
+       {base::ObjectKind::kCheckpoint, base::ObjectKind::kLog, base::ObjectKind::kSegment}) {
     SCOPED_TRACE(base::ToString(kind));
     StartHybrid(true);
     SeedAll();
@@ -332,8 +332,7 @@ TEST_F(StateFetchTest, TargetsThatCannotBeAreRefused) {
     options.constants = sequence.constants();
     break_it(&options);
     worker_->Begin(next_.tokens);
-    const auto fetch =
-        client_->Fetch(MustPlan(next_, Exact()), worker_->Destination(), options);
+    const auto fetch = client_->Fetch(MustPlan(next_, Exact()), worker_->Destination(), options);
     EXPECT_EQ(fetch.status().code(), absl::StatusCode::kInvalidArgument);
     EXPECT_THAT(std::string(fetch.status().message()), HasSubstr(problem));
   }

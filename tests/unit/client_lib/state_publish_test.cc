@@ -185,13 +185,10 @@ TEST_F(StatePublishTest, WrongCallsAreRefused) {
   using Break = std::function<void(StateSource*, StatePolicy*)>;
   const std::vector<std::pair<std::string, Break>> faults = {
       {"position 0 after 0", [](StateSource* s, StatePolicy*) { s->points[0].position = 0; }},
-      {"position 300 after 300",
-       [](StateSource* s, StatePolicy*) { s->points[1].position = 300; }},
-      {"position 601 after 300",
-       [](StateSource* s, StatePolicy*) { s->points[1].position = 601; }},
-      {"points: temporal", [](StateSource* s, StatePolicy*) {
-         s->points[0].state.temporal.pop_back();
-       }},
+      {"position 300 after 300", [](StateSource* s, StatePolicy*) { s->points[1].position = 300; }},
+      {"position 601 after 300", [](StateSource* s, StatePolicy*) { s->points[1].position = 601; }},
+      {"points: temporal",
+       [](StateSource* s, StatePolicy*) { s->points[0].state.temporal.pop_back(); }},
       {"points: conv", [](StateSource* s, StatePolicy*) { s->points[0].state.conv[0] = nullptr; }},
       {"log: [begin, end)", [](StateSource* s, StatePolicy*) { s->log.end = 601; }},
       {"log.fields: 3; gated_delta has 4",
