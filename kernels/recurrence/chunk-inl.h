@@ -2,7 +2,9 @@
 // keys and decays, and for the delta rules the inverse of their triangular system. Compiled once
 // per Highway target. Include after foreach_target.h.
 //
-// With a_t = e^{g_t}:  D_ij = prod_{j<s<=i} a_s, always as a running product of factors <= 1.
+// D_ij = exp(sum_{j<s<=i} g_s). Whatever is carried on from chunk to chunk is e to a sum of logs,
+// never a product of e^g that were rounded one by one: where a head forgets the same for each
+// token, these roundings are all the same and add up.
 #if defined(CISTERN_KERNELS_CHUNK_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CISTERN_KERNELS_CHUNK_INL_H_
 #undef CISTERN_KERNELS_CHUNK_INL_H_
@@ -11,6 +13,7 @@
 #endif
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 
@@ -40,6 +43,8 @@ HWY_INLINE void PackKeys(const TokenArray& k, const ChunkTokens& tokens, size_t 
   }
 }
 
+inline constexpr double kLeastLog = -1000;
+
 // values[i] = e^{values[i]}; count is a multiple of 16.
 HWY_INLINE void ExpInPlace(float* values, size_t count) {
   const Floats df;
@@ -48,14 +53,26 @@ HWY_INLINE void ExpInPlace(float* values, size_t count) {
   }
 }
 
-// alpha [16] = e^g of each token; 1 behind the last.
-HWY_INLINE void LoadScalarDecays(const DecayArray& decay, const ChunkTokens& tokens, size_t head,
-                                 float* alpha) {
-  const float rate = RateOf(decay, head);
+// sums[t] = `before` and the g of all the chunk's tokens up to t; behind the last, of all. No less
+// than kLeastLog is added for a token: e^g is 0 far above it, and differences of two sums stay
+// numbers. Returns the last sum.
+HWY_INLINE double SumLogs(const DecayArray& decay, const ChunkTokens& tokens, size_t head,
+                          double before, double* sums) {
+  const double rate = RateOf(decay, head);
   for (size_t t = 0; t < kChunk; ++t) {
-    alpha[t] = t < tokens.count ? rate * ElementAt(decay.log, tokens.first + t, head, 0) : 0;
+    if (t < tokens.count) {
+      before += std::max(rate * ElementAt(decay.log, tokens.first + t, head, 0), kLeastLog);
+    }
+    sums[t] = before;
   }
-  ExpInPlace(alpha, kChunk);
+  return before;
+}
+
+// out[i] = e^{upto - sums[i]}: what is left of token i, where `upto` ends. 1 for later tokens.
+// count is a multiple of 16.
+HWY_INLINE void DecaysSince(const double* sums, double upto, size_t count, float* out) {
+  for (size_t i = 0; i < count; ++i) out[i] = static_cast<float>(std::min(upto - sums[i], 0.0));
+  ExpInPlace(out, count);
 }
 
 // weights [16]: 0 behind the last token.
@@ -66,57 +83,79 @@ HWY_INLINE void LoadWeights(const TokenArray& weight, const ChunkTokens& tokens,
   }
 }
 
-// after[t] = D_{last,t}: how much of token t is left at the chunk's end. Returns D_{last,0} a_0.
-HWY_INLINE float DecaysAfter(const float* alpha, size_t count, float* after) {
-  float product = 1;
-  for (size_t t = count; t-- > 0;) {
-    after[t] = product;
-    product *= alpha[t];
-  }
+// after[t] = D_{last,t}: how much of token t is left at the chunk's end; 0 behind the last. Returns
+// how much is left of what was before the chunk.
+HWY_INLINE float DecaysAfter(const double* sums, size_t count, float* after) {
+  DecaysSince(sums, sums[kChunk - 1], kChunk, after);
   for (size_t t = count; t < kChunk; ++t) after[t] = 0;
-  return product;
+  return static_cast<float>(std::exp(sums[kChunk - 1]));
 }
 
 // Scalar decay: values are scaled by b_t D_{last,t}, keys stay as they are.
 HWY_INLINE void PrepareScalar(const DecayArray& decay, const TokenArray& weight,
                               const ChunkTokens& tokens, size_t head, ChunkScratch& chunk) {
-  HWY_ALIGN float alpha[kChunk];
+  double sums[kChunk];
   HWY_ALIGN float weights[kChunk];
-  LoadScalarDecays(decay, tokens, head, alpha);
+  SumLogs(decay, tokens, head, 0, sums);
   LoadWeights(weight, tokens, head, weights);
-  chunk.decay[0] = DecaysAfter(alpha, tokens.count, chunk.scale);
+  chunk.decay[0] = DecaysAfter(sums, tokens.count, chunk.scale);
   for (size_t t = 0; t < kChunk; ++t) chunk.scale[t] *= weights[t];
 }
 
-// alpha [16][width] = e^g of each token and channel; 1 behind the last token and the last channel.
-HWY_INLINE void LoadChannelDecays(const DecayArray& decay, const ChunkTokens& tokens, size_t head,
-                                  size_t key_dim, size_t width, float* alpha) {
+// logs [16][width] = g of each token and channel, at least kLeastLog; 0 behind the last token and
+// the last channel.
+HWY_INLINE void LoadChannelLogs(const DecayArray& decay, const ChunkTokens& tokens, size_t head,
+                                size_t key_dim, size_t width, float* logs) {
   const Floats df;
   const auto rate = hn::Set(df, RateOf(decay, head));
+  const auto least = hn::Set(df, static_cast<float>(kLeastLog));
   for (size_t t = 0; t < kChunk; ++t) {
-    float* const row = alpha + t * width;
+    float* const row = logs + t * width;
     const bool there = t < tokens.count;
     LoadFloats(there ? decay.log.At(tokens.first + t, head) : nullptr, decay.log.type,
                there ? key_dim : 0, width, row);
     for (size_t d = 0; d < width; d += kLanes) {
-      hn::Store(hn::Exp(df, hn::Mul(rate, hn::Load(df, row + d))), df, row + d);
+      hn::Store(hn::Max(hn::Mul(rate, hn::Load(df, row + d)), least), df, row + d);
     }
   }
 }
 
+// A sum of logs and what its roundings have left out: decays of one size would leave out the same
+// each time.
+struct LogSum {
+  HWY_INLINE LogSum() : sum(hn::Zero(Floats())), rest(sum) {}
+  HWY_INLINE LogSum(FloatVec sum, FloatVec rest) : sum(sum), rest(rest) {}
+
+  HWY_INLINE void Add(FloatVec log) {  // Knuth's exact sum of two
+    const FloatVec total = hn::Add(sum, log);
+    const FloatVec from_log = hn::Sub(total, sum);
+    const FloatVec from_sum = hn::Sub(total, from_log);
+    rest = hn::Add(rest, hn::Add(hn::Sub(sum, from_sum), hn::Sub(log, from_log)));
+    sum = total;
+  }
+  HWY_INLINE FloatVec Exp() const {
+    const FloatVec decay = hn::Exp(Floats(), sum);
+    return hn::MulAdd(decay, rest, decay);
+  }
+
+  FloatVec sum, rest;
+};
+
 // Diagonal decay: keys [16][width] become D_{last,t} k_t; values are scaled by b_t.
-HWY_INLINE void PrepareDiagonal(const float* alpha, const TokenArray& weight,
+HWY_INLINE void PrepareDiagonal(const float* logs, const TokenArray& weight,
                                 const ChunkTokens& tokens, size_t head, size_t width,
                                 ChunkScratch& chunk) {
   const Floats df;
   for (size_t d = 0; d < width; d += kLanes) {
-    FloatVec product = hn::Set(df, 1.0f);
+    LogSum after;
     for (size_t t = tokens.count; t-- > 0;) {
       float* const key = chunk.keys + t * width + d;
-      hn::Store(hn::Mul(product, hn::Load(df, key)), df, key);
-      product = hn::Mul(product, hn::Load(df, alpha + t * width + d));
+      if (t + 1 < tokens.count) {
+        hn::Store(hn::Mul(hn::Exp(df, after.sum), hn::Load(df, key)), df, key);
+      }
+      after.Add(hn::Load(df, logs + t * width + d));
     }
-    hn::Store(product, df, chunk.decay + d);
+    hn::Store(after.Exp(), df, chunk.decay + d);
   }
   LoadWeights(weight, tokens, head, chunk.scale);
 }
@@ -155,23 +194,19 @@ HWY_INLINE void Solve(const float* pairs, const float* weights, const float* aft
 // Gated delta: the decays of one head, over keys that PairKeys has prepared.
 HWY_INLINE void PrepareGatedDelta(const DecayArray& decay, const TokenArray& weight,
                                   const ChunkTokens& tokens, size_t head, ChunkScratch& chunk) {
-  HWY_ALIGN float alpha[kChunk];
+  double sums[kChunk];
   HWY_ALIGN float weights[kChunk];
   HWY_ALIGN float after[kChunk];
-  HWY_ALIGN float between[kChunk] = {};  // D_ij for the row i under way
   HWY_ALIGN float pairs[kChunk * kChunk];
-  LoadScalarDecays(decay, tokens, head, alpha);
+  SumLogs(decay, tokens, head, 0, sums);
   LoadWeights(weight, tokens, head, weights);
-  chunk.decay[0] = DecaysAfter(alpha, tokens.count, after);
-  float product = 1;
+  chunk.decay[0] = DecaysAfter(sums, tokens.count, after);
+  for (size_t t = 0; t < kChunk; ++t) chunk.before[t] = static_cast<float>(sums[t]);
+  ExpInPlace(chunk.before, kChunk);
   for (size_t i = 0; i < kChunk; ++i) {
-    product *= alpha[i];
-    chunk.before[i] = product;
-    for (size_t j = 0; j < kChunk; ++j) {
-      between[j] *= alpha[i];
-      pairs[i * kChunk + j] = between[j] * chunk.pairs[i * kChunk + j];
-    }
-    between[i] = 1;
+    float* const row = pairs + i * kChunk;
+    DecaysSince(sums, sums[i], kChunk, row);
+    for (size_t j = 0; j < i; ++j) row[j] *= chunk.pairs[i * kChunk + j];
   }
   Solve(pairs, weights, after, chunk.solve);
 }
@@ -197,12 +232,23 @@ HWY_INLINE void DecayAndDot(const float* alpha, const float* key, size_t width, 
 }
 
 // KDA: chunk.keys as PackKeys left them become D_{last,t} k_t. While token by token decays what
-// stands before it, pairs [i][j] = k_i D_ij k_j fall off. raw [16][width] is written, alpha is read
+// stands before it, pairs [i][j] = k_i D_ij k_j fall off. raw [16][width] is written, logs are read
 // and then overwritten.
 HWY_INLINE void PrepareKda(const TokenArray& weight, const ChunkTokens& tokens, size_t head,
-                           size_t width, float* raw, float* alpha, ChunkScratch& chunk) {
+                           size_t width, float* raw, float* logs, ChunkScratch& chunk) {
   const Floats df;
   std::copy_n(chunk.keys, kChunk * width, raw);
+  for (size_t d = 0; d < width; d += kLanes) {
+    LogSum sum;
+    for (size_t t = 0; t < kChunk; ++t) {
+      float* const at = logs + t * width + d;
+      const FloatVec log = hn::Load(df, at);
+      sum.Add(log);
+      hn::Store(hn::Exp(df, log), df, at);
+    }
+    hn::Store(sum.Exp(), df, chunk.decay + d);
+  }
+  float* const alpha = logs;
   for (size_t i = 1; i < tokens.count; ++i) {
     size_t j = 0;
     for (; j + 4 <= i; j += 4) {
@@ -221,7 +267,6 @@ HWY_INLINE void PrepareKda(const TokenArray& weight, const ChunkTokens& tokens, 
       product = hn::Mul(product, hn::Load(df, at));
       hn::Store(hn::Mul(product, hn::Load(df, raw + t * width + d)), df, at);
     }
-    hn::Store(product, df, chunk.decay + d);
   }
   TransposeTokens(alpha, width, width, chunk.key_lanes);
   HWY_ALIGN float weights[kChunk];

@@ -15,13 +15,13 @@
 //
 // One pass over the state serves up to 8 new tokens.
 //
-// Shapes   q [num_new, num_key_heads, K] · v [num_new, num_heads, V] · weight [num_new, num_heads,
-// 1]
-//          or null · k, decay: [num_buffered + num_new, ...], the new ones last ·
+// Shapes   q [num_new, num_key_heads, K] · v [num_new, num_heads, V] · weight, or null,
+//          [num_new, num_heads, 1] · k, decay: [num_buffered + num_new, ...], the new ones last ·
 //          u [num_buffered + num_new, num_heads, V] and out [num_new, num_heads, V] float32, at
 //          token strides; heads and V lie dense
 // Units    elements; scratch in floats
-// Needs    g <= 0. u, out and scratch overlap nothing else; states are aligned to 4 bytes
+// Needs    g <= 0. u, out and scratch overlap nothing else, nor another item's (unchecked); states
+//          are aligned to 4 bytes
 // Zero     state null is the zero state: then the buffer is the whole past, and no state is read
 // Exact    as fold.h: relative L2 of the answers to float64 at most 2e-6, taken over a window (one
 //          answer alone may be the small difference of large numbers)

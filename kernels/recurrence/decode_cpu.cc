@@ -214,8 +214,9 @@ HWY_EXPORT(DecodeKda);
 size_t DecodeScratchFloats(const RecurrenceShape& shape) {
   const size_t width = PaddedWidth(shape.key_dim), columns = PaddedWidth(shape.value_dim);
   constexpr size_t kGroup = kDecodeGroup, kTokens = kMaxDecodeTokens;
-  return (4 * kGroup + 2 * kTokens) * width + 4 * kGroup * kTokens + 16 * width + 256 +
-         3 * kGroup * columns + ScratchCutter::kAlignFloats;
+  return (6 * kGroup + 2 + 2 * kTokens + 2 * kTokens / kChunkTokens) * width +
+         4 * kGroup * kTokens + 16 * width + 256 + 3 * kGroup * columns +
+         ScratchCutter::kAlignFloats;
 }
 
 void DecodeCpu(const DecodeParams& params) {

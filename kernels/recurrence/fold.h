@@ -10,21 +10,19 @@
 //   u_i = b_i v_i, or the solution of  u_i = b_i (v_i - S_0 D_i0 k_i - sum_{j<i} (k_i D_ij k_j)
 //   u_j)
 //
-// D is always a product of factors e^g <= 1 over the tokens between, never a quotient and never the
-// difference of two long sums: decays of -60 a token neither overflow nor cost digits of what
-// remains.
+// D_ij is e to the sum of the g between, never a quotient: no exponent is positive, so that decays
+// of -60 a token, or of -infinity, neither overflow nor cost digits of what remains. Nor does it
+// come from more than 16 factors that were rounded one by one (chunk-inl.h).
 //
 // Shapes   state_in, state_out [num_heads, V, K] float32, dense · k [C, num_key_heads, K] ·
 //          v [C, num_heads, V] · decay: see DecayArray · weight [C, num_heads, 1] or null (all 1)
 // Units    elements; scratch in floats
-// Needs    g <= 0 (with rates: log * rate <= 0). state_out is state_in or does not overlap it;
-// states
-//          aligned to 4 bytes. Scratch is the caller's alone
+// Needs    g <= 0 (with rates: log * rate <= 0). state_out is state_in or does not overlap it, nor
+//          another item's (unchecked); states aligned to 4 bytes. Scratch is the caller's alone
 // Zero     state_in null is the zero state; num_tokens 0 copies (or does nothing in place)
-// Exact    float32 sums. Relative L2 to a float64 recurrence of the same inputs: tests ask for
-//          2e-6 up to 256 tokens whose decays differ, or are none. e^g is rounded once a token:
-//          with one small g for all tokens (lightning) these errors have one sign and add up, to
-//          6e-6 at 256. Not the same bits on every instruction set
+// Exact    float32 sums. Relative L2 to a float64 recurrence of the same inputs is at most 2e-6 up
+//          to 256 tokens, whatever their decays: also one for all tokens, as lightning has. Not the
+//          same bits on every instruction set
 // Thread   any; keeps no state. Items, or ranges of heads, may be folded by several threads at once
 // Errors   InvalidArgument names item and field; nothing is written then
 //

@@ -27,7 +27,7 @@ struct FoldWork {
     value_lanes = cutter.Cut(256);
     seen = cutter.Cut(256);
     raw_keys = cutter.Cut(kChunk * width);
-    alpha = cutter.Cut(kChunk * width);
+    logs = cutter.Cut(kChunk * width);
   }
 
   const RecurrenceShape& shape;
@@ -38,7 +38,7 @@ struct FoldWork {
   float* value_lanes;  // [16 rows][16 tokens]
   float* seen;         // [16 rows][16 tokens]: what the rows answer to the keys (delta rules)
   float* raw_keys;     // [16][width]
-  float* alpha;        // [16][width]: decays of one chunk by channel
+  float* logs;         // [16][width]: of one chunk by channel
 
   // The pass under way.
   ChunkTokens tokens[kPassChunks];
@@ -178,16 +178,16 @@ HWY_INLINE void PrepareHead(FoldWork& work, const FoldItem& item, size_t head) {
       const uint32_t key_dim = work.shape.key_dim;
       PackKeys(item.k, tokens, work.shape.key_head(static_cast<uint32_t>(head)), key_dim,
                work.width, chunk.keys);
-      LoadChannelDecays(item.decay, tokens, head, key_dim, work.width, work.alpha);
+      LoadChannelLogs(item.decay, tokens, head, key_dim, work.width, work.logs);
     }
     if constexpr (kKind == Recurrence::kScalarDecay) {
       PrepareScalar(item.decay, item.weight, tokens, head, chunk);
     } else if constexpr (kKind == Recurrence::kDiagonalDecay) {
-      PrepareDiagonal(work.alpha, item.weight, tokens, head, work.width, chunk);
+      PrepareDiagonal(work.logs, item.weight, tokens, head, work.width, chunk);
     } else if constexpr (kKind == Recurrence::kGatedDelta) {
       PrepareGatedDelta(item.decay, item.weight, tokens, head, chunk);
     } else {
-      PrepareKda(item.weight, tokens, head, work.width, work.raw_keys, work.alpha, chunk);
+      PrepareKda(item.weight, tokens, head, work.width, work.raw_keys, work.logs, chunk);
     }
   }
 }

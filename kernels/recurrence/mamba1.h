@@ -4,13 +4,14 @@
 //
 // It is recurrence.h's diagonal decay with a head per channel (V = 1, K = N), whose decays would
 // weigh N times the inputs; here they are made from dt and A on the way. A channel's row passes
-// once for up to 256 tokens, token by token, so that every factor is <= 1.
+// once for up to 256 tokens. 16 by 16 they are summed on their own, token by token, and what was
+// before them decays by e^{A sum dt}: every factor is <= 1.
 //
-// Shapes   state_in, state_out [D, N] float32, dense · x, dt [C, D] · b [C, N] (head_stride unused)
-// ·
-//          a [D, N] float32, dense
+// Shapes   state_in, state_out [D, N] float32, dense · x, dt [C, D] · b [C, N] (head_stride
+//          unused) · a [D, N] float32, dense
 // Units    elements; scratch in floats
-// Needs    a < 0, dt >= 0 (after its softplus). state_out is state_in or does not overlap it
+// Needs    a < 0, dt >= 0 (after its softplus). state_out is state_in or does not overlap it, nor
+//          another item's (unchecked)
 // Zero     state_in null is the zero state; num_tokens 0 copies (or does nothing in place)
 // Exact    as fold.h
 // Thread   any; keeps no state

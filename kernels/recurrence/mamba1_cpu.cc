@@ -23,31 +23,51 @@ struct Mamba1Work {
     b = cutter.Cut(kMamba1Pass * width);
     dt = cutter.Cut(kMamba1Pass * kChannelBlock);
     dtx = cutter.Cut(kMamba1Pass * kChannelBlock);
+    dt_sums = cutter.Cut(kPassChunks * kChannelBlock);
     a_row = cutter.Cut(width);
     row = cutter.Cut(width);
   }
   const size_t width, state_dim;
-  float* b;      // [256][width]
-  float* dt;     // [256][16 channels]
-  float* dtx;    // [256][16 channels]: dt x
-  float* a_row;  // [width]
-  float* row;    // [width]
+  float* b;        // [256][width]
+  float* dt;       // [256][16 channels]
+  float* dtx;      // [256][16 channels]: dt x
+  float* dt_sums;  // [16 chunks][16 channels]
+  float* a_row;    // [width]
+  float* row;      // [width]
 };
 
-// One row through `count` tokens; `channel` within its block.
+// One row through `count` tokens; `channel` within its block. What a chunk of tokens adds is summed
+// on its own: the row itself decays once a chunk, by e to a sum (chunk-inl.h says why).
 HWY_INLINE void FoldRow(const Mamba1Work& work, size_t count, size_t channel) {
   const Floats df;
   for (size_t n = 0; n < work.width; n += kLanes) {
     const auto a = hn::Load(df, work.a_row + n);
     auto h = hn::Load(df, work.row + n);
-    for (size_t t = 0; t < count; ++t) {
-      const size_t at = t * kChannelBlock + channel;
-      const auto decay = hn::Exp(df, hn::Mul(a, hn::Set(df, work.dt[at])));
-      const auto input =
-          hn::Mul(hn::Set(df, work.dtx[at]), hn::Load(df, work.b + t * work.width + n));
-      h = hn::MulAdd(decay, h, input);
+    for (size_t first = 0; first < count; first += kChunk) {
+      FloatVec added = hn::Zero(df);
+      for (size_t t = first; t < std::min(count, first + kChunk); ++t) {
+        const size_t at = t * kChannelBlock + channel;
+        const auto decay = hn::Exp(df, hn::Mul(a, hn::Set(df, work.dt[at])));
+        const auto input =
+            hn::Mul(hn::Set(df, work.dtx[at]), hn::Load(df, work.b + t * work.width + n));
+        added = hn::MulAdd(decay, added, input);
+      }
+      const float sum = work.dt_sums[first / kChunk * kChannelBlock + channel];
+      h = hn::MulAdd(hn::Exp(df, hn::Mul(a, hn::Set(df, sum))), h, added);
     }
     hn::Store(h, df, work.row + n);
+  }
+}
+
+HWY_INLINE void SumSteps(Mamba1Work& work, size_t count) {
+  for (size_t first = 0; first < count; first += kChunk) {
+    double sums[kChannelBlock] = {};
+    for (size_t t = first; t < std::min(count, first + kChunk); ++t) {
+      for (size_t c = 0; c < kChannelBlock; ++c) sums[c] += work.dt[t * kChannelBlock + c];
+    }
+    for (size_t c = 0; c < kChannelBlock; ++c) {
+      work.dt_sums[first / kChunk * kChannelBlock + c] = static_cast<float>(sums[c]);
+    }
   }
 }
 
@@ -68,6 +88,7 @@ HWY_INLINE void LoadChannels(Mamba1Work& work, const Mamba1Item& item, size_t fi
       hn::Store(hn::Mul(hn::Load(df, dt + c), hn::Load(df, dtx + c)), df, dtx + c);
     }
   }
+  SumSteps(work, count);
 }
 
 HWY_INLINE void Mamba1Pass(const Mamba1Params& params, Mamba1Work& work, const Mamba1Item& item,
@@ -121,7 +142,7 @@ HWY_EXPORT(FoldMamba1Items);
 
 size_t Mamba1ScratchFloats(uint32_t state_dim) {
   const size_t pass = kChunkTokens * kPassChunks, width = PaddedWidth(state_dim);
-  return pass * (width + 32) + 2 * width + ScratchCutter::kAlignFloats;
+  return pass * (width + 32) + kPassChunks * 16 + 2 * width + ScratchCutter::kAlignFloats;
 }
 
 void FoldMamba1Cpu(const Mamba1Params& params) { HWY_DYNAMIC_DISPATCH(FoldMamba1Items)(params); }

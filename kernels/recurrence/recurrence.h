@@ -10,18 +10,21 @@
 //   gated delta     S' = e^{g_t} S_{t-1};  S_t = S' + b_t (v_t - S' k_t) k_t^T
 //   KDA             S' = S_{t-1} Diag(e^{g_t});  the same
 //
-// A query reads o_t = S_t q_t. All four are one affine form, S_t = (S_{t-1} decayed) + u_t k_t^T
-// with u_t = b_t v_t, or b_t (v_t - S' k_t) for the delta rules: who keeps (k, u, g) of a token can
-// replay it without v, b or a dot product.
+// A query reads o_t = S_t q_t. Keys and queries come as the model gives them to its recurrence:
+// behind convolution and activation, normalised (the delta rules: to length 1), and any scale, like
+// 1/sqrt(K), is in q. g may be -infinity: everything is forgotten.
+//
+// All four are one affine form, S_t = (S_{t-1} decayed) + u_t k_t^T with u_t = b_t v_t, or
+// b_t (v_t - S' k_t) for the delta rules: who keeps (k, u, g) of a token can replay it without v, b
+// or a dot product.
 //
 //   Mamba-2 (SSD)   scalar decay: k = B, v = x, b = dt, g = dt with rates = A
 //   lightning       scalar decay: g of each head is constant (token_stride 0), no b
 //   GLA             diagonal decay, no b
 //   Qwen3-Next      gated delta, b = beta          Kimi Linear: KDA, b = beta
 //
-// Source   Mamba-2: Dao & Gu, arXiv 2405.21060 · lightning: arXiv 2501.08313 · GLA: arXiv
-// 2312.06635
-//          gated delta rule: arXiv 2412.06464 · KDA: Kimi Linear, arXiv 2510.26692
+// Source   arXiv 2405.21060 (Mamba-2, Dao & Gu), 2501.08313 (lightning), 2312.06635 (GLA),
+//          2412.06464 (gated delta rule), 2510.26692 (KDA, Kimi Linear)
 #pragma once
 
 #include <cstddef>

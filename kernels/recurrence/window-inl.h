@@ -8,6 +8,7 @@
 #endif
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 
@@ -34,17 +35,23 @@ struct Window {
         alpha(cutter.Cut(kMaxDecodeTokens * width)),
         pairs(cutter.Cut(size_t{kMaxDecodeTokens} * 2 * kGroup)),
         with_key(cutter.Cut(kGroup * kMaxDecodeTokens)),
-        with_query(cutter.Cut(kGroup * kMaxDecodeTokens)) {}
+        with_query(cutter.Cut(kGroup * kMaxDecodeTokens)),
+        chunk_logs(cutter.Cut(size_t{2} * kMaxDecodeTokens / kChunk * width)),
+        logs(cutter.Cut(2 * kGroup * width)),
+        walking(cutter.Cut(2 * width)) {}
 
   const RecurrenceShape& shape;
   const size_t width;
   float* questions;      // [16][width]
   float* lanes;          // [width][16]: the same, questions in lanes
   float* keys;           // [256][width]
-  float* alpha;          // [256][width] by channel, or [256]
+  float* alpha;          // [256][width]: decays by channel
   float* pairs;          // [256][16]: token i . question
   float* with_key;       // [8][256]: k_t D_ti k_i
   float* with_query;     // [8][256]: q_t D_ti k_i
+  float* chunk_logs;     // [16][2][width]: LogSum of each chunk's tokens, by channel
+  float* logs;           // [8][2][width]: from the begin of a new token's chunk to that token
+  float* walking;        // [2][width]: key and query on their way back
   float before[kGroup];  // how much of the state is left at token t, where the questions do not say
 
   // The group under way.
@@ -139,20 +146,23 @@ HWY_INLINE void PairWindow(Window& window, size_t key_head) {
 // The shared products, decayed for one head.
 HWY_INLINE void DecayWindow(Window& window, size_t head) {
   const size_t num_tokens = window.num_tokens();
+  double sums[kMaxDecodeTokens];
+  double sum = 0;
   for (size_t i = 0; i < num_tokens; i += kChunk) {
-    LoadScalarDecays(window.item->decay, {.first = i, .count = std::min(kChunk, num_tokens - i)},
-                     head, window.alpha + i);
+    sum = SumLogs(window.item->decay, {.first = i, .count = std::min(kChunk, num_tokens - i)}, head,
+                  sum, sums + i);
   }
+  HWY_ALIGN float decays[kMaxDecodeTokens];
   for (size_t t = 0; t < window.count; ++t) {
     float* const with_key = window.with_key + t * kMaxDecodeTokens;
     float* const with_query = window.with_query + t * kMaxDecodeTokens;
-    float product = 1;
-    for (size_t i = window.past(t) + 1; i-- > 0;) {
-      with_key[i] = product * window.pairs[i * kChunk + t];
-      with_query[i] = product * window.pairs[i * kChunk + kGroup + t];
-      product *= window.alpha[i];
+    const size_t past = window.past(t);
+    DecaysSince(sums, sums[past], past / kChunk * kChunk + kChunk, decays);
+    for (size_t i = 0; i <= past; ++i) {
+      with_key[i] = decays[i] * window.pairs[i * kChunk + t];
+      with_query[i] = decays[i] * window.pairs[i * kChunk + kGroup + t];
     }
-    window.before[t] = product;
+    window.before[t] = static_cast<float>(std::exp(sums[past]));
   }
 }
 
@@ -173,25 +183,76 @@ HWY_INLINE void TwoDotsAndDecay(const float* alpha, const float* x, size_t width
   *bx = hn::GetLane(hn::SumOfLanes(df, sum_b));
 }
 
+HWY_INLINE void StoreSum(const LogSum& sum, float* to, size_t width) {
+  hn::Store(sum.sum, Floats(), to);
+  hn::Store(sum.rest, Floats(), to + width);
+}
+
+// The decays of all tokens, and sums of their logs by chunk.
+HWY_INLINE void LoadWindowDecays(Window& window, size_t head) {
+  const Floats df;
+  const size_t width = window.width, num_tokens = window.num_tokens(), first_new = window.past(0);
+  for (size_t first = 0; first < num_tokens; first += kChunk) {
+    const size_t count = std::min(kChunk, num_tokens - first);
+    float* const alpha = window.alpha + first * width;
+    LoadChannelLogs(window.item->decay, {.first = first, .count = count}, head,
+                    window.shape.key_dim, width, alpha);
+    for (size_t d = 0; d < width; d += kLanes) {
+      LogSum sum;
+      for (size_t t = 0; t < count; ++t) {
+        const FloatVec log = hn::Load(df, alpha + t * width + d);
+        sum.Add(log);
+        hn::Store(hn::Exp(df, log), df, alpha + t * width + d);
+        if (first + t < first_new) continue;
+        StoreSum(sum, window.logs + 2 * (first + t - first_new) * width + d, width);
+      }
+      StoreSum(sum, window.chunk_logs + 2 * (first / kChunk) * width + d, width);
+    }
+  }
+}
+
+// The questions of new token t as they are behind the tokens up to the begin of its own chunk, or,
+// `sums` now reaching back further, of an earlier one. Adds the next chunk's `logs` to `sums`.
+HWY_INLINE void StartAgain(Window& window, size_t t, const float* logs, float* sums) {
+  const Floats df;
+  const size_t width = window.width;
+  for (size_t d = 0; d < width; d += kLanes) {
+    LogSum sum(hn::Load(df, sums + d), hn::Load(df, sums + width + d));
+    const FloatVec decay = sum.Exp();
+    for (size_t n = 0; n < 2; ++n) {
+      const auto asked = hn::Load(df, window.questions + (n * kGroup + t) * width + d);
+      hn::Store(hn::Mul(decay, asked), df, window.walking + n * width + d);
+    }
+    sum.Add(hn::Load(df, logs + d));
+    sum.rest = hn::Add(sum.rest, hn::Load(df, logs + width + d));
+    StoreSum(sum, sums + d, width);
+  }
+}
+
 // Decay by channel: the questions walk back through the tokens and decay on the way, until they are
-// what the state is asked.
+// what the state is asked. At the begin of each chunk they start again from what they were at
+// first, decayed at once.
 HWY_INLINE void WalkWindow(Window& window, size_t head) {
-  const size_t width = window.width, num_tokens = window.num_tokens();
+  const size_t width = window.width;
   const size_t key_head = window.shape.key_head(static_cast<uint32_t>(head));
   LoadQuestions(window, key_head);
   LoadWindowKeys(window, key_head);
-  for (size_t i = 0; i < num_tokens; i += kChunk) {
-    LoadChannelDecays(window.item->decay, {.first = i, .count = std::min(kChunk, num_tokens - i)},
-                      head, window.shape.key_dim, width, window.alpha + i * width);
-  }
+  LoadWindowDecays(window, head);
   for (size_t t = 0; t < window.count; ++t) {
-    float* const with_key = window.with_key + t * kMaxDecodeTokens;
-    float* const with_query = window.with_query + t * kMaxDecodeTokens;
+    float* const key = window.walking;
+    float* const query = window.walking + width;
+    std::copy_n(window.questions + t * width, width, key);
+    std::copy_n(window.questions + (kGroup + t) * width, width, query);
     for (size_t i = window.past(t) + 1; i-- > 0;) {
-      TwoDotsAndDecay(window.alpha + i * width, window.keys + i * width, width,
-                      window.questions + t * width, window.questions + (kGroup + t) * width,
-                      with_key + i, with_query + i);
+      TwoDotsAndDecay(window.alpha + i * width, window.keys + i * width, width, key, query,
+                      window.with_key + t * kMaxDecodeTokens + i,
+                      window.with_query + t * kMaxDecodeTokens + i);
+      if (i % kChunk != 0 || i == 0) continue;
+      StartAgain(window, t, window.chunk_logs + 2 * (i / kChunk - 1) * width,
+                 window.logs + 2 * t * width);
     }
+    std::copy_n(key, width, window.questions + t * width);
+    std::copy_n(query, width, window.questions + (kGroup + t) * width);
     window.before[t] = 1;
   }
   if (window.count > 1) TransposeTokens(window.questions, width, width, window.lanes);

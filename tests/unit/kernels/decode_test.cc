@@ -95,7 +95,7 @@ TEST(Decode, ABufferAndFlushesEqualTheRecurrence) {
   std::mt19937_64 random(71);
   for (const Recurrence recurrence : kRecurrences) {
     const RecurrenceShape shape{recurrence, 2, 1, 64, 37};
-    for (const DecayKind decay : {DecayKind::kNone, DecayKind::kMild, DecayKind::kStrong}) {
+    for (const DecayKind decay : kDecayKinds) {
       for (const bool zero_state : {false, true}) {
         const Sequence fresh(shape, 40, {.decay = decay}, zero_state, random);
         ForEachTarget([&] {
@@ -129,7 +129,7 @@ TEST(Decode, VerifyThenCommitAnyPrefix) {
     const uint32_t buffered = round % 3 == 0 ? 0 : Pick(1, 20, random);
     const uint32_t drafts = Pick(1, 20, random);
     const TokenOptions options{.type = round % 2 ? ElementType::kBf16 : ElementType::kFloat32,
-                               .decay = kDecayKinds[Pick(0, 2, random)],
+                               .decay = kDecayKinds[Pick(0, std::size(kDecayKinds) - 1, random)],
                                .weights = Pick(0, 1, random) == 1 || IsDelta(shape.recurrence),
                                .rates = Pick(0, 1, random) == 1,
                                .gap = Pick(0, 2, random)};
@@ -157,6 +157,32 @@ TEST(Decode, VerifyThenCommitAnyPrefix) {
       ASSERT_TRUE(none.Commit(0, 0).ok());
       EXPECT_EQ(none.state(), sequence.state()) << what;
     });
+  }
+}
+
+// The longest window: 200 buffered tokens, found by rounds of 8, and 56 new ones.
+TEST(Decode, TheLongestWindowEqualsTheRecurrence) {
+  std::mt19937_64 random(76);
+  for (const Recurrence recurrence : kRecurrences) {
+    const RecurrenceShape shape{recurrence, 2, 1, 48, 16};
+    for (const DecayKind decay : kDecayKinds) {
+      for (const bool similar_keys : {false, true}) {
+        const Sequence fresh(shape, kMaxDecodeTokens,
+                             {.decay = decay, .similar_keys = similar_keys}, false, random);
+        ForEachTarget([&] {
+          Sequence sequence = fresh;
+          for (uint32_t t = 0; t < 200; t += 8) sequence.Decode(0, t, t + 8);
+          sequence.Decode(0, 200, kMaxDecodeTokens);
+          EXPECT_LE(sequence.AnswerError(), kFoldBound)
+              << "recurrence " << int(recurrence) << " decay " << int(decay)
+              << (similar_keys ? " similar keys" : "");
+          ASSERT_TRUE(sequence.Commit(0, kMaxDecodeTokens).ok());
+          EXPECT_LE(sequence.StateError(kMaxDecodeTokens), kFoldBound)
+              << "recurrence " << int(recurrence) << " decay " << int(decay)
+              << (similar_keys ? " similar keys" : "");
+        });
+      }
+    }
   }
 }
 

@@ -65,6 +65,38 @@ TEST(Fold, EqualsTheRecurrenceForEveryFamilyDecayAndLength) {
   }
 }
 
+// What every token rounds the same way must not add up: one decay for all tokens, from the smallest
+// that matters to one that leaves e^-25 of the state, keys that are nearly one, and values that are
+// all zero, so that only the state's decay is left.
+TEST(Fold, ErrorsOfOneSignDoNotAddUp) {
+  std::mt19937_64 random(55);
+  for (const Recurrence recurrence : kRecurrences) {
+    const RecurrenceShape shape{recurrence, 1, 1, 48, 16};
+    for (const double g : {-1e-7, -1e-5, -1e-4, -4e-4, -1.3e-3, -4e-3, -.013, -.04, -.1}) {
+      for (const bool similar_keys : {false, true}) {
+        for (const bool silent : {false, true}) {
+          Tokens tokens = RandomTokens(shape, 256, {.similar_keys = similar_keys}, random);
+          const uint32_t width = DecaysByChannel(recurrence) ? shape.key_dim : 1;
+          const auto same = [g](auto...) { return g; };
+          const auto zero = [](auto...) { return 0; };
+          tokens.g = TokenData(ElementType::kFloat32, 1, 1, width, 0, same).Repeated();
+          if (silent) {
+            tokens.v = TokenData(ElementType::kBf16, 256, 1, shape.value_dim, 0, zero);
+            tokens.weight = TokenData(ElementType::kFloat32, 256, 1, 1, 0, zero);
+          }
+          const std::vector<float> state = RandomState(shape, random);
+          const std::vector<double> exact = Exact(shape, tokens, 256, state);
+          ForEachTarget([&] {
+            EXPECT_LE(RelativeL2(Folded(shape, tokens, 0, 256, state), exact), kFoldBound)
+                << "recurrence " << int(recurrence) << " g " << g << (silent ? " silent" : "")
+                << (similar_keys ? " similar keys" : "");
+          });
+        }
+      }
+    }
+  }
+}
+
 // Dimensions that fill no vector, grouped key heads, arrays with gaps, rates, no weights, more
 // tokens than one pass takes, no state.
 TEST(Fold, EqualsTheRecurrenceForRandomShapes) {
@@ -76,7 +108,7 @@ TEST(Fold, EqualsTheRecurrenceForRandomShapes) {
                                 Pick(1, 40, random)};
     const uint32_t count = round % 8 == 0 ? Pick(257, 300, random) : Pick(0, 50, random);
     const TokenOptions options{.type = round % 2 ? ElementType::kBf16 : ElementType::kFloat32,
-                               .decay = kDecayKinds[Pick(0, 3, random)],
+                               .decay = kDecayKinds[Pick(0, std::size(kDecayKinds) - 1, random)],
                                .weights = Pick(0, 1, random) == 1 || IsDelta(shape.recurrence),
                                .rates = Pick(0, 1, random) == 1,
                                .gap = Pick(0, 3, random)};

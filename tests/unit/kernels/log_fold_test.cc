@@ -79,7 +79,7 @@ class Log {
     }
     if (spec_.family == StateFamily::kLightning) {
       for (uint32_t h = 0; h < spec_.num_heads; ++h) {
-        constants_.push_back(-.04f * static_cast<float>(h + 1));
+        constants_.push_back(-7e-4f * static_cast<float>(h + 1));
       }
       tokens_.g = TokenData(ElementType::kFloat32, count, spec_.num_heads, 1, 0,
                             [&](uint32_t, uint32_t head, uint32_t) { return constants_[head]; });

@@ -62,6 +62,16 @@ class Layer {
     return {channels_, state_dim_, a_.data(), items, scratch};
   }
   std::vector<float>& state() { return state_; }
+  // One dt and x for all tokens, and one A for all elements.
+  void Repeat(double dt, double x) {
+    const auto make = [&](double value) {
+      return TokenData(ElementType::kFloat32, 1, 1, channels_, 0, [&](auto...) { return value; })
+          .Repeated();
+    };
+    dt_ = make(dt);
+    x_ = make(x);
+    a_.assign(a_.size(), -1);
+  }
 
  private:
   uint32_t channels_, state_dim_;
@@ -90,6 +100,23 @@ TEST(FoldMamba1, EqualsTheRecurrence) {
       EXPECT_LE(RelativeL2(layer.Folded(count / 3, count, first.data(), false), exact), kFoldBound)
           << what << ", in two folds";
     });
+  }
+}
+
+// One dt for all tokens, as small and as large as to leave e^-25 of the state: what every token
+// rounds the same way must not add up. With inputs and without.
+TEST(FoldMamba1, ErrorsOfOneSignDoNotAddUp) {
+  std::mt19937_64 random(84);
+  for (const double dt : {1e-5, 4e-4, 1.3e-3, 4e-3, .013, .04, .1}) {
+    for (const double input : {0., 1.}) {
+      Layer layer(20, 16, 256, ElementType::kFloat32, 0, random);
+      layer.Repeat(dt, input);
+      const std::vector<double> exact = layer.Exact(256, false);
+      ForEachTarget([&] {
+        EXPECT_LE(RelativeL2(layer.Folded(0, 256, layer.state().data(), false), exact), kFoldBound)
+            << "dt " << dt << " input " << input;
+      });
+    }
   }
 }
 

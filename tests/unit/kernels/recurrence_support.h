@@ -4,7 +4,9 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -44,8 +46,15 @@ class TokenData {
     }
   }
 
+  // The first token's numbers stand for all: a token stride of 0.
+  TokenData Repeated() && {
+    token_stride_ = 0;
+    return std::move(*this);
+  }
+
   bool empty() const { return exact_.empty(); }
   double operator()(uint32_t token, uint32_t head, uint32_t i = 0) const {
+    if (token_stride_ == 0) token = 0;
     return exact_[(size_t{token} * heads_ + head) * width_ + i];
   }
   TokenArray From(uint32_t token) const {
@@ -83,9 +92,15 @@ enum class DecayKind {
   kMild,    // |g| about 0.05
   kStrong,  // mild, and down to -60 for 3 of 10
   kAll60,   // -60, always
+  kCut,     // mild, and 3 of 10 tokens forget everything: -infinity
+  // One number for all tokens and channels of a head, -1e-4 to -4e-3, as lightning has: roundings
+  // that are the same for each token add up. For each token, and once for all (token stride 0).
+  kSlow,
+  kSlowRepeated,
 };
-inline constexpr DecayKind kDecayKinds[] = {DecayKind::kNone, DecayKind::kMild, DecayKind::kStrong,
-                                            DecayKind::kAll60};
+inline constexpr DecayKind kDecayKinds[] = {
+    DecayKind::kNone, DecayKind::kMild, DecayKind::kStrong,      DecayKind::kAll60,
+    DecayKind::kCut,  DecayKind::kSlow, DecayKind::kSlowRepeated};
 
 // The tokens of one sequence of a layer.
 struct Tokens {
@@ -107,6 +122,7 @@ struct TokenOptions {
   bool weights = true;
   bool rates = false;
   size_t gap = 0;
+  bool similar_keys = false;  // all keys and queries of a head are one, with a little noise
 };
 
 inline Tokens RandomTokens(const RecurrenceShape& shape, uint32_t count,
@@ -116,12 +132,23 @@ inline Tokens RandomTokens(const RecurrenceShape& shape, uint32_t count,
   Tokens tokens;
   tokens.count = count;
   const double unit = 1 / std::sqrt(shape.key_dim);  // keys of about length 1
-  const auto key = [&](auto...) { return unit * normal(random); };
-  const auto decay = [&](auto...) -> double {
+  std::vector<double> common(size_t{shape.num_key_heads} * shape.key_dim);
+  for (double& value : common) value = unit * normal(random);
+  const auto key = [&](uint32_t, uint32_t head, uint32_t i) {
+    const double noise = unit * normal(random);
+    return options.similar_keys ? common[head * shape.key_dim + i] + .05 * noise : noise;
+  };
+  std::vector<double> slow(shape.num_heads);
+  for (double& value : slow) value = -1e-4 * std::pow(40, uniform(random));
+  const bool is_slow =
+      options.decay == DecayKind::kSlow || options.decay == DecayKind::kSlowRepeated;
+  const auto decay = [&](uint32_t head) -> double {
+    if (is_slow) return slow[head];
     if (options.decay == DecayKind::kNone) return 0;
     if (options.decay == DecayKind::kAll60) return -60;
     const double mild = -std::exp(normal(random) - 3);
     if (options.decay == DecayKind::kMild || uniform(random) > .3) return mild;
+    if (options.decay == DecayKind::kCut) return -std::numeric_limits<double>::infinity();
     return mild - 60 * uniform(random);
   };
   if (options.rates) {
@@ -139,9 +166,10 @@ inline Tokens RandomTokens(const RecurrenceShape& shape, uint32_t count,
       make(options.type, shape.num_heads, shape.value_dim, [&](auto...) { return normal(random); });
   tokens.g = make(ElementType::kFloat32, shape.num_heads, by_channel ? shape.key_dim : 1,
                   [&](uint32_t, uint32_t head, uint32_t) {
-                    const double g = decay();
+                    const double g = decay(head);
                     return tokens.rates.empty() ? g : g / tokens.rates[head];
                   });
+  if (options.decay == DecayKind::kSlowRepeated) tokens.g = std::move(tokens.g).Repeated();
   if (options.weights) {
     tokens.weight = make(ElementType::kFloat32, shape.num_heads, 1,
                          [&](auto...) { return 1 / (1 + std::exp(-normal(random))); });

@@ -28,7 +28,7 @@ struct RingWork {
       : shape(shape), width(PaddedWidth(shape.key_dim)) {
     ScratchCutter cutter(scratch);
     keys = cutter.Cut(kChunk * width);
-    alpha = cutter.Cut(kChunk * width);
+    logs = cutter.Cut(kChunk * width);
     block = cutter.Cut(kBlock * width);
     decay = cutter.Cut(width);
     values = cutter.Cut(256);
@@ -39,7 +39,7 @@ struct RingWork {
   const RecurrenceShape& shape;
   const size_t width;
   float* keys;    // [16][width]: D_{last,j} k_j, or k_j where decay is one number
-  float* alpha;   // [16][width]
+  float* logs;    // [16][width]: of the ring's tokens, by channel
   float* block;   // [16][width]: rows as they are after the ring
   float* decay;   // [width], or one number
   float* values;  // [16 tokens][16 rows]
@@ -58,13 +58,13 @@ HWY_INLINE void PrepareReplay(RingWork& work, const TokenArray& k, const DecayAr
     chunk.keys = work.keys;
     chunk.decay = work.decay;
     chunk.scale = work.after;
-    LoadChannelDecays(decay, tokens, head, work.shape.key_dim, work.width, work.alpha);
-    PrepareDiagonal(work.alpha, {}, tokens, head, work.width, chunk);
+    LoadChannelLogs(decay, tokens, head, work.shape.key_dim, work.width, work.logs);
+    PrepareDiagonal(work.logs, {}, tokens, head, work.width, chunk);
     return;
   }
-  HWY_ALIGN float alpha[kChunk];
-  LoadScalarDecays(decay, tokens, head, alpha);
-  work.decay[0] = DecaysAfter(alpha, count, work.after);
+  double sums[kChunk];
+  SumLogs(decay, tokens, head, 0, sums);
+  work.decay[0] = DecaysAfter(sums, count, work.after);
 }
 
 // 16 rows from `row` on, after the first `count` tokens of the ring.
