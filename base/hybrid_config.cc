@@ -68,6 +68,7 @@ absl::StatusOr<std::vector<LayerKind>> KindsOfNames(const JsonObject& config,
                            config.StringsOr(field, kMaxLayers));
   CISTERN_RETURN_IF_ERROR(CheckListed(config, field, names.size()));
   std::vector<LayerKind> kinds;
+  kinds.reserve(names.size());
   for (const std::string& name : names) {
     CISTERN_ASSIGN_OR_RETURN(const LayerKind kind, KindOfName(config, field, name));
     kinds.push_back(kind);
@@ -86,6 +87,7 @@ absl::StatusOr<std::vector<LayerKind>> KindsOfPattern(const JsonObject& config,
   CISTERN_RETURN_IF_ERROR(CheckListed(config, field, pattern.size()));
   constexpr absl::string_view kLetters = "*M-E";  // in the order of LayerKind
   std::vector<LayerKind> kinds;
+  kinds.reserve(pattern.size());
   for (const char letter : pattern) {
     const size_t kind = kLetters.find(letter);
     if (kind == absl::string_view::npos) {
@@ -103,6 +105,7 @@ absl::StatusOr<std::vector<LayerKind>> KindsOfNumbers(const JsonObject& config,
                            config.UintsOr(field, kMaxLayers, 1));
   CISTERN_RETURN_IF_ERROR(CheckListed(config, field, numbers.size()));
   std::vector<LayerKind> kinds;
+  kinds.reserve(numbers.size());
   for (const uint32_t number : numbers) {
     kinds.push_back(number == 1 ? LayerKind::kAttention : LayerKind::kState);
   }
@@ -115,6 +118,7 @@ absl::StatusOr<std::vector<LayerKind>> KindsOfPeriod(const JsonObject& config, u
   CISTERN_ASSIGN_OR_RETURN(const uint32_t layers,
                            Positive(config, "num_hidden_layers", kMaxLayers));
   std::vector<LayerKind> kinds;
+  kinds.reserve(layers);
   for (uint32_t i = 0; i < layers; ++i) {
     kinds.push_back(i % period == offset ? LayerKind::kAttention : LayerKind::kState);
   }

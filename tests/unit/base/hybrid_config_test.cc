@@ -213,12 +213,14 @@ TEST(HybridConfigTest, FlopsOfASmallJamba) {
     json["mamba_dt_rank"] = "auto";  // 64 / 16
   });
   ASSERT_TRUE(spec.ok()) << spec.status();
-  const uint64_t attention = 64 * 64 * 2 + 64 * 32 * 2;
-  const uint64_t mamba = 64 * 256 + 128 * (4 + 32) + 4 * 128 + 128 * 64 + 128 * 4;
-  const uint64_t dense = 3 * 64 * 100, experts = 2 * dense + 64 * 16;
+  constexpr uint64_t kHidden = 64, kInner = 128;
+  const uint64_t attention = kHidden * 64 * 2 + kHidden * 32 * 2;
+  const uint64_t mamba =
+      kHidden * 2 * kInner + kInner * (4 + 32) + 4 * kInner + kInner * kHidden + kInner * 4;
+  const uint64_t dense = 3 * kHidden * 100, experts = 2 * dense + kHidden * 16;
   EXPECT_EQ(spec->flops_per_token,
-            2 * (attention + 7 * mamba + 4 * dense + 4 * experts) + 7 * 3 * 128 * 16);
-  EXPECT_EQ(spec->flops_per_token_pair, 4u * 64);
+            2 * (attention + 7 * mamba + 4 * dense + 4 * experts) + 7 * 3 * kInner * 16);
+  EXPECT_EQ(spec->flops_per_token_pair, 4 * kHidden);
 }
 
 TEST(HybridConfigTest, FlopsAreUnknownWhereTheConfigurationDoesNotSay) {
