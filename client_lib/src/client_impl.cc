@@ -9,6 +9,7 @@
 #include "client_lib/src/plan_impl.h"
 #include "client_lib/src/planner.h"
 #include "client_lib/src/publisher.h"
+#include "client_lib/src/state_publish.h"
 
 namespace cistern::client {
 
@@ -99,24 +100,29 @@ absl::StatusOr<FetchHandle> ClientImpl::Fetch(Plan plan, const PagedCache& desti
   Destination target(destination, options);
   const base::ModelSpec& spec = impl->model->spec();
   if (absl::Status valid = target.Validate(spec, impl->spans); !valid.ok()) return failed(valid);
+  const uint32_t resume = impl->resume.position;
+  if (resume > 0) {
+    absl::Status valid = ValidateStateTarget(spec.state, options.state, options.constants);
+    if (!valid.ok()) return failed(valid);
+  }
   const uint64_t incarnation = impl->session == nullptr ? 0 : impl->session->incarnation();
-  auto state = std::make_shared<FetchState>(impl->spans, spec.num_layers, incarnation,
+  auto state = std::make_shared<FetchState>(impl->spans, spec.num_layers, resume, incarnation,
                                             absl::Now() + options.deadline);
-  auto job = std::make_unique<FetchJob>(
-      FetchJob{std::move(impl), std::move(target), options.on_layer, options_.arithmetic, state});
+  auto job = std::make_unique<FetchJob>(FetchJob{std::move(impl), std::move(target),
+                                                 options.on_layer, options.state, options.constants,
+                                                 options_.arithmetic, state});
   if (absl::Status queued = fetcher_.Submit(std::move(job)); !queued.ok()) return failed(queued);
   return FetchHandle(std::make_unique<FetchHandle::Impl>(std::move(state), fetcher_.queue()));
 }
 
-template <typename Fn>
-auto ClientImpl::Sharing(const ModelSpec& model, PublishRequest request, Fn send)
+template <typename Request, typename Fn>
+auto ClientImpl::Sharing(const ModelSpec& model, Request request, Fn send)
     -> decltype(send(request, nullptr)) {
   using Answer = decltype(send(request, nullptr));
   ++counters_.publishes;
   const auto publish = [&]() -> Answer {
     CISTERN_ASSIGN_OR_RETURN(request.model, models_.Find(model));
     CISTERN_ASSIGN_OR_RETURN(std::shared_ptr<Session> session, connection_.Current());
-    request.arithmetic = options_.arithmetic;
     request.deadline = options_.publish_deadline;
     Answer answer = absl::UnknownError("");
     CISTERN_RETURN_IF_ERROR(Guarded([&] {
@@ -135,10 +141,12 @@ absl::StatusOr<PublishReport> ClientImpl::Publish(const ModelSpec& model,
                                                   const FetchResult& fetched, TokenRange range,
                                                   const RowSource& rows,
                                                   std::span<const uint32_t> part_boundaries) {
-  return Sharing(model, {nullptr, tokens, part_boundaries, fetched, range, rows},
-                 [this](const PublishRequest& request, const std::shared_ptr<Session>& session) {
-                   return PublishRows(request, *session, &counters_);
-                 });
+  return Sharing(
+      model,
+      PublishRequest{nullptr, tokens, part_boundaries, fetched, range, rows, options_.arithmetic},
+      [this](const PublishRequest& request, const std::shared_ptr<Session>& session) {
+        return PublishRows(request, *session, &counters_);
+      });
 }
 
 absl::StatusOr<PublishHandle> ClientImpl::StartPublish(const ModelSpec& model,
@@ -146,12 +154,27 @@ absl::StatusOr<PublishHandle> ClientImpl::StartPublish(const ModelSpec& model,
                                                        const FetchResult& fetched, TokenRange range,
                                                        const RowSource& rows,
                                                        std::span<const uint32_t> part_boundaries) {
-  auto stream = Sharing(model, {nullptr, tokens, part_boundaries, fetched, range, rows},
-                        [this](const PublishRequest& request, std::shared_ptr<Session> session) {
-                          return PublishStream::Start(request, std::move(session), &counters_);
-                        });
+  auto stream = Sharing(
+      model,
+      PublishRequest{nullptr, tokens, part_boundaries, fetched, range, rows, options_.arithmetic},
+      [this](const PublishRequest& request, std::shared_ptr<Session> session) {
+        return PublishStream::Start(request, std::move(session), &counters_);
+      });
   if (!stream.ok()) return stream.status();
   return PublishHandle(std::make_unique<PublishHandle::Impl>(*std::move(stream), &counters_));
+}
+
+absl::StatusOr<StateReport> ClientImpl::PublishStates(const ModelSpec& model,
+                                                      std::span<const TokenId> tokens,
+                                                      const FetchResult& fetched,
+                                                      const StateSource& source,
+                                                      const StatePolicy& policy,
+                                                      std::span<const uint32_t> part_boundaries) {
+  return Sharing(
+      model, StatePublishRequest{nullptr, tokens, part_boundaries, fetched, source, policy, {}},
+      [this](const StatePublishRequest& request, const std::shared_ptr<Session>& session) {
+        return client::PublishStates(request, *session, &counters_);
+      });
 }
 
 }  // namespace cistern::client

@@ -37,15 +37,19 @@ class ClientImpl final : public Client {
                                              const FetchResult& fetched, TokenRange range,
                                              const RowSource& rows,
                                              std::span<const uint32_t> part_boundaries) override;
+  absl::StatusOr<StateReport> PublishStates(const ModelSpec& model, std::span<const TokenId> tokens,
+                                            const FetchResult& fetched, const StateSource& source,
+                                            const StatePolicy& policy,
+                                            std::span<const uint32_t> part_boundaries) override;
   ClientStats stats() const override { return counters_.Snapshot(); }
 
  private:
   absl::StatusOr<Plan> TryPlan(const ModelSpec& model, std::span<const TokenId> tokens,
                                const PlanPolicy& policy, std::span<const uint32_t> part_boundaries);
-  // What Publish and StartPublish have in common: fills `request` in, and counts. `send`: from it
-  // and the session to the answer.
-  template <typename Fn>
-  auto Sharing(const ModelSpec& model, PublishRequest request, Fn send)
+  // What Publish, StartPublish and PublishStates have in common: fills `request` in, and counts.
+  // `send`: from it and the session to the answer.
+  template <typename Request, typename Fn>
+  auto Sharing(const ModelSpec& model, Request request, Fn send)
       -> decltype(send(request, nullptr));
   // Runs `call`, which asks the node and says how that went, unless the node is too slow.
   template <typename Fn>

@@ -1,13 +1,8 @@
 // Rows read where they lie in the node's arena, mapped into this process.
-//
-// A lease keeps blocks from moving; generations catch the case that the node has taken the lease
-// back (it believed this process dead, or restarted): rows are copied first, then the numbers are
-// compared, and rows of another generation are never handed out.
 #include <algorithm>
-#include <atomic>
 
-#include "base/arena_layout.h"
 #include "client_lib/src/fetch_run.h"
+#include "client_lib/src/mapped_blocks.h"
 
 namespace cistern::client {
 namespace {
@@ -18,36 +13,18 @@ constexpr uint64_t kStepBytes = 4 << 20;
 
 uint32_t NumPages(uint32_t tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
 
-// Whether `blocks` are still what they were leased as. After all reads of them.
-bool StillThere(const std::byte* arena, uint64_t incarnation,
-                const std::vector<base::BlockRef>& blocks) {
-  std::atomic_thread_fence(std::memory_order_acquire);
-  const auto* header = reinterpret_cast<const base::ArenaHeader*>(arena);
-  if (__atomic_load_n(&header->incarnation, __ATOMIC_ACQUIRE) != incarnation) return false;
-  return std::all_of(blocks.begin(), blocks.end(), [&](const base::BlockRef& block) {
-    return base::ReadGeneration(arena, block.handle) == block.generation;
-  });
-}
-
 }  // namespace
 
 bool FetchRun::BlocksFit(uint32_t object) const {
   const PlannedObject& planned = plan_.objects[object];
-  const uint64_t arena_bytes = plan_.session->link().node().arena_bytes;
-  const uint64_t page_bytes = plan_.model->spec().page_bytes();
-  const auto* header = reinterpret_cast<const base::ArenaHeader*>(plan_.session->link().arena());
-  if (planned.blocks.size() != NumPages(planned.num_tokens) || page_bytes > arena_bytes) {
-    return false;
-  }
-  return std::all_of(planned.blocks.begin(), planned.blocks.end(), [&](const base::BlockRef& b) {
-    return b.handle < header->num_handles && b.offset <= arena_bytes - page_bytes;
-  });
+  return planned.blocks.size() == NumPages(planned.num_tokens) &&
+         LieWithin(plan_.session->link(), plan_.model->spec().page_bytes(), planned.blocks);
 }
 
 void FetchRun::CheckStale(uint32_t object) {
   const bool lost = std::all_of(spans_of_[object].begin(), spans_of_[object].end(),
                                 [&](uint32_t i) { return spans_[i].lost; });
-  if (lost || StillThere(plan_.session->link().arena(), plan_.session->incarnation(),
+  if (lost || StillThere(plan_.session->link(), plan_.session->incarnation(),
                          plan_.objects[object].blocks)) {
     return;
   }

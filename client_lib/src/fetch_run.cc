@@ -16,10 +16,15 @@ FetchRun::FetchRun(FetchJob* job, Counters* counters, Rates* rates)
       rates_(*rates),
       spans_(plan_.spans.size()),
       spans_of_(plan_.objects.size()),
-      from_disk_(plan_.objects.size()) {}
+      from_disk_(plan_.objects.size()) {
+  if (plan_.resume.position > 0) {
+    state_fetch_.emplace(&plan_, job_.target_state, job_.constants, &counters_);
+  }
+}
 
 bool FetchRun::immediate() const {
   return plan_.session != nullptr && plan_.session->mapped() &&
+         (!state_fetch_.has_value() || state_fetch_->immediate()) &&
          std::all_of(plan_.objects.begin(), plan_.objects.end(),
                      [](const PlannedObject& object) { return object.lease != 0; });
 }
@@ -28,12 +33,14 @@ bool FetchRun::RunTo(uint32_t layers) {
   if (immediate_pass_.has_value() || immediate()) return RunImmediate(layers);
   if (state_.wanted()) {
     Prepare();
+    MoveState();
     std::vector<uint32_t> held, wanted;
     for (uint32_t i = 0; i < plan_.objects.size(); ++i) {
       (plan_.objects[i].lease != 0 ? held : wanted).push_back(i);
     }
-    LeaseAndMove(std::move(held), wanted);
+    if (!hopeless_) LeaseAndMove(std::move(held), wanted);
   }
+  if (hopeless_) AnnounceAll();
   Finish();
   return true;
 }
@@ -42,7 +49,8 @@ bool FetchRun::RunImmediate(uint32_t layers) {
   const absl::Time start = absl::Now();
   if (!immediate_pass_.has_value()) {
     Prepare();
-    std::vector<uint32_t> held(plan_.objects.size());
+    MoveState();
+    std::vector<uint32_t> held(hopeless_ ? 0 : plan_.objects.size());
     std::iota(held.begin(), held.end(), 0);
     immediate_pass_ = StartInPlace(held, /*last=*/true);
   }
@@ -57,6 +65,23 @@ bool FetchRun::RunImmediate(uint32_t layers) {
   AnnounceAll();
   Finish();
   return true;
+}
+
+// Before all rows: without it they are of no use.
+void FetchRun::MoveState() {
+  if (!state_fetch_.has_value()) return;
+  const absl::Time start = absl::Now();
+  const absl::Status moved = state_fetch_->Run(state_);
+  if (moved.ok()) {
+    state_.StateDelivered(plan_.resume.folded_tokens, state_fetch_->bytes());
+    if (!state_fetch_->from_disk()) rates_.AddFetch(state_fetch_->bytes(), absl::Now() - start);
+  } else {
+    hopeless_ = true;
+    for (uint32_t i = 0; i < plan_.spans.size(); ++i) {
+      if (plan_.spans[i].kind != SpanKind::kCompute) LoseSpan(i);
+    }
+  }
+  state_fetch_.reset();
 }
 
 void FetchRun::Finish() {

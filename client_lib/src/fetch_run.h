@@ -6,7 +6,7 @@
 // that: they move what is there while the node brings the next window, and give the leases back.
 //
 // The last pass comes layer by layer: the first steps are short, so that whoever waits for a layer
-// has it soon.
+// has it soon. The state of a hybrid model comes before all rows.
 //
 // Thread   one at a time
 #pragma once
@@ -26,6 +26,7 @@
 #include "client_lib/src/plan_impl.h"
 #include "client_lib/src/rates.h"
 #include "client_lib/src/span_mover.h"
+#include "client_lib/src/state_fetch.h"
 
 namespace cistern::client {
 
@@ -33,6 +34,8 @@ struct FetchJob {
   std::unique_ptr<PlanImpl> plan;
   Destination destination;
   std::function<void(uint32_t)> on_layer;
+  StateView target_state;  // of a hybrid model
+  StateConstants constants;
   base::RotaryArithmetic arithmetic = base::RotaryArithmetic::kFp32Table;
   std::shared_ptr<FetchState> state;
 };
@@ -65,6 +68,7 @@ class FetchRun {
   };
 
   bool RunImmediate(uint32_t layers);
+  void MoveState();
   void Finish();
   void Prepare();
   void LeaseAndMove(std::vector<uint32_t> held, const std::vector<uint32_t>& wanted);
@@ -101,8 +105,10 @@ class FetchRun {
   std::vector<SpanWork> spans_;                  // per span of the plan
   std::vector<std::vector<uint32_t>> spans_of_;  // per object of the plan
   std::vector<bool> from_disk_;                  // per object of the plan
+  std::optional<StateFetch> state_fetch_;        // until it has run
   std::optional<InPlace> immediate_pass_;        // under way
   absl::Duration immediate_took_;
+  bool hopeless_ = false;  // the state is lost, and with it all rows
   uint32_t announced_ = 0;
   kernels::StoreHint stores_ = kernels::StoreHint::kAuto;
 };

@@ -8,10 +8,11 @@
 
 namespace cistern::client {
 
-FetchState::FetchState(const std::vector<Span>& spans, uint32_t num_layers, uint64_t incarnation,
-                       absl::Time deadline)
+FetchState::FetchState(const std::vector<Span>& spans, uint32_t num_layers, uint32_t state_position,
+                       uint64_t incarnation, absl::Time deadline)
     : spans_(spans),
       num_layers_(num_layers),
+      state_position_(state_position),
       deadline_(deadline),
       delivered_(spans.size()),
       lost_(spans.size()),
@@ -63,6 +64,21 @@ void FetchState::Delivered(uint32_t index, const Source& source) {
   UsedLocked(index);
 }
 
+void FetchState::StateDelivered(uint32_t chain_tokens, uint64_t bytes) {
+  base::MutexLock lock(&mutex_);
+  result_.state_position = state_position_;
+  result_.state_chain_tokens = chain_tokens;
+  result_.state_bytes = bytes;
+}
+
+bool FetchState::WholeLocked() const {
+  if (result_.state_position != state_position_) return false;
+  for (size_t i = 0; i < spans_.size(); ++i) {
+    if (spans_[i].kind != SpanKind::kCompute && !delivered_[i]) return false;
+  }
+  return true;
+}
+
 void FetchState::Lost(uint32_t index) {
   base::MutexLock lock(&mutex_);
   if (layers_done_ > 0 && !lost_[index]) UsedLocked(index);
@@ -77,10 +93,7 @@ void FetchState::UsedLocked(size_t index) {
 bool FetchState::Failed() {
   base::MutexLock lock(&mutex_);
   if (cancelled_ && !PastDeadline()) return false;
-  for (size_t i = 0; i < spans_.size(); ++i) {
-    if (spans_[i].kind != SpanKind::kCompute && !delivered_[i]) return true;
-  }
-  return false;
+  return !WholeLocked();
 }
 
 void FetchState::LayersDone(uint32_t layers) {
@@ -132,10 +145,12 @@ FetchResult FetchState::Wait() {
   }
   FetchResult result = result_;
   result.approximate = result.approximate_from != UINT32_MAX;
+  const bool use = !hybrid() || WholeLocked();
+  if (!use) result.state_position = result.state_chain_tokens = 0;
   for (size_t i = 0; i < spans_.size(); ++i) {
     const Span& span = spans_[i];
     if (span.kind == SpanKind::kCompute) continue;
-    if (!delivered_[i]) continue;
+    if (!delivered_[i] || !use) continue;
     result.delivered.push_back(span);
     result.delivered.back().pre_rope = pre_rope_[i];
   }
@@ -150,10 +165,13 @@ std::vector<TokenRange> FetchState::Missing() {
 
 std::vector<TokenRange> FetchState::MissingLocked() const {
   const bool over = finished_ || cancelled_;
+  const bool all = hybrid() && (over ? !WholeLocked()
+                                     : std::find(lost_.begin(), lost_.end(), true) != lost_.end());
   std::vector<TokenRange> missing;
   for (size_t i = 0; i < spans_.size(); ++i) {
     const Span& span = spans_[i];
-    if (span.kind == SpanKind::kCompute || !(over ? !delivered_[i] : lost_[i])) continue;
+    if (span.kind == SpanKind::kCompute) continue;
+    if (!all && !(over ? !delivered_[i] : lost_[i])) continue;
     if (!missing.empty() && missing.back().end == span.begin) {
       missing.back().end = span.end;
     } else {

@@ -27,9 +27,11 @@ namespace cistern::client {
 
 class FetchState {
  public:
-  // `spans`: of the plan; those that compute are no concern of a fetch.
-  FetchState(const std::vector<Span>& spans, uint32_t num_layers, uint64_t incarnation,
-             absl::Time deadline);
+  // `spans`: of the plan; those that compute are no concern of a fetch. `state_position`: of the
+  // plan's resume(). Not 0: rows and state come together or not at all, and when one is lost, all
+  // are.
+  FetchState(const std::vector<Span>& spans, uint32_t num_layers, uint32_t state_position,
+             uint64_t incarnation, absl::Time deadline);
 
   // ---- The mover's side
 
@@ -48,6 +50,8 @@ class FetchState {
   };
   // All rows of span `index` (of the plan) are in place and checked. Within a step.
   void Delivered(uint32_t index, const Source& source);
+  // The plan's state is in place: `bytes` of checkpoint and log, the last `chain_tokens` folded.
+  void StateDelivered(uint32_t chain_tokens, uint64_t bytes);
   // Span `index` will not be delivered.
   void Lost(uint32_t index);
   // Whether planned spans were not delivered for another reason than that the caller cancelled.
@@ -67,6 +71,8 @@ class FetchState {
   uint32_t num_layers() const { return num_layers_; }
 
  private:
+  bool hybrid() const { return state_position_ != 0; }
+  bool WholeLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);  // rows and state are there
   // Planned spans that are lost; once nothing more can come, all that were not delivered.
   std::vector<TokenRange> MissingLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Span `index` has been, or may have been, what others were computed from.
@@ -79,6 +85,7 @@ class FetchState {
 
   const std::vector<Span> spans_;
   const uint32_t num_layers_;
+  const uint32_t state_position_;
   const absl::Time deadline_;
   base::Mutex mutex_;
   base::CondVar changed_;

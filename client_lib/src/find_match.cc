@@ -22,13 +22,25 @@ absl::Status Bad(absl::string_view what) {
 
 absl::Status CheckObject(const ObjectRef& object, const Model& model) {
   const base::ObjectHeader& header = object.header;
-  if (header.kind != base::ObjectKind::kSegment) return Bad("an object that is no segment");
-  if (header.model != model.fingerprint()) return Bad("a segment of another model");
-  if (header.tenant != model.keys().tenant()) return Bad("a segment of another tenant");
+  const bool state = model.spec().state.present() && base::IsState(header.kind);
+  if (header.kind != base::ObjectKind::kSegment && !state) {
+    return Bad("an object that is no segment");
+  }
+  const absl::string_view what = base::ToString(header.kind);
+  if (header.model != model.fingerprint())
+    return Bad(absl::StrCat("a ", what, " of another model"));
+  if (header.tenant != model.keys().tenant()) {
+    return Bad(absl::StrCat("a ", what, " of another tenant"));
+  }
   if (absl::Status valid = header.Validate(); !valid.ok()) {
-    return Bad(absl::StrCat("a segment that cannot be: ", valid.message()));
+    return Bad(absl::StrCat("a ", what, " that cannot be: ", valid.message()));
   }
   return absl::OkStatus();
+}
+
+bool IsSegment(const FindReply& reply, uint32_t object) {
+  return object < reply.objects.size() &&
+         reply.objects[object].header.kind == base::ObjectKind::kSegment;
 }
 
 // `own`: the segment was computed right where the prompt has it. `match`, `lineage`: what the node
@@ -93,6 +105,7 @@ class Relations {
     if (made_) return;
     made_ = true;
     for (uint32_t i = 0; i < reply_.objects.size(); ++i) {
+      if (base::IsState(Header(i).kind)) continue;
       by_parent_.emplace(Header(i).parent_context, i);
       by_context_.emplace(Header(i).context, i);
     }
@@ -217,15 +230,20 @@ class Gap {
 absl::Status CheckReply(const FindReply& reply, size_t items, const Model& model) {
   if (reply.results.size() != items) return Bad("another number of results than was asked for");
   for (const FindResult& result : reply.results) {
-    if (result.where != Where::kMiss && result.object >= reply.objects.size()) {
-      return Bad("a result without its object");
+    if (result.where != Where::kMiss && !IsSegment(reply, result.object)) {
+      return Bad("a result without its segment");
     }
   }
   for (const Neighbour& neighbour : reply.neighbours) {
-    if (neighbour.object >= reply.objects.size()) return Bad("a neighbour without its object");
+    if (!IsSegment(reply, neighbour.object)) return Bad("a neighbour without its segment");
     const int64_t first = neighbour.after ? -1 : 0;
     if (neighbour.item < first || neighbour.item >= static_cast<int64_t>(items)) {
       return Bad("a neighbour of nothing");
+    }
+  }
+  for (uint32_t state : reply.states) {
+    if (state >= reply.objects.size() || !base::IsState(reply.objects[state].header.kind)) {
+      return Bad("a state without its object");
     }
   }
   for (const ObjectRef& object : reply.objects) {

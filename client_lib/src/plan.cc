@@ -20,6 +20,9 @@ PlanImpl::~PlanImpl() {
   for (const PlannedObject& object : objects) {
     if (object.lease != 0) leases.push_back(object.lease);
   }
+  for (const PlannedState& state : states) {
+    if (state.lease != 0) leases.push_back(state.lease);
+  }
   if (!leases.empty()) session->Release(std::move(leases));
 }
 

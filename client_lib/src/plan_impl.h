@@ -1,4 +1,4 @@
-// What is behind a Plan: its spans, and the leases on what they need.
+// What is behind a Plan: its spans, the state behind them, and the leases on what they need.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +26,18 @@ struct PlannedObject {
   base::RotaryArithmetic arithmetic = base::RotaryArithmetic::kFp32Table;
 };
 
+// A checkpoint or log that the state at Resume::position is made from.
+struct PlannedState {
+  transport::ObjectId id = 0;
+  transport::LeaseId lease = 0;        // 0: to be asked for
+  std::vector<base::BlockRef> blocks;  // of the lease
+  bool on_disk = false;
+  base::ObjectKind kind = base::ObjectKind::kCheckpoint;
+  base::LogTails tails = base::LogTails::kEnd;
+  uint32_t num_tokens = 0;   // of a log, all
+  uint32_t used_tokens = 0;  // of a log, from its first one
+};
+
 class PlanImpl {
  public:
   ~PlanImpl();  // gives the leases back
@@ -40,6 +52,7 @@ class PlanImpl {
   // chunk, or may lengthen the chunk (the last one).
   std::vector<bool> beside_computed;
   std::vector<PlannedObject> objects;
+  std::vector<PlannedState> states;  // the checkpoint, if there is one, then logs in order
   PlanStats stats;
   Resume resume;
   std::vector<uint32_t> wanted_states;

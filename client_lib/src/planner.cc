@@ -7,6 +7,7 @@
 
 #include "base/status_macros.h"
 #include "client_lib/src/find_match.h"
+#include "client_lib/src/hybrid_match.h"
 #include "client_lib/src/pending_call.h"
 #include "client_lib/src/plan_impl.h"
 #include "client_lib/src/select.h"
@@ -23,6 +24,7 @@ FindRequest AskFor(const PlanRequest& request, const Prompt& prompt) {
   find.start_context = request.model->keys().ContextSeed();
   find.lossless = request.policy.reuse == Reuse::kExact;
   find.neighbours = request.policy.partial_segments;
+  find.states = request.model->spec().state.present();
   // A prompt of more chunks than one message holds is asked for as far as it goes.
   const size_t count = std::min<size_t>(prompt.chunks.size(), transport::kMaxItems);
   find.items.reserve(count);
@@ -151,11 +153,36 @@ void MarkBesideComputed(const Prompt& prompt, PlanImpl* plan) {
   }
 }
 
-Pieces Match(const PlanRequest& request, const Prompt& prompt, const FindReply& reply,
-             PlanStats* stats) {
-  const MatchInput match{prompt, *request.model, request.policy, reply};
+// The objects that the state is made from move into the plan, with their leases.
+void TakeStates(const ResumePoint& point, FindReply* reply, PlanImpl* plan) {
+  for (const StateStep& step : point.steps) {
+    transport::ObjectRef& object = reply->objects[step.object];
+    PlannedState state;
+    state.id = object.id;
+    state.lease = std::exchange(object.lease, 0);
+    state.blocks = std::move(object.blocks);
+    state.on_disk = object.where == transport::Where::kDisk;
+    state.kind = object.header.kind;
+    state.tails = object.header.tails;
+    state.num_tokens = object.header.num_tokens();
+    state.used_tokens = step.tokens;
+    plan->states.push_back(std::move(state));
+  }
+}
+
+Pieces Match(const PlanRequest& request, const Prompt& prompt, FindReply* reply, PlanImpl* plan) {
+  const MatchInput match{prompt, *request.model, request.policy, *reply};
+  PlanStats* stats = &plan->stats;
+  if (request.model->spec().state.present()) {
+    HybridMatch hybrid = MatchHybrid(match, request.cost, &stats->token_mismatches);
+    stats->left_out_tokens = hybrid.left_out_tokens;
+    plan->resume = hybrid.resume;
+    plan->wanted_states = std::move(hybrid.wanted_states);
+    TakeStates(hybrid.point, reply, plan);
+    return std::move(hybrid.pieces);
+  }
   Pieces pieces = FillGaps(match, WholeChunks(match, &stats->token_mismatches));
-  const SelectInput select{request.policy, request.cost, reply.objects,
+  const SelectInput select{request.policy, request.cost, reply->objects,
                            static_cast<uint32_t>(prompt.tokens.size()),
                            request.model->spec().token_bytes()};
   stats->left_out_tokens = Select(select, &pieces);
@@ -164,8 +191,13 @@ Pieces Match(const PlanRequest& request, const Prompt& prompt, const FindReply& 
 
 }  // namespace
 
-absl::StatusOr<Plan> MakePlan(const PlanRequest& request, std::shared_ptr<Session> session,
+absl::StatusOr<Plan> MakePlan(const PlanRequest& given, std::shared_ptr<Session> session,
                               bool* timed_out) {
+  PlanRequest request = given;
+  // State depends on the whole past: what is to go with it must, too.
+  if (request.model->spec().state.present() && request.policy.reuse == Reuse::kContent) {
+    request.policy.reuse = Reuse::kExact;
+  }
   const absl::Time until = absl::Now() + request.policy.deadline;
   CISTERN_ASSIGN_OR_RETURN(const Prompt prompt,
                            MakePrompt(*request.model, request.tokens, request.part_boundaries));
@@ -188,7 +220,7 @@ absl::StatusOr<Plan> MakePlan(const PlanRequest& request, std::shared_ptr<Sessio
         ReleaseAll(*session, reply);
         return fits;
       }
-      pieces = Match(request, prompt, reply, &plan->stats);
+      pieces = Match(request, prompt, &reply, plan.get());
       plan->session = session;
     } else if (absl::IsDeadlineExceeded(found.status())) {
       if (timed_out != nullptr) *timed_out = true;

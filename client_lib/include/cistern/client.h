@@ -233,6 +233,16 @@ class Client {
       const ModelSpec& model, std::span<const TokenId> tokens, const FetchResult& fetched,
       TokenRange range, const RowSource& rows, std::span<const uint32_t> part_boundaries = {}) = 0;
 
+  // Shares states of `tokens` that the worker has (a hybrid model's). Each point becomes a log of
+  // the tokens since the state before it, where that is known to the node, the chain of logs is
+  // within the policy's bound and the log is smaller than a checkpoint; otherwise a checkpoint.
+  // `tokens` may be longer than the plan's: the call's output is part of the sequence. `fetched`:
+  // what the sequence was resumed from.
+  virtual absl::StatusOr<StateReport> PublishStates(
+      const ModelSpec& model, std::span<const TokenId> tokens, const FetchResult& fetched,
+      const StateSource& source, const StatePolicy& policy = {},
+      std::span<const uint32_t> part_boundaries = {}) = 0;
+
   virtual ClientStats stats() const = 0;
 };
 

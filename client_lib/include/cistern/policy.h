@@ -11,7 +11,8 @@ enum class Reuse : uint8_t {
   kNone = 0,     // plan nothing; everything is computed (for comparison)
   kExact = 1,    // only rows that were computed behind the very same tokens: lossless
   kContent = 2,  // also rows of the same text elsewhere, moved to their new position: an
-                 // approximation in deeper layers
+                 // approximation in deeper layers. Of a hybrid model the same as kExact: its state
+                 // depends on the whole past
 };
 
 struct PlanPolicy {

@@ -84,8 +84,7 @@ uint64_t FakeNode::calls(size_t request_index) {
 
 // ---- Memory
 
-std::vector<base::BlockRef> FakeNode::Allocate(uint32_t tokens) {
-  const uint32_t need = NumPages(tokens);
+std::vector<base::BlockRef> FakeNode::Allocate(uint32_t need) {
   for (auto it = objects_.begin(); free_pages_.size() < need && it != objects_.end(); ++it) {
     Demote(&it->second);
   }

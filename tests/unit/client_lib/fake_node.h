@@ -145,6 +145,7 @@ class FakeNode : public std::enable_shared_from_this<FakeNode> {
                      const std::vector<std::optional<Hit>>& hits, transport::FindReply* reply,
                      std::map<ObjectId, uint32_t>* index);
   uint32_t Describe(ObjectId id, transport::FindReply* reply, std::map<ObjectId, uint32_t>* index);
+  void Lease(transport::ObjectRef* ref);
 
   Reply On(const transport::HelloRequest&, const transport::CallOptions&);
   Reply On(const transport::RegisterModelRequest&, const transport::CallOptions&);
@@ -164,8 +165,21 @@ class FakeNode : public std::enable_shared_from_this<FakeNode> {
               uint32_t layer_end, const transport::CallOptions& options);
   uint32_t CommitComplete(const std::vector<ReservationId>& reservations);
 
-  // Pages for `tokens`, demoting what nobody leases; empty when there is no room.
-  std::vector<base::BlockRef> Allocate(uint32_t tokens);
+  // How an object lies in pages, and what a Read or Write calls a layer of it: of a state, a block,
+  // each in a page of its own (a test's states are small).
+  uint32_t NumBlocks(const base::ObjectHeader& header) const;
+  uint32_t NumLayers(const base::ObjectHeader& header) const;
+  void ForEachPart(const Stored& stored, uint32_t layer,
+                   const std::function<void(std::byte* bytes, size_t size)>& each);
+  uint64_t LayerBytes(const base::ObjectHeader& header, uint32_t layer) const;
+  uint64_t StateBlockBytes(const base::ObjectHeader& header) const;
+  // Whether the state that a log needs is there.
+  bool HasBase(const base::ObjectHeader& header);
+  void AddStates(const transport::FindRequest& request, const std::vector<std::optional<Hit>>& hits,
+                 transport::FindReply* reply, std::map<ObjectId, uint32_t>* index);
+
+  // Pages, demoting what nobody leases; empty when there is no room.
+  std::vector<base::BlockRef> Allocate(uint32_t pages);
   void Free(std::vector<base::BlockRef>* blocks);
   bool Demote(Stored* stored);
   std::byte* Page(const base::BlockRef& block) { return arena_.get() + block.offset; }

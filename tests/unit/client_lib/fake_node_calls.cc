@@ -52,7 +52,7 @@ Reply FakeNode::On(const transport::LeaseRequest& request, const CallOptions&) {
       Stored& stored = it->second;
       result.from_disk = stored.blocks.empty();
       if (result.from_disk) {
-        stored.blocks = Allocate(stored.header.num_tokens());
+        stored.blocks = Allocate(NumBlocks(stored.header));
         const uint64_t page_bytes = options_.model.page_bytes();
         for (size_t i = 0; i < stored.blocks.size(); ++i) {
           std::memcpy(Page(stored.blocks[i]), stored.disk.data() + i * page_bytes, page_bytes);
@@ -85,13 +85,16 @@ Reply FakeNode::On(const transport::ReleaseRequest& request, const CallOptions&)
 
 uint64_t FakeNode::ReadBytes(const transport::ReadRequest& request) {
   base::MutexLock lock(&mutex_);
-  uint64_t rows = 0;
+  uint64_t bytes = 0;
   for (LeaseId lease : request.leases) {
     const auto it = leases_.find(lease);
     const auto object = it == leases_.end() ? objects_.end() : objects_.find(it->second);
-    if (object != objects_.end()) rows += object->second.header.num_tokens();
+    if (object == objects_.end()) continue;
+    for (uint32_t layer = request.layer_begin; layer < request.layer_end; ++layer) {
+      bytes += LayerBytes(object->second.header, layer);
+    }
   }
-  return rows * (request.layer_end - request.layer_begin) * options_.model.row_bytes;
+  return bytes;
 }
 
 Reply FakeNode::On(const transport::ReadRequest& request, const CallOptions& options) {
@@ -104,10 +107,9 @@ Reply FakeNode::On(const transport::ReadRequest& request, const CallOptions& opt
       if (it == leases_.end() || objects_.count(it->second) == 0) {
         return Error(absl::NotFoundError("no such lease"));
       }
-      const Stored& stored = objects_.at(it->second);
-      for (uint32_t token = 0; token < stored.header.num_tokens(); ++token) {
-        out.Copy(Row(stored, layer, token), options_.model.row_bytes, /*to_slices=*/true);
-      }
+      ForEachPart(objects_.at(it->second), layer, [&](std::byte* bytes, size_t size) {
+        out.Copy(bytes, size, /*to_slices=*/true);
+      });
     }
   }
   if (out.left() != 0) return Error(absl::InvalidArgumentError("the buffer is too large"));
@@ -131,9 +133,9 @@ Reply FakeNode::On(const transport::ReserveRequest& request, const CallOptions& 
     });
     if (had) {
       result.outcome = transport::ReserveOutcome::kAlreadyHave;
-    } else if (NumPages(header.num_tokens()) > options_.num_pages) {
+    } else if (NumBlocks(header) > options_.num_pages) {
       result.outcome = transport::ReserveOutcome::kTooLarge;
-    } else if (auto blocks = Allocate(header.num_tokens()); !blocks.empty()) {
+    } else if (auto blocks = Allocate(NumBlocks(header)); !blocks.empty()) {
       const ObjectId id = next_id_++;
       objects_[id].header = header;
       objects_[id].blocks = std::move(blocks);
@@ -162,9 +164,9 @@ bool FakeNode::CopyIn(const std::vector<ReservationId>& reservations, uint32_t l
       if (it == reservations_.end()) return false;
       Stored& stored = objects_.at(it->second);
       stored.layers_written.insert(layer);
-      for (uint32_t token = 0; token < stored.header.num_tokens(); ++token) {
-        in.Copy(Row(stored, layer, token), options_.model.row_bytes, /*to_slices=*/false);
-      }
+      ForEachPart(stored, layer, [&](std::byte* bytes, size_t size) {
+        in.Copy(bytes, size, /*to_slices=*/false);
+      });
     }
   }
   return true;
@@ -177,7 +179,8 @@ uint32_t FakeNode::CommitComplete(const std::vector<ReservationId>& reservations
     if (it == reservations_.end()) continue;
     const ObjectId id = it->second;
     Stored& stored = objects_.at(id);
-    if (never_commit || stored.layers_written.size() != options_.model.num_layers) continue;
+    if (never_commit || stored.layers_written.size() != NumLayers(stored.header)) continue;
+    if (!HasBase(stored.header)) continue;
     reservations_.erase(it);
     stored.committed = true;
     by_content_[stored.header.content].push_back(id);

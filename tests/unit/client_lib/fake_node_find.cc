@@ -59,6 +59,7 @@ std::vector<FakeNode::Hit> FakeNode::Children(const Key& context, bool lossless,
   const std::vector<ObjectId>& ids = by_parent_[context];
   for (auto id = ids.rbegin(); id != ids.rend() && hits.size() < kNeighbours; ++id) {
     const base::ObjectHeader& header = objects_.at(*id).header;
+    if (header.kind != base::ObjectKind::kSegment) continue;
     const bool own = header.parent_context == context;
     const Lineage lineage = own ? header.lineage : Lineage::kApproximate;
     if (!objects_.at(*id).committed || (lossless && lineage != Lineage::kExact)) continue;
@@ -70,6 +71,7 @@ std::vector<FakeNode::Hit> FakeNode::Children(const Key& context, bool lossless,
 std::vector<FakeNode::Hit> FakeNode::Before(const Key& context, bool lossless, Match match) {
   for (ObjectId id : by_context_[context]) {
     const base::ObjectHeader& header = objects_.at(id).header;
+    if (header.kind != base::ObjectKind::kSegment) continue;
     const bool own = header.context == context;
     const Lineage lineage = own ? header.lineage : Lineage::kApproximate;
     if (!objects_.at(id).committed || (lossless && lineage != Lineage::kExact)) continue;
@@ -90,6 +92,12 @@ uint32_t FakeNode::Describe(ObjectId id, transport::FindReply* reply,
     reply->objects.push_back(std::move(ref));
   }
   return it->second;
+}
+
+void FakeNode::Lease(transport::ObjectRef* ref) {
+  if (ref->where != Where::kMemory || ref->lease != 0) return;
+  ref->lease = NewLease(ref->id);
+  ref->blocks = objects_.at(ref->id).blocks;
 }
 
 void FakeNode::AddNeighbours(const transport::FindRequest& request,
@@ -137,14 +145,12 @@ Reply FakeNode::On(const transport::FindRequest& request, const CallOptions&) {
       result.where = ref.where;
       result.match = hits.back()->match;
       result.lineage = hits.back()->lineage;
-      if (request.lease && ref.where == Where::kMemory && ref.lease == 0) {
-        ref.lease = NewLease(ref.id);
-        ref.blocks = objects_.at(ref.id).blocks;
-      }
+      if (request.lease) Lease(&ref);
     }
     reply.results.push_back(result);
   }
   if (request.neighbours) AddNeighbours(request, hits, &reply, &index);
+  if (request.states) AddStates(request, hits, &reply, &index);
   return reply;
 }
 

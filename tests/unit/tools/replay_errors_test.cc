@@ -41,6 +41,14 @@ class FailingClient : public Client {
                                              std::span<const uint32_t> /*parts*/) override {
     return absl::InternalError("the replay publishes whole prompts");
   }
+  absl::StatusOr<StateReport> PublishStates(const ModelSpec& /*model*/,
+                                            std::span<const TokenId> /*tokens*/,
+                                            const FetchResult& /*fetched*/,
+                                            const StateSource& /*source*/,
+                                            const StatePolicy& /*policy*/,
+                                            std::span<const uint32_t> /*parts*/) override {
+    return absl::ResourceExhaustedError("no room for states");
+  }
   ClientStats stats() const override { return stats_; }
 
  private:
