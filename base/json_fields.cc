@@ -142,6 +142,22 @@ absl::StatusOr<std::vector<uint32_t>> JsonObject::UintsOr(absl::string_view name
   return numbers;
 }
 
+absl::StatusOr<std::vector<std::string>> JsonObject::StringsOr(absl::string_view name,
+                                                               size_t max_count) const {
+  std::vector<std::string> texts;
+  const Json* value = Find(name);
+  if (value == nullptr) return texts;
+  if (!value->is_array() || value->size() > max_count) {
+    return Error(name, absl::StrCat("must be a list of at most ", max_count, " strings"));
+  }
+  texts.reserve(value->size());
+  for (const Json& entry : *value) {
+    if (!entry.is_string()) return Error(name, "must hold strings");
+    texts.push_back(entry.get<std::string>());
+  }
+  return texts;
+}
+
 absl::Status JsonObject::Error(absl::string_view name, absl::string_view problem) const {
   return absl::InvalidArgumentError(absl::StrCat(where_, name, " ", problem));
 }

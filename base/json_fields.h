@@ -47,6 +47,9 @@ class JsonObject {
   // At most `max_count` integers, each at most `max`; empty when the field is missing.
   absl::StatusOr<std::vector<uint32_t>> UintsOr(absl::string_view name, size_t max_count,
                                                 uint32_t max) const;
+  // At most `max_count` strings; empty when the field is missing.
+  absl::StatusOr<std::vector<std::string>> StringsOr(absl::string_view name,
+                                                     size_t max_count) const;
 
   // InvalidArgument "<where><name> <problem>".
   absl::Status Error(absl::string_view name, absl::string_view problem) const;

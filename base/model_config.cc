@@ -11,6 +11,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
+#include "base/hybrid_config.h"
+#include "base/hybrid_flops.h"
 #include "base/json_fields.h"
 #include "base/model_flops.h"
 #include "base/rope_config.h"
@@ -21,14 +23,31 @@ namespace {
 
 constexpr absl::string_view kWhat = "model config";
 constexpr uint64_t kMaxLatent = 1 << 14;  // elements
-constexpr std::array<absl::string_view, 7> kModelTypes = {
+constexpr std::array<absl::string_view, 7> kMlaModelTypes = {
     "deepseek_v2",   "deepseek_v3", "deepseek_v32", "kimi_k2",
     "glm4_moe_lite", "glm_moe_dsa", "kimi_linear"};
 // For files without a model_type.
-constexpr std::array<absl::string_view, 7> kArchitectures = {
-    "DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM",  "DeepseekV32ForCausalLM",
-    "GlmMoeDsaForCausalLM",  "Glm4MoeLiteForCausalLM", "KimiLinearForCausalLM",
-    "KimiK2ForCausalLM"};
+struct Architecture {
+  absl::string_view name, model_type;
+};
+constexpr std::array<Architecture, 16> kArchitectures = {{
+    {"DeepseekV2ForCausalLM", "deepseek_v2"},
+    {"DeepseekV3ForCausalLM", "deepseek_v3"},
+    {"DeepseekV32ForCausalLM", "deepseek_v32"},
+    {"GlmMoeDsaForCausalLM", "glm_moe_dsa"},
+    {"Glm4MoeLiteForCausalLM", "glm4_moe_lite"},
+    {"KimiLinearForCausalLM", "kimi_linear"},
+    {"KimiK2ForCausalLM", "kimi_k2"},
+    {"JambaForCausalLM", "jamba"},
+    {"NemotronHForCausalLM", "nemotron_h"},
+    {"GraniteMoeHybridForCausalLM", "granitemoehybrid"},
+    {"Qwen3NextForCausalLM", "qwen3_next"},
+    {"Qwen3_5ForCausalLM", "qwen3_5_text"},
+    {"Qwen3_5MoeForCausalLM", "qwen3_5_moe_text"},
+    {"MiniMaxForCausalLM", "minimax"},
+    {"MiniMaxText01ForCausalLM", "minimax_text_01"},
+    {"MiniMaxM1ForCausalLM", "minimax_m1"},
+}};
 
 template <typename List>
 bool Contains(const List& list, absl::string_view text) {
@@ -36,7 +55,8 @@ bool Contains(const List& list, absl::string_view text) {
 }
 
 bool IsKnownModelType(absl::string_view type) {
-  return Contains(kModelTypes, type) || absl::StartsWith(type, "joyai");
+  return Contains(kMlaModelTypes, type) || Contains(HybridModelTypes(), type) ||
+         absl::StartsWith(type, "joyai");
 }
 
 // params.json is told by its own words for the two sizes that every model has.
@@ -75,14 +95,15 @@ absl::StatusOr<Json> FromMistralParams(const JsonObject& params) {
   return config;
 }
 
-// InvalidArgument unless the configuration is of an architecture whose rows we know.
-absl::Status CheckArchitecture(const JsonObject& config) {
-  const std::string advice =
-      absl::StrCat("; known are ", absl::StrJoin(kModelTypes, ", "),
-                   " and joyai*. For another MLA model write its model spec by hand");
+// The model type, also of a file that names its architecture only. InvalidArgument unless we know
+// what it leaves.
+absl::StatusOr<std::string> ModelType(const JsonObject& config) {
+  const std::string advice = absl::StrCat("; known are ", absl::StrJoin(kMlaModelTypes, ", "),
+                                          ", joyai*, ", absl::StrJoin(HybridModelTypes(), ", "),
+                                          ". For another model write its model spec by hand");
   if (config.Has("model_type")) {
-    CISTERN_ASSIGN_OR_RETURN(const std::string type, config.String("model_type"));
-    if (IsKnownModelType(type)) return absl::OkStatus();
+    CISTERN_ASSIGN_OR_RETURN(std::string type, config.String("model_type"));
+    if (IsKnownModelType(type)) return type;
     return config.Error("model_type", absl::StrCat("'", type, "' is not known", advice));
   }
   const auto found = config.json().find("architectures");
@@ -90,21 +111,22 @@ absl::Status CheckArchitecture(const JsonObject& config) {
       !found->front().is_string()) {
     return config.Error("model_type", absl::StrCat("is missing", advice));
   }
-  const std::string architecture = found->front().get<std::string>();
-  if (Contains(kArchitectures, architecture)) return absl::OkStatus();
-  return config.Error("architectures", absl::StrCat("'", architecture, "' is not known", advice));
+  const std::string name = found->front().get<std::string>();
+  for (const Architecture& architecture : kArchitectures) {
+    if (architecture.name == name) return std::string(architecture.model_type);
+  }
+  return config.Error("architectures", absl::StrCat("'", name, "' is not known", advice));
 }
 
-// The layers that keep rows: all, or the full-attention ones of a hybrid.
-absl::StatusOr<uint32_t> MlaLayers(const JsonObject& config) {
+// num_layers: those that keep rows, which are all, or the full-attention ones of a hybrid; and the
+// state of the others.
+absl::Status SetMlaLayers(const JsonObject& config, absl::string_view model_type,
+                          const ModelConfigOptions& options, ModelSpec* spec) {
   CISTERN_ASSIGN_OR_RETURN(const uint64_t layers,
                            config.Uint("num_hidden_layers", ModelSpec::kMaxLayers));
   if (layers == 0) return config.Error("num_hidden_layers", "is 0");
-  const bool hybrid = config.Has("linear_attn_config");
-  CISTERN_ASSIGN_OR_RETURN(const std::string type, config.Has("model_type")
-                                                       ? config.String("model_type")
-                                                       : absl::StatusOr<std::string>(""));
-  if (!hybrid && type != "kimi_linear") return static_cast<uint32_t>(layers);
+  spec->num_layers = static_cast<uint32_t>(layers);
+  if (!config.Has("linear_attn_config") && model_type != "kimi_linear") return absl::OkStatus();
   CISTERN_ASSIGN_OR_RETURN(const JsonObject linear, config.Object("linear_attn_config"));
   CISTERN_ASSIGN_OR_RETURN(const std::vector<uint32_t> full,
                            linear.UintsOr("full_attn_layers", layers, layers));
@@ -114,7 +136,18 @@ absl::StatusOr<uint32_t> MlaLayers(const JsonObject& config) {
   if (std::set<uint32_t>(full.begin(), full.end()).size() != full.size()) {
     return linear.Error("full_attn_layers", "names a layer twice");
   }
-  return static_cast<uint32_t>(full.size());
+  CISTERN_ASSIGN_OR_RETURN(const std::vector<uint32_t> kda,
+                           linear.UintsOr("kda_layers", layers, layers));
+  std::set<uint32_t> all(full.begin(), full.end());
+  all.insert(kda.begin(), kda.end());
+  if (linear.Has("kda_layers") && (all.size() != layers || full.size() + kda.size() != layers)) {
+    return linear.Error("kda_layers", "and full_attn_layers do not name each layer once");
+  }
+  spec->num_layers = static_cast<uint32_t>(full.size());
+  CISTERN_ASSIGN_OR_RETURN(
+      spec->state, KdaFromConfig(config, linear, static_cast<uint32_t>(layers - full.size()),
+                                 options.state_type));
+  return absl::OkStatus();
 }
 
 // Fills layout and row_bytes from the sizes of latent and rotary key.
@@ -136,23 +169,48 @@ absl::Status SetLayout(const JsonObject& config, RowLayout layout, ModelSpec* sp
   return absl::OkStatus();
 }
 
+// Latent rows, and KDA layers beside them or none.
+absl::Status FillMla(const JsonObject& config, absl::string_view model_type,
+                     const ModelConfigOptions& options, ModelSpec* spec) {
+  CISTERN_RETURN_IF_ERROR(SetMlaLayers(config, model_type, options, spec));
+  CISTERN_RETURN_IF_ERROR(SetLayout(config, options.layout, spec));
+  if (options.layout == RowLayout::kOpaque) {
+    spec->rotary.style = RotaryStyle::kNone;  // nobody turns an opaque row
+  } else {
+    CISTERN_ASSIGN_OR_RETURN(spec->rotary, RotaryFromConfig(config));
+  }
+  const ModelFlops flops = EstimateFlops(config, spec->num_layers, spec->state);
+  spec->flops_per_token = flops.per_token;
+  spec->flops_per_token_pair = flops.per_token_pair;
+  return absl::OkStatus();
+}
+
+// Rows of K and V, and state.
+absl::Status FillHybrid(const JsonObject& config, absl::string_view model_type,
+                        const ModelConfigOptions& options, ModelSpec* spec) {
+  CISTERN_ASSIGN_OR_RETURN(const HybridShape shape,
+                           HybridFromConfig(config, model_type, options.state_type));
+  spec->num_layers = shape.attention_layers;
+  spec->layout = RowLayout::kOpaque;
+  spec->row_bytes = static_cast<uint32_t>(shape.row_bytes());
+  spec->rotary.style = RotaryStyle::kNone;
+  spec->state = shape.state;
+  const ModelFlops flops = EstimateHybridFlops(config, model_type, shape);
+  spec->flops_per_token = flops.per_token;
+  spec->flops_per_token_pair = flops.per_token_pair;
+  return absl::OkStatus();
+}
+
 absl::StatusOr<ModelSpec> SpecFromConfig(const JsonObject& config, absl::string_view name,
                                          absl::string_view revision,
                                          const ModelConfigOptions& options) {
-  CISTERN_RETURN_IF_ERROR(CheckArchitecture(config));
+  CISTERN_ASSIGN_OR_RETURN(const std::string model_type, ModelType(config));
   ModelSpec spec;
   spec.name = std::string(name);
   spec.revision = std::string(revision);
-  CISTERN_ASSIGN_OR_RETURN(spec.num_layers, MlaLayers(config));
-  CISTERN_RETURN_IF_ERROR(SetLayout(config, options.layout, &spec));
-  if (options.layout == RowLayout::kOpaque) {
-    spec.rotary.style = RotaryStyle::kNone;  // nobody turns an opaque row
-  } else {
-    CISTERN_ASSIGN_OR_RETURN(spec.rotary, RotaryFromConfig(config));
-  }
-  const ModelFlops flops = EstimateFlops(config, spec.num_layers);
-  spec.flops_per_token = flops.per_token;
-  spec.flops_per_token_pair = flops.per_token_pair;
+  const bool mla = !Contains(HybridModelTypes(), model_type);
+  CISTERN_RETURN_IF_ERROR(mla ? FillMla(config, model_type, options, &spec)
+                              : FillHybrid(config, model_type, options, &spec));
   CISTERN_RETURN_IF_ERROR(spec.Validate());
   return spec;
 }

@@ -1,56 +1,25 @@
 #include "base/model_flops.h"
 
-#include "absl/strings/string_view.h"
+#include "base/flop_fields.h"
+#include "base/state_flops.h"
 
 namespace cistern::base {
 namespace {
 
-// Bounds that keep every product below in 64 bits: 2 * layers * 4 * size * size * experts < 2^64.
-constexpr uint64_t kMaxSize = 1 << 18;
-constexpr uint64_t kMaxExperts = 1 << 12;
-constexpr uint64_t kMaxLayers = 1 << 10;
-
-// Fields that an estimate needs; one that is missing or absurd makes the estimate unknown.
-class Fields {
- public:
-  explicit Fields(const JsonObject& config) : config_(config) {}
-
-  uint64_t Size(absl::string_view name) { return Required(name, kMaxSize); }
-  uint64_t Layers(absl::string_view name) { return Required(name, kMaxLayers); }
-  uint64_t Optional(absl::string_view name, uint64_t max, uint64_t otherwise) {
-    return Keep(config_.UintOr(name, max, otherwise));
-  }
-  // The same number under Hugging Face's two names.
-  uint64_t Experts(absl::string_view name, absl::string_view other_name) {
-    return Optional(config_.Has(name) ? name : other_name, kMaxExperts, 0);
-  }
-  bool known() const { return known_; }
-
- private:
-  uint64_t Required(absl::string_view name, uint64_t max) { return Keep(config_.Uint(name, max)); }
-  uint64_t Keep(const absl::StatusOr<uint64_t>& value) {
-    known_ = known_ && value.ok();
-    return value.ok() ? *value : 0;
-  }
-
-  const JsonObject& config_;
-  bool known_ = true;
-};
-
 // Weights of one MLA layer's projections.
-uint64_t MlaWeights(Fields& fields, uint64_t hidden, uint64_t heads) {
+uint64_t MlaWeights(FlopFields& fields, uint64_t hidden, uint64_t heads) {
   const uint64_t kv_rank = fields.Size("kv_lora_rank");
   const uint64_t rope = fields.Size("qk_rope_head_dim");
   const uint64_t nope = fields.Size("qk_nope_head_dim");
   const uint64_t value = fields.Size("v_head_dim");
-  const uint64_t q_rank = fields.Optional("q_lora_rank", kMaxSize, 0);
+  const uint64_t q_rank = fields.Optional("q_lora_rank", FlopFields::kMaxSize, 0);
   const uint64_t q_dim = heads * (nope + rope);
   const uint64_t q = q_rank == 0 ? hidden * q_dim : q_rank * (hidden + q_dim);
   return q + hidden * (kv_rank + rope) + kv_rank * heads * (nope + value) + heads * value * hidden;
 }
 
 // Weights that a token meets in all feed-forward parts together.
-uint64_t FeedForwardWeights(Fields& fields, uint64_t hidden, uint64_t layers) {
+uint64_t FeedForwardWeights(FlopFields& fields, uint64_t hidden, uint64_t layers) {
   const uint64_t dense = 3 * hidden * fields.Size("intermediate_size");
   const uint64_t experts = fields.Experts("n_routed_experts", "num_experts");
   if (experts == 0) return layers * dense;
@@ -64,21 +33,22 @@ uint64_t FeedForwardWeights(Fields& fields, uint64_t hidden, uint64_t layers) {
 
 }  // namespace
 
-ModelFlops EstimateFlops(const JsonObject& config, uint32_t num_mla_layers) {
-  Fields fields(config);
+ModelFlops EstimateFlops(const JsonObject& config, uint32_t num_mla_layers,
+                         const StateSpec& state) {
+  FlopFields fields(config);
   const uint64_t hidden = fields.Size("hidden_size");
   const uint64_t heads = fields.Optional("num_attention_heads", 1 << 10, 0);
   const uint64_t layers = fields.Layers("num_hidden_layers");
   if (!fields.known() || hidden == 0 || heads == 0 || layers < num_mla_layers) return {};
   const uint64_t mla = num_mla_layers * MlaWeights(fields, hidden, heads);
-  const uint64_t linear =
-      (layers - num_mla_layers) * 4 * hidden * heads * fields.Size("v_head_dim");
+  const uint64_t recurrent = state.num_layers * StateLayerFlops(hidden, 0, state);
   const uint64_t feed_forward = FeedForwardWeights(fields, hidden, layers);
   const uint64_t pair = 2 * heads *
                         (fields.Size("qk_nope_head_dim") + fields.Size("qk_rope_head_dim") +
                          fields.Size("v_head_dim"));
   if (!fields.known()) return {};
-  return {.per_token = 2 * (mla + linear + feed_forward), .per_token_pair = num_mla_layers * pair};
+  return {.per_token = 2 * (mla + feed_forward) + recurrent,
+          .per_token_pair = num_mla_layers * pair};
 }
 
 }  // namespace cistern::base

@@ -3,13 +3,14 @@
 // For the .cc files of base. A multiply and an add are two FLOPs. Counted per token: the MLA
 // projections (q, kv_a, kv_b, o), the feed-forward part (dense layers, or the experts that a token
 // visits, the shared ones and the router); per pair of tokens: scores and values in multi-head
-// form. Left out: embeddings, the head (prefill needs one row of it), norms, index keys. A
-// linear-attention layer of a hybrid counts four projections of hidden size by heads.
+// form. Left out: embeddings, the head (prefill needs one row of it), norms, index keys. Recurrent
+// layers count what base/state_flops.h says.
 #pragma once
 
 #include <cstdint>
 
 #include "base/json_fields.h"
+#include "base/state_spec.h"
 
 namespace cistern::base {
 
@@ -18,7 +19,8 @@ struct ModelFlops {
   uint64_t per_token_pair = 0;
 };
 
-// `config` has Hugging Face's field names; `num_mla_layers` of its num_hidden_layers keep rows.
-ModelFlops EstimateFlops(const JsonObject& config, uint32_t num_mla_layers);
+// `config` has Hugging Face's field names; `num_mla_layers` of its num_hidden_layers keep rows,
+// `state` says what the others are (base/hybrid_flops.h: of models without MLA).
+ModelFlops EstimateFlops(const JsonObject& config, uint32_t num_mla_layers, const StateSpec& state);
 
 }  // namespace cistern::base

@@ -16,14 +16,16 @@
 
 namespace cistern::base {
 
-// bf16_576 rows. InvalidArgument on an unknown name; the error lists the names.
+// bf16_576 rows, or opaque ones where the attention is not MLA. InvalidArgument on an unknown name;
+// the error lists the names.
 absl::StatusOr<ModelSpec> ModelPreset(absl::string_view name);
 
 std::vector<std::string> ModelPresetNames();
 
-// The first `num_layers` layers as a model of its own: the name says so ("...[0:2]"), so its keys
-// are its own too; the FLOP figures shrink in proportion. The same spec when it has no more layers
-// than that. Zero layers give a spec that Validate refuses.
+// The first `num_layers` layers of each kind, those that keep rows and those that keep state, as a
+// model of its own: the name says so ("...[0:2]"), so its keys are its own too; the FLOP figures
+// shrink in proportion. The same spec when it has no more layers of either kind than that. Zero
+// layers give a spec that Validate refuses.
 ModelSpec WithLayers(ModelSpec spec, uint32_t num_layers);
 
 }  // namespace cistern::base

@@ -1,8 +1,10 @@
 #include "tools/bench/row_model.h"
 
-#include <bit>
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+
+#include "tools/bench/half_floats.h"
 
 namespace cistern::tools {
 namespace {
@@ -25,25 +27,22 @@ inline uint32_t Word(uint32_t seed, uint32_t j) {
 }
 
 void WriteFixed(uint32_t seed, uint32_t bytes, std::byte* out) {
-  std::array<uint32_t, RowModel::kMaxRowBytes / 4> words;
+  std::array<uint32_t, 256> words;
   const uint32_t count = bytes / 4;
-  for (uint32_t j = 0; j < count; ++j) words[j] = Word(seed, j);
-  std::memcpy(out, words.data(), count * sizeof(uint32_t));
+  for (uint32_t begin = 0; begin < count; begin += words.size()) {
+    const uint32_t some = std::min<uint32_t>(count - begin, words.size());
+    for (uint32_t j = 0; j < some; ++j) words[j] = Word(seed, begin + j);
+    std::memcpy(out + size_t{begin} * sizeof(uint32_t), words.data(), some * sizeof(uint32_t));
+  }
   for (uint32_t b = count * 4; b < bytes; ++b) out[b] = static_cast<std::byte>(seed >> (b % 4 * 8));
 }
-
-uint16_t ToBf16(float x) {  // round to nearest even; no NaN here
-  const uint32_t bits = std::bit_cast<uint32_t>(x);
-  return static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
-}
-
-float FromBf16(uint16_t x) { return std::bit_cast<float>(uint32_t{x} << 16); }
 
 }  // namespace
 
 RowModel::RowModel(const base::ModelSpec& spec)
     : spec_(spec),
       fixed_bytes_(spec.rotary_offset()),
+      expected_(spec.row_bytes),
       inv_freq_exact_(spec.rotary.InverseFrequencies()) {
   for (double f : inv_freq_exact_) inv_freq_.push_back(static_cast<float>(f));
 }
@@ -89,7 +88,8 @@ void RowModel::Rotated(TokenId token, uint32_t layer, uint32_t position, Pairs* 
 }
 
 void RowModel::WriteRow(TokenId token, uint32_t layer, uint32_t position, std::byte* row) {
-  WriteFixed(RowSeed(token, layer), fixed_bytes_, row);
+  const uint32_t turned = spec_.movable() ? 0 : position * 0x85EBCA6B;  // nobody knows how
+  WriteFixed(RowSeed(token, layer) ^ turned, fixed_bytes_, row);
   if (spec_.rotary_bytes() == 0) return;
   Pairs k_r;
   Rotated(token, layer, position, &k_r);
@@ -108,16 +108,14 @@ void RowModel::WritePreRope(TokenId token, uint32_t layer, std::byte* k_r) const
 }
 
 bool RowModel::RowEquals(TokenId token, uint32_t layer, uint32_t position, const std::byte* row) {
-  std::array<std::byte, kMaxRowBytes> expected;
-  WriteRow(token, layer, position, expected.data());
-  return std::memcmp(expected.data(), row, spec_.row_bytes) == 0;
+  WriteRow(token, layer, position, expected_.data());
+  return std::memcmp(expected_.data(), row, spec_.row_bytes) == 0;
 }
 
 bool RowModel::RowNear(TokenId token, uint32_t layer, uint32_t base, uint32_t position,
                        const std::byte* row) {
-  std::array<std::byte, kMaxRowBytes> expected;
-  WriteFixed(RowSeed(token, layer), fixed_bytes_, expected.data());
-  if (std::memcmp(expected.data(), row, fixed_bytes_) != 0) return false;
+  WriteFixed(RowSeed(token, layer), fixed_bytes_, expected_.data());
+  if (std::memcmp(expected_.data(), row, fixed_bytes_) != 0) return false;
   Pairs want;
   Rotated(token, layer, position, &want);
   std::array<uint16_t, kMaxRotary> got;

@@ -47,7 +47,8 @@ class JsonObjectTest : public testing::Test {
  protected:
   const Json json_ = Json::parse(R"({
     "zero": 0, "large": 18446744073709551615, "negative": -1, "real": 2.5, "text": "x",
-    "yes": true, "nothing": null, "inner": {"a": 1}, "list": [1, 2], "mixed": [1, "x"]})");
+    "yes": true, "nothing": null, "inner": {"a": 1}, "list": [1, 2], "mixed": [1, "x"],
+    "words": ["a", "b"]})");
   const JsonObject object_{&json_, "file: "};
 };
 
@@ -64,6 +65,8 @@ TEST_F(JsonObjectTest, Reads) {
   EXPECT_EQ(object_.Object("inner")->Uint("a", 1).value(), 1u);
   EXPECT_EQ(object_.UintsOr("list", 2, 2).value(), (std::vector<uint32_t>{1, 2}));
   EXPECT_TRUE(object_.UintsOr("absent", 2, 2)->empty());
+  EXPECT_EQ(object_.StringsOr("words", 2).value(), (std::vector<std::string>{"a", "b"}));
+  EXPECT_TRUE(object_.StringsOr("absent", 2)->empty());
   EXPECT_TRUE(object_.Has("zero"));
   EXPECT_FALSE(object_.Has("nothing"));
   EXPECT_TRUE(object_.IsObject("inner"));
@@ -88,6 +91,9 @@ TEST_F(JsonObjectTest, NamesTheFieldThatIsWrong) {
   EXPECT_INVALID(object_.UintsOr("list", 1, 9), "file: list must be a list of at most 1");
   EXPECT_INVALID(object_.UintsOr("list", 2, 1), "file: list must hold whole numbers from 0 to 1");
   EXPECT_INVALID(object_.UintsOr("mixed", 2, 9), "file: mixed must hold");
+  EXPECT_INVALID(object_.StringsOr("inner", 9), "file: inner must be a list");
+  EXPECT_INVALID(object_.StringsOr("words", 1), "file: words must be a list of at most 1 strings");
+  EXPECT_INVALID(object_.StringsOr("list", 2), "file: list must hold strings");
 }
 
 }  // namespace

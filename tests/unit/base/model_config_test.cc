@@ -269,6 +269,9 @@ TEST(ModelConfigTest, RefusesAnIncredibleListOfLayers) {
   EXPECT_INVALID(with_layers({4, 28}), "full_attn_layers must hold");
   EXPECT_INVALID(with_layers(Json(std::vector<int>(28, 1))), "full_attn_layers must be a list");
   EXPECT_INVALID(with_layers("all"), "full_attn_layers must be a list");
+  EXPECT_INVALID(with_layers({4, 8}),
+                 "kda_layers and full_attn_layers do not name each layer once");
+  EXPECT_INVALID(with_layers({1, 2, 3, 4, 8, 12, 27}), "kda_layers and full_attn_layers");
 }
 
 // MiniCPM3's latent; a rope part of 32.

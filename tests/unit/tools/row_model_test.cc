@@ -64,5 +64,24 @@ TEST(RowModelTest, NopeRowsDoNotTurn) {
   EXPECT_EQ(RowOf(model, 9, 0, 1), RowOf(model, 9, 0, 900));
 }
 
+// Rows larger than any latent one, and a turn that nobody knows.
+TEST(RowModelTest, OpaqueRowsDependOnTokenLayerAndPosition) {
+  const base::ModelSpec spec = Spec("jamba-1.5-mini");
+  ASSERT_EQ(spec.row_bytes, 4096u);
+  RowModel model(spec);
+  std::vector<std::byte> row(spec.row_bytes + 1, std::byte{0x5a});
+  model.WriteRow(9, 1, 500, row.data());
+  EXPECT_EQ(row.back(), std::byte{0x5a});
+  EXPECT_TRUE(model.RowEquals(9, 1, 500, row.data()));
+  EXPECT_FALSE(model.RowEquals(9, 1, 501, row.data()));
+  EXPECT_FALSE(model.RowEquals(9, 2, 500, row.data()));
+  EXPECT_FALSE(model.RowEquals(8, 1, 500, row.data()));
+  for (size_t i = 0; i < spec.row_bytes; i += 13) {
+    row[i] ^= std::byte{1};
+    EXPECT_FALSE(model.RowEquals(9, 1, 500, row.data())) << "byte " << i;
+    row[i] ^= std::byte{1};
+  }
+}
+
 }  // namespace
 }  // namespace cistern::tools
