@@ -26,8 +26,8 @@ constexpr std::array<std::pair<StateFamily, absl::string_view>, 7> kFamilies = {
 
 absl::Status CheckRange(absl::string_view field, uint64_t value, uint64_t low, uint64_t high) {
   if (value >= low && value <= high) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("model spec: state.", field, " is ", value,
-                                                 "; it must be ", low, " to ", high));
+  return absl::InvalidArgumentError(
+      absl::StrCat("model spec: state.", field, " is ", value, "; it must be ", low, " to ", high));
 }
 
 }  // namespace
@@ -120,13 +120,10 @@ absl::StatusOr<StateFamily> ParseStateFamily(absl::string_view text) {
   for (const auto& [entry, name] : kFamilies) {
     if (name == text) return entry;
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("model spec: unknown state.family '", text, "'"));
+  return absl::InvalidArgumentError(absl::StrCat("model spec: unknown state.family '", text, "'"));
 }
 
-absl::string_view ToString(StateType type) {
-  return type == StateType::kBf16 ? "bf16" : "float32";
-}
+absl::string_view ToString(StateType type) { return type == StateType::kBf16 ? "bf16" : "float32"; }
 
 absl::StatusOr<StateType> ParseStateType(absl::string_view text) {
   if (text == "float32") return StateType::kFloat32;

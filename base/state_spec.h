@@ -20,8 +20,8 @@
 //   kMamba2                       x [H, V] bf16, B [Hk, K] bf16                           dt [H]
 //   kLightning                    k [Hk, K] bf16, v [H, V] bf16                           -
 //   kGatedLinear                  k, v                                                    g [H, K]
-//   kGatedDelta                   k, v                                                    g [H], beta [H]
-//   kKda                          k, v                                                    g [H, K], beta [H]
+//   kGatedDelta                   k, v                                                    g [H],
+//   beta [H] kKda                          k, v g [H, K], beta [H]
 //
 // k as the recurrence uses it: behind the convolution, activation and, where the model has it,
 // normalisation; g the log decay. What is a constant of the model (A of Mamba, the slopes of

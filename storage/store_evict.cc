@@ -42,12 +42,15 @@ void Store::Impl::Drop(Object* object) {
 
 void Store::Impl::Detach(Object* object) {
   ++stats.dropped_objects;
+  const bool state = base::IsState(object->header.kind);
+  const base::Key context = object->header.context;
   object->on_disk = false;
   index.Remove(object);
   ForgetUse(*object);
   object->detached = true;
   Refile(object);
   DestroyIfUnused(object);
+  if (state) DropLogsWithoutBase(context);
 }
 
 void Store::Impl::DestroyIfUnused(Object* object) {
@@ -73,7 +76,6 @@ bool Store::Impl::ShouldDemote(const Object& object) const {
          !object.demoting && !object.set_aside;
 }
 
-// Today's kinds are rows and blobs.
 Rung Store::Impl::RungOf(const Object& object) const {
   return object.children > 0 ? Rung::kInterior : Rung::kLeaf;
 }
@@ -85,18 +87,28 @@ bool Store::Impl::Continues(const Object& object, const Object& next) {
          next.header.base_position == object.header.base_position + object.header.num_tokens();
 }
 
-// How many objects in memory continue `object`.
+// How many objects in memory continue `object`: segments a segment, logs a state.
 uint32_t Store::Impl::CountChildren(const Object& object) const {
+  const ContentIndex::Children children = base::IsState(object.header.kind)
+                                              ? index.LogsFrom(object.header.context)
+                                              : index.ChildrenOf(object.header.context);
   uint32_t count = 0;
-  for (const Object* child : index.ChildrenOf(object.header.context))
+  for (const Object* child : children)
     count += child->filed_resident && Continues(object, *child) ? 1 : 0;
   return count;
 }
 
 // Tells those that end where `object` begins that it has come, or gone.
 void Store::Impl::CountForParents(const Object& object, int change) {
-  if (object.header.parent_context.IsZero()) return;
-  for (Object* parent : index.EndingAt(object.header.parent_context)) {
+  // A checkpoint stands for all that is before it: it continues nothing.
+  if (object.header.kind == base::ObjectKind::kCheckpoint ||
+      object.header.parent_context.IsZero()) {
+    return;
+  }
+  const ContentIndex::Enders parents = object.header.kind == base::ObjectKind::kLog
+                                           ? index.StatesAt(object.header.parent_context)
+                                           : index.EndingAt(object.header.parent_context);
+  for (Object* parent : parents) {
     if (!Continues(*parent, object)) continue;
     parent->children += change;
     if (!parent->filed_resident) continue;

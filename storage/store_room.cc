@@ -171,8 +171,11 @@ bool Store::Impl::EvictWindow(PoolId pool, const Object* own, uint32_t level) {
     }
     if (loss >= worth(*own) * static_cast<double>(window->bytes)) return false;
   }
-  for (const uint64_t owner : window->owners)
-    EvictFromMemory(FindAny(owner), VictimBook::Exit::kTaken);
+  for (const uint64_t owner : window->owners) {
+    // A log may have gone with its base.
+    if (Object* const object = FindAny(owner); object != nullptr && MayEvict(*object))
+      EvictFromMemory(object, VictimBook::Exit::kTaken);
+  }
   return true;
 }
 

@@ -7,7 +7,7 @@
 namespace cistern::storage {
 namespace {
 
-bool HasContext(const Object& object) { return object.header.kind == base::ObjectKind::kSegment; }
+bool HasContext(const Object& object) { return object.header.kind != base::ObjectKind::kBlob; }
 
 ContextEntry LinkEntry(Object* object, const ContextLink& link) {
   return {.sequence = link.sequence, .object = object, .link = true};
@@ -39,27 +39,46 @@ void ContentIndex::RemoveVariant(Object* object) {
 
 // ---- Own contexts and children: newest first
 
+ContentIndex::EndHeads& ContentIndex::EndsOf(const Object& object) {
+  return base::IsState(object.header.kind) ? states_ : enders_;
+}
+
+ContentIndex::BeginHeads& ContentIndex::BeginsOf(const Object& object) {
+  switch (object.header.kind) {
+    case base::ObjectKind::kCheckpoint:
+      return checkpoints_;
+    case base::ObjectKind::kLog:
+      return logs_;
+    default:
+      return children_;
+  }
+}
+
 void ContentIndex::InsertOwn(Object* object) {
-  object->next_ender = enders_.Find(object->header.context);
-  enders_.Set(object);
+  EndHeads& ends = EndsOf(*object);
+  BeginHeads& begins = BeginsOf(*object);
+  object->next_ender = ends.Find(object->header.context);
+  ends.Set(object);
   ++num_context_entries_;
   if (object->header.parent_context.IsZero()) return;
-  object->next_child = children_.Find(object->header.parent_context);
+  object->next_child = begins.Find(object->header.parent_context);
   if (object->next_child != nullptr) object->next_child->previous_child = object;
-  children_.Set(object);
+  begins.Set(object);
   ++num_children_;
 }
 
 void ContentIndex::RemoveOwn(Object* object) {
+  EndHeads& ends = EndsOf(*object);
+  BeginHeads& begins = BeginsOf(*object);
   Object* const next = std::exchange(object->next_ender, nullptr);
-  Object* newer = enders_.Find(object->header.context);
+  Object* newer = ends.Find(object->header.context);
   if (newer != object) {
     while (newer->next_ender != object) newer = newer->next_ender;
     newer->next_ender = next;
   } else if (next != nullptr) {
-    enders_.Set(next);
+    ends.Set(next);
   } else {
-    enders_.Clear(object->header.context);
+    ends.Clear(object->header.context);
   }
   --num_context_entries_;
   if (object->header.parent_context.IsZero()) return;
@@ -69,9 +88,9 @@ void ContentIndex::RemoveOwn(Object* object) {
   if (previous_child != nullptr) {
     previous_child->next_child = next_child;
   } else if (next_child != nullptr) {
-    children_.Set(next_child);
+    begins.Set(next_child);
   } else {
-    children_.Clear(object->header.parent_context);
+    begins.Clear(object->header.parent_context);
   }
   --num_children_;
 }

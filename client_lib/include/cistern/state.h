@@ -46,8 +46,8 @@ struct LogSource {
   uint32_t begin = 0;
   uint32_t end = 0;
   std::vector<Field> fields;
-  // What went into the convolution: [conv_channels] bf16. Empty: logs have a tail at their end only,
-  // that of the StatePoint there.
+  // What went into the convolution: [conv_channels] bf16. Empty: logs have a tail at their end
+  // only, that of the StatePoint there.
   Field conv_rows;
 };
 
