@@ -42,7 +42,7 @@ absl::Status Store::Impl::CheckObject(const Object& o) const {
     if (entry.owner != o.id) return broken("one of its blocks belongs to somebody else");
     if ((entry.movable != 0) != o.filed_movable)
       return broken("a block may be moved, or may not, against its state");
-    if (entry.priority != (o.filed_evictable ? o.priority : 0))
+    if (entry.priority != (o.filed_evictable ? BlockPriority(o) : 0))
       return broken("a block's value is not its own");
   }
   if (o.detached) return absl::OkStatus();

@@ -134,6 +134,7 @@ struct Store::Impl {
   uint32_t CountChildren(const Object& object) const;
   void Recount(Object* object);
   Rung RungOf(const Object& object) const;
+  uint64_t BlockPriority(const Object& object) const;
   bool MayEvict(const Object& object) const;
   bool MayMove(const Object& object) const;
   bool ShouldDemote(const Object& object) const;
@@ -156,6 +157,10 @@ struct Store::Impl {
   bool HasBase(const base::ObjectHeader& log) const;
   // FailedPrecondition: it is being written. NotFound: it is gone.
   absl::Status CheckBase(const base::ObjectHeader& header) const;
+  // Whether a later state makes this one superfluous, and nothing stands on it.
+  bool IsSpent(const Object& state) const;
+  // After another one has come there, or gone.
+  void RefileStatesAt(const base::Key& context);
   // After a state that ended there has gone.
   void DropLogsWithoutBase(const base::Key& context);
   void DropAllLogsWithoutBase();

@@ -161,7 +161,8 @@ bool Store::Impl::EvictWindow(PoolId pool, const Object* own, uint32_t level) {
   if (!window.has_value()) return false;
   if (own != nullptr) {
     const auto worth = [&](const Object& object) {
-      return static_cast<double>(object.priority - std::min(object.priority, worthless));
+      const uint64_t priority = BlockPriority(object);
+      return static_cast<double>(priority - std::min(priority, worthless));
     };
     // Objects go whole, also what of them lies elsewhere.
     double loss = 0;

@@ -1,6 +1,7 @@
-// State that stands on other state: a log is never kept without the state that it needs.
+// State that stands on other state: a log is never kept without the state that it needs, and states
+// that a later one makes superfluous go first.
 //
-// Nothing is judged while records may come (what is missing may be the next one), nor by a store
+// No log is judged while records may come (what is missing may be the next one), nor by a store
 // that serves another one above: that one knows all of both and says what goes.
 #include <algorithm>
 #include <vector>
@@ -10,10 +11,17 @@
 #include "storage/store_impl.h"
 
 namespace cistern::storage {
+namespace {
+
+uint32_t EndOf(const base::ObjectHeader& header) {
+  return header.base_position + header.num_tokens();
+}
+
+}  // namespace
 
 bool Store::Impl::IsBaseOf(const base::ObjectHeader& state, const base::ObjectHeader& log) {
   return base::IsState(state.kind) && log.parent_context == state.context &&
-         log.base_position == state.base_position + state.num_tokens() && log.model == state.model;
+         log.base_position == EndOf(state) && log.model == state.model;
 }
 
 // A log of the first tokens stands on the zero state.
@@ -36,6 +44,30 @@ absl::Status Store::Impl::CheckBase(const base::ObjectHeader& header) const {
   }
   return absl::NotFoundError(absl::StrCat("the state at ", header.parent_context.ToHex(),
                                           ", which this log needs, is gone: the log is dropped"));
+}
+
+// The sequence went on from here, and on one way only: who comes back to it finds the later state.
+// A state that sequences have left on two ways is where the next one may leave, too. (Marconi,
+// MLSys 2025, keeps the states of leaves and of branch points.) A log with tails of every token
+// serves everywhere inside: it is judged by its worth.
+bool Store::Impl::IsSpent(const Object& state) const {
+  const base::ObjectHeader& header = state.header;
+  if (!base::IsState(header.kind) || header.tails == base::LogTails::kEveryToken) return false;
+  const auto replaces = [&](const Object* other) {
+    return header.kind == base::ObjectKind::kLog &&
+           other->header.kind == base::ObjectKind::kCheckpoint &&
+           other->header.model == header.model && EndOf(other->header) == EndOf(header);
+  };
+  if (std::ranges::any_of(index.StatesAt(header.context), replaces)) return true;
+  const auto stands_on = [&](const Object* log) { return IsBaseOf(header, log->header); };
+  return index.CountSuccessors(header.context) == 1 &&
+         std::ranges::none_of(index.LogsFrom(header.context), stands_on);
+}
+
+void Store::Impl::RefileStatesAt(const base::Key& context) {
+  for (Object* state : index.StatesAt(context)) {
+    if (state->filed_resident) Refile(state);
+  }
 }
 
 // However long a chain is, the calls are no deeper: a nested one leaves the rest to the first.

@@ -216,6 +216,10 @@ Object* Store::Impl::Attach(base::ObjectHeader header, const Shape& shape) {
   BeginUse(object->header.model);
   index.Insert(object);
   objects[object->id] = std::move(owned);
+  if (base::IsState(object->header.kind)) {
+    RefileStatesAt(object->header.context);
+    RefileStatesAt(object->header.previous_state);
+  }
   return object;
 }
 

@@ -95,10 +95,57 @@ void ContentIndex::RemoveOwn(Object* object) {
   --num_children_;
 }
 
+// ---- What was computed from which state
+
+void ContentIndex::InsertSuccessor(Object* object) {
+  if (object->header.kind != base::ObjectKind::kCheckpoint ||
+      object->header.previous_state.IsZero()) {
+    return;
+  }
+  origins_[object] = object->header.previous_state;
+  successors_[object->header.previous_state].push_back(object);
+}
+
+// The last state of its context leaves its successors to the one that it was computed from itself.
+void ContentIndex::RemoveSuccessor(Object* object) {
+  const base::Key origin = OriginOf(*object);
+  if (const auto it = successors_.find(origin); it != successors_.end()) {
+    auto& siblings = it->second;
+    siblings.erase(std::remove(siblings.begin(), siblings.end(), object), siblings.end());
+    if (it->second.empty()) successors_.erase(it);
+  }
+  origins_.erase(object);
+  const base::Key& context = object->header.context;
+  const auto left = successors_.find(context);
+  if (left == successors_.end() || !StatesAt(context).empty()) return;
+  const absl::InlinedVector<const Object*, 1> heirs = std::move(left->second);
+  successors_.erase(left);
+  for (const Object* heir : heirs) {
+    if (origin.IsZero()) {
+      origins_.erase(heir);
+    } else {
+      origins_[heir] = origin;
+      successors_[origin].push_back(heir);
+    }
+  }
+}
+
+size_t ContentIndex::CountSuccessors(const base::Key& context) const {
+  const auto it = successors_.find(context);
+  return it == successors_.end() ? 0 : it->second.size();
+}
+
+base::Key ContentIndex::OriginOf(const Object& object) const {
+  if (object.header.kind == base::ObjectKind::kLog) return object.header.previous_state;
+  const auto it = origins_.find(&object);
+  return it == origins_.end() ? base::Key{} : it->second;
+}
+
 void ContentIndex::Insert(Object* object) {
   InsertVariant(object);
   ++num_objects_;
   if (HasContext(*object)) InsertOwn(object);
+  InsertSuccessor(object);
 }
 
 void ContentIndex::Remove(Object* object) {
@@ -106,6 +153,7 @@ void ContentIndex::Remove(Object* object) {
   --num_objects_;
   if (!HasContext(*object)) return;
   RemoveOwn(object);
+  if (base::IsState(object->header.kind)) RemoveSuccessor(object);
   for (const ContextLink& link : object->links()) RemoveEntry(link);
   num_links_ -= object->links().size();
 }

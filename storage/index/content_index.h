@@ -9,6 +9,8 @@
 //
 //   context key ─► states: the checkpoints and logs that end there
 //   parent key  ─► the checkpoints whose tokens begin there; the logs that stand on a state there
+//   context key ─► successors: the checkpoints that were computed from the state there, also by way
+//                  of states that have gone since
 //
 // The index stores pointers and owns nothing; lists of objects run through the objects themselves
 // (Object::next_variant and so on). Links, which few objects have, lie in tables of their own.
@@ -74,6 +76,10 @@ class ContentIndex {
     return Children(checkpoints_.Find(context));
   }
   Children LogsFrom(const base::Key& context) const { return Children(logs_.Find(context)); }
+  // How many checkpoints were computed from the state at `context`.
+  size_t CountSuccessors(const base::Key& context) const;
+  // The context of the state that this one counts as computed from; zero: from the beginning.
+  base::Key OriginOf(const Object& object) const;
   // Segments that begin there and the linked ones, newest first, until `each` answers false.
   void ForEachChild(const base::Key& context,
                     absl::FunctionRef<bool(const ContextEntry&)> each) const;
@@ -96,6 +102,8 @@ class ContentIndex {
 
   EndHeads& EndsOf(const Object& object);
   BeginHeads& BeginsOf(const Object& object);
+  void InsertSuccessor(Object* object);
+  void RemoveSuccessor(Object* object);
   void InsertVariant(Object* object);
   void RemoveVariant(Object* object);
   void InsertOwn(Object* object);
@@ -106,6 +114,9 @@ class ContentIndex {
   ChainHeads<&base::ObjectHeader::content> variants_;
   EndHeads enders_, states_;
   BeginHeads children_, checkpoints_, logs_;
+  // Of checkpoints, which are few and large. Logs are listed by what they stand on already.
+  absl::flat_hash_map<base::Key, absl::InlinedVector<const Object*, 1>> successors_;
+  absl::flat_hash_map<const Object*, base::Key> origins_;
   absl::flat_hash_map<base::Key, absl::InlinedVector<ContextEntry, 1>> linked_;  // by context
   absl::flat_hash_map<base::Key, absl::btree_set<ContextEntry, NewestFirst>>
       linked_children_;  // by parent context
