@@ -4,12 +4,18 @@ namespace cistern::cacheserver {
 
 using transport::MutableSlice;
 
+size_t PiecesOfLayer(const ObjectShape& shape, size_t num_blocks) {
+  return shape.is_segment() || shape.layers == 1 ? num_blocks : 1;
+}
+
 void AppendLayer(std::byte* arena, const ObjectShape& shape,
                  const std::vector<base::BlockRef>& blocks, uint32_t layer,
                  std::vector<MutableSlice>* slices) {
-  if (shape.tokens == 0) {
-    const std::vector<MutableSlice> blob = storage::BlobSlices(arena, shape, blocks);
-    slices->insert(slices->end(), blob.begin(), blob.end());
+  if (!shape.is_segment()) {
+    const bool whole = shape.layers == 1;  // however many blocks a blob has
+    const std::vector<MutableSlice> some = storage::BlockSlices(
+        arena, shape, blocks, whole ? 0 : layer, whole ? blocks.size() : size_t{layer} + 1);
+    slices->insert(slices->end(), some.begin(), some.end());
     return;
   }
   for (size_t page = 0; page < blocks.size(); ++page)

@@ -1,7 +1,8 @@
 // Where the bytes of an object lie in the arena, in the order that a payload has.
 //
-//   wire    for each layer: its rows, all tokens (messages.h, ReadRequest); a blob has one layer
-//   disk    the pages in order, of each what is in use (storage/tier/record_slices.h)
+//   wire    for each layer: its rows, all tokens (messages.h, ReadRequest); a blob has one layer,
+//           and of state each block is a layer
+//   disk    the blocks in order, of each what is in use (storage/tier/record_slices.h)
 #pragma once
 
 #include <cstdint>
@@ -17,6 +18,8 @@ using storage::ObjectShape;
 using storage::RecordSlices;
 using storage::ShapeOf;
 
+// How many pieces one layer has.
+size_t PiecesOfLayer(const ObjectShape& shape, size_t num_blocks);
 // Adds the slices of one layer. `arena` is the mapping's first byte; `blocks` are the object's, all
 // of them.
 void AppendLayer(std::byte* arena, const ObjectShape& shape,

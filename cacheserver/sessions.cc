@@ -84,7 +84,8 @@ absl::StatusOr<storage::ObjectId> Sessions::Commit(Store& store, Id id,
                                                    absl::Time now) {
   CISTERN_ASSIGN_OR_RETURN(Session * session, Find(id));
   absl::StatusOr<storage::ObjectId> object = store.Commit(id, reservation, now);
-  if (object.ok()) session->reservations.erase(reservation);
+  // NotFound: a log whose base is gone; the store has given the reservation up.
+  if (object.ok() || absl::IsNotFound(object.status())) session->reservations.erase(reservation);
   return object;
 }
 

@@ -99,7 +99,7 @@ struct Reservation {
   enum class Outcome : uint8_t { kReserved, kAlreadyHave, kNoRoom, kTooLarge };
   Outcome outcome = Outcome::kNoRoom;
   ReservationId id = 0;
-  std::vector<base::BlockRef> blocks;  // in page order
+  std::vector<base::BlockRef> blocks;  // in order
 };
 
 struct Lease {
@@ -137,7 +137,8 @@ struct RecordKey {
 
 // Which objects an administrator means; unset fields do not restrict.
 struct Selector {
-  base::Key key;  // content or context
+  ObjectId object = 0;  // this one
+  base::Key key;        // content or context
   base::Key model;
   uint64_t tenant = 0;
   bool has_tenant = false;
@@ -214,11 +215,14 @@ class Store {
   // BeginWrite has one EndWrite, whoever died.
   absl::StatusOr<std::vector<base::BlockRef>> BeginWrite(SessionId session, ReservationId id);
   void EndWrite(ReservationId id);
-  // Marks layers as written; Commit wants all of them (a blob counts as one layer).
+  // Marks layers as written; Commit wants all of them (a blob counts as one layer, of state each
+  // block does).
   absl::Status MarkWritten(SessionId session, ReservationId id, uint32_t layer_begin,
                            uint32_t layer_end);
   // Whether Commit would take it: no layer is left, no write in progress.
   bool MayCommit(SessionId session, ReservationId id) const;
+  // Of a log whose base is not there (store_state.cc): FailedPrecondition while that is reserved,
+  // otherwise NotFound, and the reservation is given up.
   absl::StatusOr<ObjectId> Commit(SessionId session, ReservationId id, absl::Time now);
   absl::Status Abort(SessionId session, ReservationId id);
 
@@ -232,6 +236,12 @@ class Store {
   // Segments whose parent context is `context` (links included), newest first: what may continue
   // it.
   std::vector<Found> Children(const base::Key& context, bool lossless) const;
+  // Checkpoints whose tokens begin at `context`, newest first; at most max_states.
+  std::vector<ObjectView> CheckpointsFrom(const base::Key& context, size_t max_states) const;
+  // Logs of the tokens behind the state at `context`, of which `position` is the first; newest
+  // first, at most max_states.
+  std::vector<ObjectView> LogsFrom(const base::Key& context, uint32_t position,
+                                   size_t max_states) const;
   // The segment whose context (own or linked) is `context`.
   Found ByContext(const base::Key& context, bool lossless) const;
 
@@ -288,10 +298,12 @@ class Store {
   // (AlreadyExists), unless it is exact and the object is not: then it takes the object's place
   // (serves_above: it does not).
   // FailedPrecondition: of an unknown model, known already, or about to be replaced or deleted.
+  // NotFound: a log without its base, and no more records may come.
   // ResourceExhausted: larger than the arena.
   absl::Status AddDiskRecord(const base::ObjectHeader& header, absl::Time now);
   // While records may come that AddDiskRecord has not been called for, whatever is dropped is
-  // deleted below, too, though no record of it is known. At first none may.
+  // deleted below, too, though no record of it is known, and logs are kept whether their base is
+  // there or not; those without one go when no more may come. At first none may.
   void ExpectRecords(bool may_come);
   // Records to delete, because their objects were dropped. Cleared by the call. Order: delete these
   // before writing any demotion that was taken later (an object may have come back under the same

@@ -87,26 +87,33 @@ std::vector<base::BlockRef> Store::Impl::Refs(const std::vector<Handle>& blocks)
 bool Store::Impl::Matches(const Selector& selector, const Object& object) const {
   const base::ObjectHeader& header = object.header;
   if (object.detached) return false;
-  const bool restricts = !selector.key.IsZero() || !selector.model.IsZero() || selector.has_tenant;
+  const bool restricts = selector.object != 0 || !selector.key.IsZero() ||
+                         !selector.model.IsZero() || selector.has_tenant;
   if (!restricts) return selector.all;
+  if (selector.object != 0 && object.id != selector.object) return false;
   if (!selector.key.IsZero() && header.content != selector.key && header.context != selector.key)
     return false;
   if (!selector.model.IsZero() && header.model != selector.model) return false;
   return !selector.has_tenant || header.tenant == selector.tenant;
 }
 
-// In id order. With a key it is a look-up, otherwise a walk over all objects.
+// In id order. With a key or an object it is a look-up, otherwise a walk over all objects.
 std::vector<Object*> Store::Impl::Select(const Selector& selector) const {
   std::vector<Object*> selected;
   auto consider = [&](Object* object) {
     if (Matches(selector, *object)) selected.push_back(object);
   };
+  if (selector.object != 0) {
+    if (Object* const object = FindAny(selector.object); object != nullptr) consider(object);
+    return selected;
+  }
   if (selector.key.IsZero()) {
     for (const auto& [id, object] : objects) consider(object.get());
     return selected;
   }
   for (Object* object : index.VariantsOf(selector.key)) consider(object);
   for (Object* object : index.EndingAt(selector.key)) consider(object);
+  for (Object* object : index.StatesAt(selector.key)) consider(object);
   std::sort(selected.begin(), selected.end(),
             [](const Object* a, const Object* b) { return a->id < b->id; });
   selected.erase(std::unique(selected.begin(), selected.end()), selected.end());
@@ -115,8 +122,11 @@ std::vector<Object*> Store::Impl::Select(const Selector& selector) const {
 
 uint64_t Store::Evict(const Selector& selector) {
   uint64_t gone = 0;
-  for (Object* object : impl_->Select(selector)) {
-    if (object->pinned || object->leases > 0) continue;
+  std::vector<ObjectId> ids;
+  for (const Object* object : impl_->Select(selector)) ids.push_back(object->id);
+  for (const ObjectId id : ids) {
+    Object* const object = impl_->FindAttached(id);
+    if (object == nullptr || object->pinned || object->leases > 0) continue;
     ++gone;
     if (object->busy()) {
       object->doomed = true;

@@ -42,12 +42,15 @@ absl::Status Store::Impl::CheckObject(const Object& o) const {
     if (entry.owner != o.id) return broken("one of its blocks belongs to somebody else");
     if ((entry.movable != 0) != o.filed_movable)
       return broken("a block may be moved, or may not, against its state");
-    if (entry.priority != (o.filed_evictable ? o.priority : 0))
+    if (entry.priority != (o.filed_evictable ? BlockPriority(o) : 0))
       return broken("a block's value is not its own");
   }
   if (o.detached) return absl::OkStatus();
+  if (o.header.kind == base::ObjectKind::kLog && JudgesLogs() && !HasBase(o.header))
+    return broken("it is a log without the state that it needs");
   if (index.Exact(o.header.content, o.header.context) != &o)
     return broken("the index does not find it");
+  if (base::IsState(o.header.kind) && !o.links().empty()) return broken("it is state, and linked");
   for (const ContextLink& link : o.links()) {
     bool found = false;
     for (const ContextEntry& entry : index.LinkedTo(link.context))

@@ -239,6 +239,7 @@ absl::Status Store::AddDiskRecord(const base::ObjectHeader& header, absl::Time n
   Impl& s = *impl_;
   if (!s.options.has_disk) return absl::FailedPreconditionError("this store has no disk");
   CISTERN_ASSIGN_OR_RETURN(const Shape shape, s.ShapeOf(header));
+  CISTERN_RETURN_IF_ERROR(s.CheckBase(header));
   const RecordKey key = Impl::KeyOf(header);
   if (s.records_in_flight.contains(key)) s.records_refused.insert(key);
   Object* known = s.index.Exact(key.content, key.context);
@@ -277,6 +278,7 @@ absl::Status Store::AddDiskRecord(const base::ObjectHeader& header, absl::Time n
 
 void Store::ExpectRecords(bool may_come) {
   impl_->records_may_come = may_come && impl_->options.has_disk;
+  if (impl_->JudgesLogs()) impl_->DropAllLogsWithoutBase();
 }
 
 void Store::Impl::DropRecord(const RecordKey& key) {

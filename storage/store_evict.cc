@@ -42,12 +42,19 @@ void Store::Impl::Drop(Object* object) {
 
 void Store::Impl::Detach(Object* object) {
   ++stats.dropped_objects;
+  const bool state = base::IsState(object->header.kind);
+  const base::Key context = object->header.context;
+  const base::Key origin = index.OriginOf(*object);
   object->on_disk = false;
   index.Remove(object);
   ForgetUse(*object);
   object->detached = true;
   Refile(object);
   DestroyIfUnused(object);
+  if (!state) return;
+  RefileStatesAt(context);
+  RefileStatesAt(origin);
+  DropLogsWithoutBase(context);
 }
 
 void Store::Impl::DestroyIfUnused(Object* object) {
@@ -73,9 +80,16 @@ bool Store::Impl::ShouldDemote(const Object& object) const {
          !object.demoting && !object.set_aside;
 }
 
-// Today's kinds are rows and blobs.
 Rung Store::Impl::RungOf(const Object& object) const {
+  if (IsSpent(object)) return Rung::kSpent;
   return object.children > 0 ? Rung::kInterior : Rung::kLeaf;
+}
+
+// What its blocks are worth to who looks for a cheap stretch of the arena: what is spent goes
+// before anything else of its tenant's level.
+uint64_t Store::Impl::BlockPriority(const Object& object) const {
+  if (object.listed_rung != Rung::kSpent) return object.priority;
+  return (uint64_t{PriorityLevel(object.priority)} << kPriorityLevelShift) + 1;
 }
 
 // Whether `next` begins where `object` ends: what a worker says of its context alone could make
@@ -85,18 +99,28 @@ bool Store::Impl::Continues(const Object& object, const Object& next) {
          next.header.base_position == object.header.base_position + object.header.num_tokens();
 }
 
-// How many objects in memory continue `object`.
+// How many objects in memory continue `object`: segments a segment, logs a state.
 uint32_t Store::Impl::CountChildren(const Object& object) const {
+  const ContentIndex::Children children = base::IsState(object.header.kind)
+                                              ? index.LogsFrom(object.header.context)
+                                              : index.ChildrenOf(object.header.context);
   uint32_t count = 0;
-  for (const Object* child : index.ChildrenOf(object.header.context))
+  for (const Object* child : children)
     count += child->filed_resident && Continues(object, *child) ? 1 : 0;
   return count;
 }
 
 // Tells those that end where `object` begins that it has come, or gone.
 void Store::Impl::CountForParents(const Object& object, int change) {
-  if (object.header.parent_context.IsZero()) return;
-  for (Object* parent : index.EndingAt(object.header.parent_context)) {
+  // A checkpoint stands for all that is before it: it continues nothing.
+  if (object.header.kind == base::ObjectKind::kCheckpoint ||
+      object.header.parent_context.IsZero()) {
+    return;
+  }
+  const ContentIndex::Enders parents = object.header.kind == base::ObjectKind::kLog
+                                           ? index.StatesAt(object.header.parent_context)
+                                           : index.EndingAt(object.header.parent_context);
+  for (Object* parent : parents) {
     if (!Continues(*parent, object)) continue;
     parent->children += change;
     if (!parent->filed_resident) continue;
@@ -109,16 +133,18 @@ void Store::Impl::CountForParents(const Object& object, int change) {
 void Store::Impl::Refile(Object* object) {
   RefileResidence(object);
   const bool evictable = MayEvict(*object);
-  const bool moved = object->filed_priority != object->priority;
+  const bool was_spent = object->listed_rung == Rung::kSpent;
   if (object->filed_resident)
     book.File(*object, evictable ? std::optional(RungOf(*object)) : std::nullopt);
+  const bool moved = object->filed_priority != object->priority ||
+                     was_spent != (object->listed_rung == Rung::kSpent);
   if (evictable != object->filed_evictable) {
     uint64_t& bytes = tenants.at(object->rule).evictable_bytes;
     bytes += evictable ? BlockBytes(*object) : 0 - BlockBytes(*object);
   }
   if (evictable != object->filed_evictable || (evictable && moved)) {
     for (const Handle handle : object->blocks)
-      pools.SetPriority(handle, evictable ? object->priority : 0);
+      pools.SetPriority(handle, evictable ? BlockPriority(*object) : 0);
     object->filed_evictable = evictable;
   }
   if (const bool movable = MayMove(*object); movable != object->filed_movable) {

@@ -2,14 +2,14 @@
 //
 //   store_write.cc   Reserve, Commit, Abort          store_room.cc    making room
 //   store_read.cc    Find, Acquire, Release, Link    store_evict.cc   filing, evicting, dropping
-//   store_disk.cc    demotion and staging
+//   store_disk.cc    demotion and staging            store_state.cc   logs and what they stand on
 //   store_admin.cc   models, selectors, statistics   store_expire.cc  what nobody uses any more
 //   store_check.cc   invariants
 //
 // An object's life: Commit or AddDiskRecord attaches it; Drop detaches it, so that nobody finds it
 // any more; it is destroyed when its last lease, demotion or staging ends. Every change of an
 // object's state is followed by Refile, which alone decides whether it may be evicted or should be
-// demoted.
+// demoted. To drop one may drop others (a state and its logs): who holds several holds their ids.
 #pragma once
 
 #include <memory>
@@ -75,7 +75,7 @@ struct Holdings {  // of a session
 struct Shape {
   PoolId pool = 0;
   uint32_t num_blocks = 0;
-  uint32_t layers = 1;
+  uint32_t layers = 1;  // of state: blocks
   uint64_t payload_bytes = 0;
 };
 
@@ -134,6 +134,7 @@ struct Store::Impl {
   uint32_t CountChildren(const Object& object) const;
   void Recount(Object* object);
   Rung RungOf(const Object& object) const;
+  uint64_t BlockPriority(const Object& object) const;
   bool MayEvict(const Object& object) const;
   bool MayMove(const Object& object) const;
   bool ShouldDemote(const Object& object) const;
@@ -148,6 +149,21 @@ struct Store::Impl {
   void MarkSaved(Object* object);
   void RetrySetAside(absl::FunctionRef<bool(const Tenancy&)> of);
   std::vector<Object*> ChooseDemotions(uint64_t max_bytes, bool only_above_watermark);
+
+  // ---- store_state.cc
+  // Whether a log that is committed, or left, without its base is judged now.
+  bool JudgesLogs() const { return !options.serves_above && !records_may_come; }
+  static bool IsBaseOf(const base::ObjectHeader& state, const base::ObjectHeader& log);
+  bool HasBase(const base::ObjectHeader& log) const;
+  // FailedPrecondition: it is being written. NotFound: it is gone.
+  absl::Status CheckBase(const base::ObjectHeader& header) const;
+  // Whether a later state makes this one superfluous, and nothing stands on it.
+  bool IsSpent(const Object& state) const;
+  // After another one has come there, or gone.
+  void RefileStatesAt(const base::Key& context);
+  // After a state that ended there has gone.
+  void DropLogsWithoutBase(const base::Key& context);
+  void DropAllLogsWithoutBase();
 
   // ---- store_expire.cc
   bool expires() const { return options.object_ttl < absl::InfiniteDuration(); }
@@ -207,6 +223,7 @@ struct Store::Impl {
   absl::flat_hash_set<RecordKey> records_in_flight;  // being written to disk
   absl::flat_hash_set<RecordKey> records_refused;    // of them, those whose old record has come
   bool records_may_come = false;
+  std::vector<base::Key> left_contexts;  // of DropLogsWithoutBase
   std::vector<RecordKey> record_drops;
   absl::flat_hash_set<RecordKey> record_drop_keys;  // the same
 

@@ -15,6 +15,11 @@ bool Serves(const Object& object, bool lossless) {
   return !lossless || object.header.lineage == base::Lineage::kExact;
 }
 
+// State is a function of the whole past: no other context's will do.
+bool ServesOthers(const Object& object, bool lossless) {
+  return !base::IsState(object.header.kind) && Serves(object, lossless);
+}
+
 // Of two variants, which one a reader in another context would rather have.
 bool Better(const Object& a, const Object& b) {
   const auto exact = [](const Object& o) { return o.header.lineage == base::Lineage::kExact; };
@@ -62,7 +67,7 @@ Found Store::Find(const FindQuery& query) {
   const Object* best = nullptr;
   if (query.accept_content) {
     for (const Object* object : variants) {
-      if (Serves(*object, query.lossless) && (best == nullptr || Better(*object, *best)))
+      if (ServesOthers(*object, query.lossless) && (best == nullptr || Better(*object, *best)))
         best = object;
     }
   }
@@ -105,6 +110,26 @@ std::vector<Found> Store::Children(const base::Key& context, bool lossless) cons
          .lineage = entry.link ? base::Lineage::kApproximate : entry.object->header.lineage});
     return true;
   });
+  return found;
+}
+
+std::vector<ObjectView> Store::CheckpointsFrom(const base::Key& context, size_t max_states) const {
+  std::vector<ObjectView> found;
+  for (const Object* object : impl_->index.CheckpointsFrom(context)) {
+    if (found.size() >= max_states) break;
+    found.push_back(impl_->ViewOf(*object));
+  }
+  return found;
+}
+
+std::vector<ObjectView> Store::LogsFrom(const base::Key& context, uint32_t position,
+                                        size_t max_states) const {
+  std::vector<ObjectView> found;
+  size_t scanned = 0;
+  for (const Object* object : impl_->index.LogsFrom(context)) {
+    if (found.size() >= max_states || ++scanned > kMaxChildrenScanned) break;
+    if (object->header.base_position == position) found.push_back(impl_->ViewOf(*object));
+  }
   return found;
 }
 

@@ -161,7 +161,8 @@ bool Store::Impl::EvictWindow(PoolId pool, const Object* own, uint32_t level) {
   if (!window.has_value()) return false;
   if (own != nullptr) {
     const auto worth = [&](const Object& object) {
-      return static_cast<double>(object.priority - std::min(object.priority, worthless));
+      const uint64_t priority = BlockPriority(object);
+      return static_cast<double>(priority - std::min(priority, worthless));
     };
     // Objects go whole, also what of them lies elsewhere.
     double loss = 0;
@@ -171,8 +172,11 @@ bool Store::Impl::EvictWindow(PoolId pool, const Object* own, uint32_t level) {
     }
     if (loss >= worth(*own) * static_cast<double>(window->bytes)) return false;
   }
-  for (const uint64_t owner : window->owners)
-    EvictFromMemory(FindAny(owner), VictimBook::Exit::kTaken);
+  for (const uint64_t owner : window->owners) {
+    // A log may have gone with its base.
+    if (Object* const object = FindAny(owner); object != nullptr && MayEvict(*object))
+      EvictFromMemory(object, VictimBook::Exit::kTaken);
+  }
   return true;
 }
 

@@ -4,33 +4,27 @@
 #include "absl/strings/str_cat.h"
 
 #include "base/status_macros.h"
+#include "storage/object_shape.h"
 #include "storage/store_impl.h"
 
 namespace cistern::storage {
 
 absl::StatusOr<Shape> Store::Impl::ShapeOf(const base::ObjectHeader& header) {
   CISTERN_RETURN_IF_ERROR(header.Validate());
-  Shape shape;
-  uint64_t block_bytes = options.blob_block_bytes;
-  uint64_t blocks = 0;
-  if (header.kind == base::ObjectKind::kBlob) {
-    if (block_bytes == 0) return absl::InvalidArgumentError("this store takes no blobs");
-    shape.payload_bytes = header.blob_bytes;
-    blocks = (header.blob_bytes + block_bytes - 1) / block_bytes;
-  } else {
-    const base::ModelSpec* spec = ModelOf(header);
-    if (spec == nullptr) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "model ", header.model.ToHex(), " is not registered; register it, then try again"));
-    }
-    block_bytes = spec->page_bytes();
-    blocks =
-        (header.num_tokens() + base::ModelSpec::kPageTokens - 1) / base::ModelSpec::kPageTokens;
-    shape.layers = spec->num_layers;
-    shape.payload_bytes = header.PayloadBytes(spec);
+  const bool blob = header.kind == base::ObjectKind::kBlob;
+  if (blob && options.blob_block_bytes == 0)
+    return absl::InvalidArgumentError("this store takes no blobs");
+  const base::ModelSpec* spec = ModelOf(header);
+  if (!blob && spec == nullptr) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "model ", header.model.ToHex(), " is not registered; register it, then try again"));
   }
-  shape.num_blocks = static_cast<uint32_t>(blocks);
-  CISTERN_ASSIGN_OR_RETURN(shape.pool, pools.PoolFor(block_bytes));
+  CISTERN_ASSIGN_OR_RETURN(const ObjectShape object,
+                           storage::ShapeOf(header, spec, options.blob_block_bytes));
+  Shape shape{.num_blocks = object.num_blocks(),
+              .layers = object.layers,
+              .payload_bytes = object.payload_bytes};
+  CISTERN_ASSIGN_OR_RETURN(shape.pool, pools.PoolFor(object.block_bytes));
   trade_wait.resize(pools.num_pools());
   move_wait.resize(pools.num_pools());
   return shape;
@@ -147,12 +141,18 @@ absl::StatusOr<ObjectId> Store::Commit(SessionId session, ReservationId id, absl
     return absl::FailedPreconditionError(
         absl::StrCat("reservation ", id, ": a write is still in progress"));
   }
+  if (absl::Status base = s.CheckBase(pending->header); !base.ok()) {
+    if (absl::IsNotFound(base)) s.AbortPending(pending);
+    return base;
+  }
   const RecordKey key = Impl::KeyOf(pending->header);
   Handover handover;
   bool saved = false;
   // A record that has been loaded from disk meanwhile may be no worse.
   if (Object* replaced = s.index.Exact(key.content, key.context); replaced != nullptr) {
-    if (!s.options.serves_above && Impl::Improves(replaced->header, pending->header)) {
+    const bool no_better =
+        base::IsState(pending->header.kind) || Impl::Improves(replaced->header, pending->header);
+    if (!s.options.serves_above && no_better) {
       const ObjectId id = replaced->id;
       s.being_written.erase(key);
       s.ReleasePending(pending);
@@ -184,7 +184,8 @@ absl::StatusOr<ObjectId> Store::Commit(SessionId session, ReservationId id, absl
 
 // An exact object takes the place of an approximate one.
 bool Store::Impl::Improves(const base::ObjectHeader& header, const base::ObjectHeader& existing) {
-  return header.lineage == base::Lineage::kExact && existing.lineage == base::Lineage::kApproximate;
+  return header.kind == existing.kind && header.lineage == base::Lineage::kExact &&
+         existing.lineage == base::Lineage::kApproximate;
 }
 
 Handover Store::Impl::HandoverOf(const Object& object) {
@@ -215,12 +216,17 @@ Object* Store::Impl::Attach(base::ObjectHeader header, const Shape& shape) {
   BeginUse(object->header.model);
   index.Insert(object);
   objects[object->id] = std::move(owned);
+  if (base::IsState(object->header.kind)) {
+    RefileStatesAt(object->header.context);
+    RefileStatesAt(object->header.previous_state);
+  }
   return object;
 }
 
 // Leased, pinned and busy variants stay, even if that leaves more than the limit, and so does
-// `spare`. May drop the object itself when that is not spared.
+// `spare`. May drop the object itself when that is not spared. State has no variants.
 void Store::Impl::LimitVariants(const Object& object, const Object* spare) {
+  if (base::IsState(object.header.kind)) return;
   const ContentIndex::Variants variants = index.VariantsOf(object.header.content);
   std::vector<Object*> candidates(variants.begin(), variants.end());
   size_t count = candidates.size();

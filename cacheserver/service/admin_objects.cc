@@ -52,6 +52,8 @@ Json InspectedJson(const Parts& parts, Store& store, const ListedObject& object)
   json["encoding"] = std::string(base::ToString(header.encoding));
   json["arithmetic"] = std::string(base::ToString(header.arithmetic));
   json["lineage"] = std::string(base::ToString(header.lineage));
+  if (base::IsState(header.kind)) json["previous_state"] = header.previous_state.ToHex();
+  if (header.kind == base::ObjectKind::kLog) json["tails"] = base::ToString(header.tails);
   const size_t shown = std::min(header.tokens.size(), kInspectedTokens);
   json["token_ids"] =
       std::vector<base::TokenId>(header.tokens.begin(), header.tokens.begin() + shown);

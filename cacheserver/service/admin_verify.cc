@@ -51,8 +51,8 @@ absl::Status CheckOne(const Parts& parts, const ListedObject& object, Report& re
     ++report.memory_only;
     return absl::OkStatus();
   }
-  const bool small = object.header.kind == base::ObjectKind::kSegment ||
-                     object.header.blob_bytes <= storage::kMaxComparedBytes;
+  const bool small =
+      parts.store->With([&](Store& store) { return storage::Comparable(store, object.header); });
   absl::Status status = absl::AbortedError("");
   if (now.where == storage::Where::kMemory && small) {
     status = storage::CompareWithRecord(*parts.store, *parts.arena, *parts.below, object.id,

@@ -1,10 +1,13 @@
-// Find: which chunks of a prompt are stored, leased on the way, and what is stored beside the gaps.
+// Find: which chunks of a prompt are stored, leased on the way, what is stored beside the gaps, and
+// the states on the way.
 #include <algorithm>
 #include <optional>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 
+#include "cacheserver/layout.h"
+#include "cacheserver/service/find_states.h"
 #include "cacheserver/service/handlers.h"
 
 namespace cistern::cacheserver {
@@ -18,6 +21,7 @@ using transport::FindResult;
 
 constexpr uint64_t kObjectBytes = 192;  // of a description, without tokens and blocks
 constexpr uint64_t kNeighbourBytes = 24;
+constexpr uint64_t kBlockBytes = 16;
 constexpr size_t kUsualItems = 256;  // room is made for so many hits at once
 
 // Fills one reply, under the lock.
@@ -38,6 +42,7 @@ class Finder {
       for (size_t i = 0; i < request_.items.size(); ++i)
         DescribeNeighbours(static_cast<int32_t>(i));
     }
+    if (request_.states) DescribeStates();
   }
 
   FindReply Take() { return std::move(reply_); }
@@ -106,14 +111,46 @@ class Finder {
     bytes_ += kNeighbourBytes;
   }
 
+  // The chunks from the start on that were found in the asked context.
+  std::vector<KnownChunk> ExactPrefix() const {
+    std::vector<KnownChunk> chunks;
+    for (size_t i = 0; i < request_.items.size(); ++i) {
+      const auto item = static_cast<int32_t>(i);
+      if (!Hit(item) || reply_.results[i].match != transport::Match::kExact) break;
+      chunks.push_back({request_.items[i].context, &HeaderOf(item)});
+    }
+    return chunks;
+  }
+
+  void DescribeStates() {
+    for (const storage::ObjectId id :
+         StatesOnTheWay(store_, request_.model, request_.start_context, ExactPrefix())) {
+      if (reply_.states.size() >= transport::kMaxItems) return;
+      const std::optional<uint32_t> object = Describe(store_.Describe(id), request_.lease, true);
+      // What follows may stand on what has no room any more.
+      if (!object.has_value()) return;
+      reply_.states.push_back(*object);
+      bytes_ += sizeof(uint32_t);
+    }
+  }
+
+  // Blocks of state are many, and known by the object's shape; a segment has one for 16 tokens.
+  uint64_t DescribedBytes(const base::ObjectHeader& header) const {
+    const uint64_t bytes = kObjectBytes + header.tokens.size() * (sizeof(base::TokenId) + 1);
+    if (!base::IsState(header.kind)) return bytes;
+    const absl::StatusOr<storage::ObjectShape> shape = ShapeOf(store_, header, 0);
+    return bytes + (shape.ok() ? shape->num_blocks() * kBlockBytes : 0);
+  }
+
   // The object's place in the reply; nothing when it is a miss, or when the reply is full.
-  std::optional<uint32_t> Describe(const storage::ObjectView& view, bool lease) {
+  std::optional<uint32_t> Describe(const storage::ObjectView& view, bool lease,
+                                   bool state = false) {
     if (view.where == storage::Where::kMiss || view.header->model != request_.model ||
-        view.header->kind != base::ObjectKind::kSegment)
+        !(state ? base::IsState(view.header->kind)
+                : view.header->kind == base::ObjectKind::kSegment))
       return std::nullopt;
     if (const auto known = index_.find(view.id); known != index_.end()) return known->second;
-    const uint64_t bytes =
-        kObjectBytes + view.header->tokens.size() * (sizeof(base::TokenId) + 1);  // and its blocks
+    const uint64_t bytes = DescribedBytes(*view.header);
     if (reply_.objects.size() >= transport::kMaxItems || bytes_ + bytes > kMaxReplyBytes) {
       truncated_ = true;
       return std::nullopt;

@@ -15,7 +15,7 @@ absl::Status CheckLayerRange(LayerRange range, const std::vector<PlacedObject>& 
       return absl::InvalidArgumentError(absl::StrCat("layers [", range.begin, ", ", range.end,
                                                      ") of an object that has ",
                                                      object.shape.layers));
-    slices += uint64_t{range.end - range.begin} * object.blocks.size();
+    slices += uint64_t{range.end - range.begin} * PiecesOfLayer(object.shape, object.blocks.size());
   }
   if (slices > kMaxPayloadSlices)
     return absl::InvalidArgumentError(
@@ -27,7 +27,7 @@ absl::Status CheckLayerRange(LayerRange range, const std::vector<PlacedObject>& 
 uint64_t PayloadBytes(LayerRange range, const std::vector<PlacedObject>& objects) {
   uint64_t bytes = 0;
   for (const PlacedObject& object : objects)
-    bytes += object.shape.layer_bytes * (range.end - range.begin);
+    bytes += object.shape.LayerBytes(range.begin, range.end);
   return bytes;
 }
 

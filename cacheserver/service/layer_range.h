@@ -1,6 +1,7 @@
 // What a Read or Write of some layers of some objects consists of.
 //
-// Shape    dense: for each layer of [begin, end), for each object, its rows; a blob has one layer
+// Shape    dense: for each layer of [begin, end), for each object, its rows; a blob has one layer,
+//          of state each block is one
 #pragma once
 
 #include <cstdint>

@@ -45,7 +45,7 @@ absl::Status CheckHeaders(const Parts& parts, const std::vector<base::ObjectHead
   }
   return parts.store->With([&](Store& store) -> absl::Status {
     for (const base::ObjectHeader& header : headers) {
-      if (header.kind == base::ObjectKind::kSegment && store.FindModel(header.model) == nullptr) {
+      if (header.kind != base::ObjectKind::kBlob && store.FindModel(header.model) == nullptr) {
         return absl::FailedPreconditionError(
             absl::StrCat("model ", header.model.ToHex(),
                          " is not known to this node: register it, then try again"));

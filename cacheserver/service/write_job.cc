@@ -44,7 +44,8 @@ class WriteJob : public std::enable_shared_from_this<WriteJob> {
   bool Small() const {
     uint64_t slices = 0;
     for (const PlacedObject& object : objects_)
-      slices += uint64_t{order_.layers.end - order_.layers.begin} * object.blocks.size();
+      slices += uint64_t{order_.layers.end - order_.layers.begin} *
+                PiecesOfLayer(object.shape, object.blocks.size());
     const bool few_bytes = call_->payload_follows() || call_->payload_bytes() <= kInlineBytes;
     return few_bytes && slices <= kInlineSlices;
   }

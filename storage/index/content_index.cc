@@ -7,7 +7,7 @@
 namespace cistern::storage {
 namespace {
 
-bool HasContext(const Object& object) { return object.header.kind == base::ObjectKind::kSegment; }
+bool HasContext(const Object& object) { return object.header.kind != base::ObjectKind::kBlob; }
 
 ContextEntry LinkEntry(Object* object, const ContextLink& link) {
   return {.sequence = link.sequence, .object = object, .link = true};
@@ -39,27 +39,46 @@ void ContentIndex::RemoveVariant(Object* object) {
 
 // ---- Own contexts and children: newest first
 
+ContentIndex::EndHeads& ContentIndex::EndsOf(const Object& object) {
+  return base::IsState(object.header.kind) ? states_ : enders_;
+}
+
+ContentIndex::BeginHeads& ContentIndex::BeginsOf(const Object& object) {
+  switch (object.header.kind) {
+    case base::ObjectKind::kCheckpoint:
+      return checkpoints_;
+    case base::ObjectKind::kLog:
+      return logs_;
+    default:
+      return children_;
+  }
+}
+
 void ContentIndex::InsertOwn(Object* object) {
-  object->next_ender = enders_.Find(object->header.context);
-  enders_.Set(object);
+  EndHeads& ends = EndsOf(*object);
+  BeginHeads& begins = BeginsOf(*object);
+  object->next_ender = ends.Find(object->header.context);
+  ends.Set(object);
   ++num_context_entries_;
   if (object->header.parent_context.IsZero()) return;
-  object->next_child = children_.Find(object->header.parent_context);
+  object->next_child = begins.Find(object->header.parent_context);
   if (object->next_child != nullptr) object->next_child->previous_child = object;
-  children_.Set(object);
+  begins.Set(object);
   ++num_children_;
 }
 
 void ContentIndex::RemoveOwn(Object* object) {
+  EndHeads& ends = EndsOf(*object);
+  BeginHeads& begins = BeginsOf(*object);
   Object* const next = std::exchange(object->next_ender, nullptr);
-  Object* newer = enders_.Find(object->header.context);
+  Object* newer = ends.Find(object->header.context);
   if (newer != object) {
     while (newer->next_ender != object) newer = newer->next_ender;
     newer->next_ender = next;
   } else if (next != nullptr) {
-    enders_.Set(next);
+    ends.Set(next);
   } else {
-    enders_.Clear(object->header.context);
+    ends.Clear(object->header.context);
   }
   --num_context_entries_;
   if (object->header.parent_context.IsZero()) return;
@@ -69,17 +88,64 @@ void ContentIndex::RemoveOwn(Object* object) {
   if (previous_child != nullptr) {
     previous_child->next_child = next_child;
   } else if (next_child != nullptr) {
-    children_.Set(next_child);
+    begins.Set(next_child);
   } else {
-    children_.Clear(object->header.parent_context);
+    begins.Clear(object->header.parent_context);
   }
   --num_children_;
+}
+
+// ---- What was computed from which state
+
+void ContentIndex::InsertSuccessor(Object* object) {
+  if (object->header.kind != base::ObjectKind::kCheckpoint ||
+      object->header.previous_state.IsZero()) {
+    return;
+  }
+  origins_[object] = object->header.previous_state;
+  successors_[object->header.previous_state].push_back(object);
+}
+
+// The last state of its context leaves its successors to the one that it was computed from itself.
+void ContentIndex::RemoveSuccessor(Object* object) {
+  const base::Key origin = OriginOf(*object);
+  if (const auto it = successors_.find(origin); it != successors_.end()) {
+    auto& siblings = it->second;
+    siblings.erase(std::remove(siblings.begin(), siblings.end(), object), siblings.end());
+    if (it->second.empty()) successors_.erase(it);
+  }
+  origins_.erase(object);
+  const base::Key& context = object->header.context;
+  const auto left = successors_.find(context);
+  if (left == successors_.end() || !StatesAt(context).empty()) return;
+  const absl::InlinedVector<const Object*, 1> heirs = std::move(left->second);
+  successors_.erase(left);
+  for (const Object* heir : heirs) {
+    if (origin.IsZero()) {
+      origins_.erase(heir);
+    } else {
+      origins_[heir] = origin;
+      successors_[origin].push_back(heir);
+    }
+  }
+}
+
+size_t ContentIndex::CountSuccessors(const base::Key& context) const {
+  const auto it = successors_.find(context);
+  return it == successors_.end() ? 0 : it->second.size();
+}
+
+base::Key ContentIndex::OriginOf(const Object& object) const {
+  if (object.header.kind == base::ObjectKind::kLog) return object.header.previous_state;
+  const auto it = origins_.find(&object);
+  return it == origins_.end() ? base::Key{} : it->second;
 }
 
 void ContentIndex::Insert(Object* object) {
   InsertVariant(object);
   ++num_objects_;
   if (HasContext(*object)) InsertOwn(object);
+  InsertSuccessor(object);
 }
 
 void ContentIndex::Remove(Object* object) {
@@ -87,6 +153,7 @@ void ContentIndex::Remove(Object* object) {
   --num_objects_;
   if (!HasContext(*object)) return;
   RemoveOwn(object);
+  if (base::IsState(object->header.kind)) RemoveSuccessor(object);
   for (const ContextLink& link : object->links()) RemoveEntry(link);
   num_links_ -= object->links().size();
 }

@@ -4,9 +4,18 @@
 //   context key ─► the object that ends there, and those that are linked to it
 //   parent key  ─► children: the objects (and links) that begin there
 //
+// State has lists of its own: what is known of a segment by its context says nothing of a state
+// there, and the other way round.
+//
+//   context key ─► states: the checkpoints and logs that end there
+//   parent key  ─► the checkpoints whose tokens begin there; the logs that stand on a state there
+//   context key ─► successors: the checkpoints that were computed from the state there, also by way
+//                  of states that have gone since
+//
 // The index stores pointers and owns nothing; lists of objects run through the objects themselves
 // (Object::next_variant and so on). Links, which few objects have, lie in tables of their own.
-// Blobs have a content only. Its answers depend on the order of the calls, never on hash order.
+// Blobs have a content only; state is never linked. Its answers depend on the order of the calls,
+// never on hash order.
 //
 // Needs    objects are inserted in the order of their ids, and outlive their entry
 // Cost     a hash look-up, then a handful of comparisons; a link's place among children is O(log n)
@@ -55,13 +64,23 @@ class ContentIndex {
   Object* Exact(const base::Key& content, const base::Key& context) const;
   // The newest object with this content that is linked to `context`, or null.
   Object* Linked(const base::Key& content, const base::Key& context) const;
-  // Whose own context it is, newest first.
+  // Segments whose own context it is, newest first.
   Enders EndingAt(const base::Key& context) const { return Enders(enders_.Find(context)); }
   // Who is linked to it, oldest first.
   std::span<const ContextEntry> LinkedTo(const base::Key& context) const;
-  // Whose own context begins there, newest first.
+  // Segments whose own context begins there, newest first.
   Children ChildrenOf(const base::Key& context) const { return Children(children_.Find(context)); }
-  // These and the linked ones, newest first, until `each` answers false.
+  // State, newest first.
+  Enders StatesAt(const base::Key& context) const { return Enders(states_.Find(context)); }
+  Children CheckpointsFrom(const base::Key& context) const {
+    return Children(checkpoints_.Find(context));
+  }
+  Children LogsFrom(const base::Key& context) const { return Children(logs_.Find(context)); }
+  // How many checkpoints were computed from the state at `context`.
+  size_t CountSuccessors(const base::Key& context) const;
+  // The context of the state that this one counts as computed from; zero: from the beginning.
+  base::Key OriginOf(const Object& object) const;
+  // Segments that begin there and the linked ones, newest first, until `each` answers false.
   void ForEachChild(const base::Key& context,
                     absl::FunctionRef<bool(const ContextEntry&)> each) const;
 
@@ -72,12 +91,19 @@ class ContentIndex {
   size_t num_children() const { return num_children_; }
 
  private:
+  using EndHeads = ChainHeads<&base::ObjectHeader::context>;
+  using BeginHeads = ChainHeads<&base::ObjectHeader::parent_context>;
+
   struct NewestFirst {
     bool operator()(const ContextEntry& a, const ContextEntry& b) const {
       return a.sequence > b.sequence;
     }
   };
 
+  EndHeads& EndsOf(const Object& object);
+  BeginHeads& BeginsOf(const Object& object);
+  void InsertSuccessor(Object* object);
+  void RemoveSuccessor(Object* object);
   void InsertVariant(Object* object);
   void RemoveVariant(Object* object);
   void InsertOwn(Object* object);
@@ -86,8 +112,11 @@ class ContentIndex {
   void RemoveEntry(const ContextLink& link);
 
   ChainHeads<&base::ObjectHeader::content> variants_;
-  ChainHeads<&base::ObjectHeader::context> enders_;
-  ChainHeads<&base::ObjectHeader::parent_context> children_;
+  EndHeads enders_, states_;
+  BeginHeads children_, checkpoints_, logs_;
+  // Of checkpoints, which are few and large. Logs are listed by what they stand on already.
+  absl::flat_hash_map<base::Key, absl::InlinedVector<const Object*, 1>> successors_;
+  absl::flat_hash_map<const Object*, base::Key> origins_;
   absl::flat_hash_map<base::Key, absl::InlinedVector<ContextEntry, 1>> linked_;  // by context
   absl::flat_hash_map<base::Key, absl::btree_set<ContextEntry, NewestFirst>>
       linked_children_;  // by parent context

@@ -47,6 +47,11 @@ bool Equal(const Slices& slices, const std::vector<std::byte>& bytes) {
 
 }  // namespace
 
+bool Comparable(const Store& store, const base::ObjectHeader& header) {
+  return header.kind == base::ObjectKind::kSegment ||
+         header.PayloadBytes(store.FindModel(header.model)) <= kMaxComparedBytes;
+}
+
 absl::Status CompareWithRecord(LockedStore& store, const Arena& arena, Tier& below, ObjectId id,
                                SessionId session, uint64_t blob_block_bytes, absl::Time now) {
   CISTERN_ASSIGN_OR_RETURN(const HeldForComparison held,

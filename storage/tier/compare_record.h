@@ -6,13 +6,18 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 
+#include "base/object.h"
 #include "storage/arena.h"
 #include "storage/locked_store.h"
+#include "storage/store.h"
 #include "storage/tier/tier.h"
 
 namespace cistern::storage {
 
 inline constexpr uint64_t kMaxComparedBytes = 64ull << 20;  // of one object: they are read at once
+
+// Whether it is small enough to be read at once: every segment is.
+bool Comparable(const Store& store, const base::ObjectHeader& header);
 
 // Holds the object by a lease of `session` and reads the record beside it. Thread: any; blocks as
 // the tier does. DataLoss: the record is damaged. Internal: it is sound, and memory holds other

@@ -173,8 +173,7 @@ absl::Status MemoryTier::Read(const RecordKey& key, const Runs& payload) {
 void MemoryTier::Remove(Store& store, ObjectId id) {
   const ObjectView view = store.Describe(id);
   if (view.where == Where::kMiss) return;
-  const Selector itself{.key = view.header->context.IsZero() ? view.header->content
-                                                             : view.header->context};
+  const Selector itself{.object = id};
   store.SetPinned(itself, false);
   store.Evict(itself);
   if (store.Describe(id).where != Where::kMiss) condemned_.insert(id);
@@ -208,7 +207,7 @@ absl::Status MemoryTier::Verify(const RecordKey& key) {
   bool comparable = false;
   const ObjectView view = parts_.store->With([&](Store& store) {
     ObjectView found = FindOwn(store, key);
-    comparable = found.header != nullptr && found.header->blob_bytes <= kMaxComparedBytes;
+    comparable = found.header != nullptr && Comparable(store, *found.header);
     found.header = nullptr;  // not valid without the lock
     return found;
   });

@@ -145,12 +145,13 @@ std::string EncodeRecord(const DiskRecord& record) {
   out.Put(header.content);
   out.Put(header.context);
   out.Put(header.parent_context);
+  out.Put(header.previous_state);
   out.Put(header.blob_bytes);
   out.Put(header.num_tokens());
   out.Put(record.num_pieces());
   out.Put(record.extent.offset);
   out.Put(record.extent.file);
-  out.Put(uint32_t{0});
+  out.Put(static_cast<uint32_t>(header.tails));
   for (base::TokenId token : header.tokens) out.Put(token);
   for (const base::Key& checksum : record.piece_checksums) out.Put(checksum);
   out.Put(base::HashBytes(absl::string_view(out.bytes())));
@@ -173,7 +174,7 @@ absl::StatusOr<DiskRecord> DecodeRecord(std::span<const std::byte> bytes) {
   record.extent.payload_bytes = in.Get<uint64_t>();
   const uint8_t kind = in.Get<uint8_t>(), encoding = in.Get<uint8_t>();
   const uint8_t arithmetic = in.Get<uint8_t>(), lineage = in.Get<uint8_t>();
-  if (kind > 1 || encoding > 1 || arithmetic > 2 || lineage > 1)
+  if (kind > 3 || encoding > 1 || arithmetic > 2 || lineage > 1)
     return Damaged("an unknown kind or encoding");
   header.kind = static_cast<base::ObjectKind>(kind);
   header.encoding = static_cast<base::RotaryEncoding>(encoding);
@@ -185,11 +186,14 @@ absl::StatusOr<DiskRecord> DecodeRecord(std::span<const std::byte> bytes) {
   header.content = in.GetKey();
   header.context = in.GetKey();
   header.parent_context = in.GetKey();
+  header.previous_state = in.GetKey();
   header.blob_bytes = in.Get<uint64_t>();
   const uint32_t num_tokens = in.Get<uint32_t>(), num_pieces = in.Get<uint32_t>();
   record.extent.offset = in.Get<uint64_t>();
   record.extent.file = in.Get<uint32_t>();
-  if (in.Get<uint32_t>() != 0) return Damaged("a reserved field is not zero");
+  const uint32_t tails = in.Get<uint32_t>();
+  if (tails > 1) return Damaged("unknown conv tails");
+  header.tails = static_cast<base::LogTails>(tails);
   if (absl::Status sizes = CheckSizes(record, num_tokens, num_pieces, bytes.size()); !sizes.ok())
     return sizes;
   header.tokens.resize(num_tokens);

@@ -24,14 +24,14 @@
 namespace cistern::storage {
 
 inline constexpr uint32_t kRecordMagic = 0x43455243;  // "CREC"
-inline constexpr uint16_t kRecordVersion = 2;
+inline constexpr uint16_t kRecordVersion = 3;
 inline constexpr uint32_t kPieceBytes = 2 << 20;     // what this writer cuts payload into
 inline constexpr uint32_t kMinPieceBytes = 4 << 10;  // what a reader accepts: multiples of it
 inline constexpr uint32_t kMaxPieceBytes = 64 << 20;
 inline constexpr uint64_t kMaxRecordPayload = 4ull << 30;  // of one object
 inline constexpr uint64_t kExtentAlignment = 4 << 10;
 inline constexpr uint64_t kMaxExtentOffset = 1ull << 44;  // what a reader accepts
-inline constexpr uint32_t kRecordFixedBytes = 144;        // before tokens and checksums
+inline constexpr uint32_t kRecordFixedBytes = 160;        // before tokens and checksums
 inline constexpr uint32_t kRecordTrailerBytes = 16;       // XXH3-128 of all before it
 
 // Where the payload of one write lies: payload-<file>.log.

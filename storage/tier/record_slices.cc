@@ -16,18 +16,12 @@ constexpr uint32_t kPageTokens = base::ModelSpec::kPageTokens;
 
 absl::StatusOr<ObjectShape> ShapeOf(const Store& store, const base::ObjectHeader& header,
                                     uint64_t blob_block_bytes) {
-  if (header.kind == base::ObjectKind::kBlob)
-    return ObjectShape{.layer_bytes = header.blob_bytes, .block_bytes = blob_block_bytes};
   const base::ModelSpec* spec = store.FindModel(header.model);
-  if (spec == nullptr) {
+  if (spec == nullptr && header.kind != base::ObjectKind::kBlob) {
     return absl::FailedPreconditionError(absl::StrCat(
         "model ", header.model.ToHex(), " is not known to this node: register it, then try again"));
   }
-  return ObjectShape{.layers = spec->num_layers,
-                     .layer_bytes = uint64_t{header.num_tokens()} * spec->row_bytes,
-                     .tokens = header.num_tokens(),
-                     .row_bytes = spec->row_bytes,
-                     .block_bytes = spec->page_bytes()};
+  return ShapeOf(header, spec, blob_block_bytes);
 }
 
 uint32_t TokensOnPage(const ObjectShape& shape, size_t page) {
@@ -41,22 +35,22 @@ std::span<std::byte> PagePart(std::byte* arena, const ObjectShape& shape,
           uint64_t{TokensOnPage(shape, page)} * shape.row_bytes};
 }
 
-std::vector<std::span<std::byte>> BlobSlices(std::byte* arena, const ObjectShape& shape,
-                                             const std::vector<base::BlockRef>& blocks) {
+std::vector<std::span<std::byte>> BlockSlices(std::byte* arena, const ObjectShape& shape,
+                                              const std::vector<base::BlockRef>& blocks,
+                                              size_t begin, size_t end) {
   std::vector<std::span<std::byte>> slices;
-  slices.reserve(blocks.size());
-  uint64_t left = shape.layer_bytes;
-  for (const base::BlockRef& block : blocks) {
-    const uint64_t bytes = std::min(left, shape.block_bytes);
-    slices.emplace_back(arena + block.offset, bytes);
-    left -= bytes;
+  slices.reserve(end - begin);
+  for (size_t i = begin; i < end; ++i) {
+    const uint64_t before = i * shape.block_bytes;
+    slices.emplace_back(arena + blocks[i].offset,
+                        std::min(shape.payload_bytes - before, shape.block_bytes));
   }
   return slices;
 }
 
 std::vector<std::span<std::byte>> RecordSlices(std::byte* arena, const ObjectShape& shape,
                                                const std::vector<base::BlockRef>& blocks) {
-  if (shape.tokens == 0) return BlobSlices(arena, shape, blocks);
+  if (!shape.is_segment()) return BlockSlices(arena, shape, blocks, 0, blocks.size());
   std::vector<std::span<std::byte>> slices;
   slices.reserve(blocks.size() + shape.layers);
   for (size_t page = 0; page < blocks.size(); ++page) {

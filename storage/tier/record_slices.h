@@ -2,7 +2,7 @@
 //
 // Shape    the pages in order, of each what is in use (storage/FORMAT.md). A page of a segment is
 //          [layer][16][row]; the last one may be part full: of it only the rows in use, layer by
-//          layer. The last block of a blob is cut at its end
+//          layer. The last block of a blob or of a log is cut at its end
 // Thread   any
 #pragma once
 
@@ -14,19 +14,12 @@
 
 #include "base/arena_layout.h"
 #include "base/object.h"
+#include "storage/object_shape.h"
 #include "storage/store.h"
 
 namespace cistern::storage {
 
-struct ObjectShape {
-  uint32_t layers = 1;
-  uint64_t layer_bytes = 0;  // of one layer, all tokens
-  uint32_t tokens = 0;       // 0 for a blob
-  uint32_t row_bytes = 0;
-  uint64_t block_bytes = 0;
-};
-
-// FailedPrecondition for a segment whose model is not registered.
+// FailedPrecondition when its model is not registered; InvalidArgument: see object_shape.h.
 absl::StatusOr<ObjectShape> ShapeOf(const Store& store, const base::ObjectHeader& header,
                                     uint64_t blob_block_bytes);
 
@@ -36,9 +29,11 @@ uint32_t TokensOnPage(const ObjectShape& shape, size_t page);
 // `arena` is the mapping's first byte; `blocks` are the object's, all of them.
 std::vector<std::span<std::byte>> RecordSlices(std::byte* arena, const ObjectShape& shape,
                                                const std::vector<base::BlockRef>& blocks);
-std::vector<std::span<std::byte>> BlobSlices(std::byte* arena, const ObjectShape& shape,
-                                             const std::vector<base::BlockRef>& blocks);
-// The rows of one layer on one page.
+// Of all but segments: what is in use of blocks [begin, end).
+std::vector<std::span<std::byte>> BlockSlices(std::byte* arena, const ObjectShape& shape,
+                                              const std::vector<base::BlockRef>& blocks,
+                                              size_t begin, size_t end);
+// The rows of one layer on one page of a segment.
 std::span<std::byte> PagePart(std::byte* arena, const ObjectShape& shape,
                               const base::BlockRef& block, size_t page, uint32_t layer);
 

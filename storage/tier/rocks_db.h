@@ -36,7 +36,7 @@ namespace cistern::storage {
 
 class LogGuard;
 
-inline constexpr uint32_t kDiskFormat = 2;
+inline constexpr uint32_t kDiskFormat = 3;
 
 // `status` with the advice that ends every DataLoss of opening; others as they are.
 absl::Status BeyondOpening(const absl::Status& status, const std::string& path);

@@ -87,10 +87,11 @@ struct BlockRef {
   offset @2 :UInt64;
 }
 
-enum ObjectKind { segment @0; blob @1; }
+enum ObjectKind { segment @0; blob @1; checkpoint @2; log @3; }
 enum RotaryEncoding { unrotated @0; rotated @1; }
 enum RotaryArithmetic { fp32Table @0; bf16Table @1; bf16PerOp @2; }
 enum Lineage { exact @0; approximate @1; }
+enum LogTails { end @0; everyToken @1; }
 enum Where { miss @0; memory @1; disk @2; }
 enum Match { exact @0; content @1; }
 
@@ -111,6 +112,9 @@ struct ObjectHeader {
   basePosition @13 :UInt32;
   blobBytes @14 :UInt64;
   tokens @15 :List(UInt32);
+  previousStateHi @16 :UInt64;
+  previousStateLo @17 :UInt64;
+  tails @18 :LogTails;
 }
 
 # ---- Models
@@ -135,6 +139,7 @@ struct Find {
   lossless @5 :Bool;
   neighbours @6 :Bool;
   items @7 :List(FindItem);
+  states @8 :Bool;
 }
 
 struct FindItem {
@@ -149,6 +154,7 @@ struct FindReply {
   results @0 :List(FindResult);
   neighbours @1 :List(Neighbour);
   objects @2 :List(ObjectRef);
+  states @3 :List(UInt32);    # indexes of objects
 }
 
 struct FindResult {

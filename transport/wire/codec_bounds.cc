@@ -48,6 +48,7 @@ struct ReplyBounds {
   absl::Status operator()(const FindReply& m) {
     CISTERN_RETURN_IF_ERROR(Items(m.results.size(), "results"));
     CISTERN_RETURN_IF_ERROR(Items(m.neighbours.size(), "neighbours"));
+    CISTERN_RETURN_IF_ERROR(Items(m.states.size(), "states"));
     return Items(m.objects.size(), "objects");
   }
   absl::Status operator()(const LeaseReply& m) { return Items(m.results.size(), "leases"); }

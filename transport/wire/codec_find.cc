@@ -69,6 +69,7 @@ void Encode(const FindRequest& message, Find::Builder out) {
   out.setLease(message.lease);
   out.setLossless(message.lossless);
   out.setNeighbours(message.neighbours);
+  out.setStates(message.states);
   auto items = out.initItems(message.items.size());
   for (uint32_t i = 0; i < message.items.size(); ++i) {
     const transport::FindItem& item = message.items[i];
@@ -87,6 +88,7 @@ absl::Status Decode(Find::Reader in, FindRequest* message) {
   message->lease = in.getLease();
   message->lossless = in.getLossless();
   message->neighbours = in.getNeighbours();
+  message->states = in.getStates();
   const auto items = in.getItems();
   CISTERN_RETURN_IF_ERROR(CheckCount(items.size(), kMaxItems, "items to find"));
   message->items.reserve(items.size());
@@ -121,6 +123,7 @@ void Encode(const transport::FindReply& message, FindReply::Builder out) {
   auto objects = out.initObjects(message.objects.size());
   for (uint32_t i = 0; i < message.objects.size(); ++i)
     EncodeObject(message.objects[i], objects[i]);
+  EncodeIndexes(message.states, out.initStates(message.states.size()));
 }
 
 absl::Status Decode(FindReply::Reader in, transport::FindReply* message) {
@@ -143,6 +146,9 @@ absl::Status Decode(FindReply::Reader in, transport::FindReply* message) {
   for (uint32_t i = 0; i < objects.size(); ++i) {
     CISTERN_RETURN_IF_ERROR(DecodeObject(objects[i], &message->objects[i]));
   }
+  CISTERN_RETURN_IF_ERROR(DecodeIndexes(in.getStates(), "states", &message->states));
+  for (const uint32_t state : message->states)
+    CISTERN_RETURN_IF_ERROR(CheckObjectIndex(state, objects.size()));
   return absl::OkStatus();
 }
 

@@ -68,12 +68,15 @@ void EncodeHeader(const base::ObjectHeader& header, ObjectHeader::Builder out) {
   out.setTenant(header.tenant);
   out.setBasePosition(header.base_position);
   out.setBlobBytes(header.blob_bytes);
+  out.setPreviousStateHi(header.previous_state.hi);
+  out.setPreviousStateLo(header.previous_state.lo);
+  out.setTails(static_cast<LogTails>(header.tails));
   EncodeNumbers(header.tokens, out.initTokens(header.tokens.size()));
 }
 
 absl::Status DecodeHeader(ObjectHeader::Reader in, base::ObjectHeader* header) {
   CISTERN_RETURN_IF_ERROR(
-      DecodeEnum(in.getKind(), base::ObjectKind::kBlob, "an object's kind", &header->kind));
+      DecodeEnum(in.getKind(), base::ObjectKind::kLog, "an object's kind", &header->kind));
   CISTERN_RETURN_IF_ERROR(DecodeEnum(in.getEncoding(), base::RotaryEncoding::kRotated,
                                      "an object's rotary encoding", &header->encoding));
   CISTERN_RETURN_IF_ERROR(DecodeEnum(in.getArithmetic(), base::RotaryArithmetic::kBf16PerOp,
@@ -87,6 +90,9 @@ absl::Status DecodeHeader(ObjectHeader::Reader in, base::ObjectHeader* header) {
   header->tenant = in.getTenant();
   header->base_position = in.getBasePosition();
   header->blob_bytes = in.getBlobBytes();
+  header->previous_state = {in.getPreviousStateHi(), in.getPreviousStateLo()};
+  CISTERN_RETURN_IF_ERROR(
+      DecodeEnum(in.getTails(), base::LogTails::kEveryToken, "a log's tails", &header->tails));
   const auto tokens = in.getTokens();
   CISTERN_RETURN_IF_ERROR(
       CheckCount(tokens.size(), base::ObjectHeader::kMaxTokens, "tokens in an object"));
@@ -109,6 +115,17 @@ absl::Status DecodeBlocks(capnp::List<BlockRef>::Reader in, std::vector<base::Bl
   for (const auto block : in) {
     blocks->push_back({block.getHandle(), block.getGeneration(), block.getOffset()});
   }
+  return absl::OkStatus();
+}
+
+void EncodeIndexes(const std::vector<uint32_t>& indexes, capnp::List<uint32_t>::Builder out) {
+  EncodeNumbers(indexes, out);
+}
+
+absl::Status DecodeIndexes(capnp::List<uint32_t>::Reader in, absl::string_view what,
+                           std::vector<uint32_t>* indexes) {
+  CISTERN_RETURN_IF_ERROR(CheckCount(in.size(), kMaxItems, what));
+  DecodeNumbers(in, indexes);
   return absl::OkStatus();
 }
 

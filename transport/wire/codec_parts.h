@@ -30,6 +30,11 @@ absl::Status DecodeHeader(ObjectHeader::Reader in, base::ObjectHeader* header);
 void EncodeBlocks(const std::vector<base::BlockRef>& blocks, capnp::List<BlockRef>::Builder out);
 absl::Status DecodeBlocks(capnp::List<BlockRef>::Reader in, std::vector<base::BlockRef>* blocks);
 
+// Plain indexes, at most kMaxItems.
+void EncodeIndexes(const std::vector<uint32_t>& indexes, capnp::List<uint32_t>::Builder out);
+absl::Status DecodeIndexes(capnp::List<uint32_t>::Reader in, absl::string_view what,
+                           std::vector<uint32_t>* indexes);
+
 void EncodeIds(const std::vector<uint64_t>& ids, capnp::List<uint64_t>::Builder out);
 absl::Status DecodeIds(capnp::List<uint64_t>::Reader in, std::vector<uint64_t>* ids);
 

@@ -24,7 +24,7 @@
 
 namespace cistern::transport {
 
-inline constexpr uint32_t kProtocolVersion = 4;
+inline constexpr uint32_t kProtocolVersion = 5;
 inline constexpr uint64_t kMaxMessageBytes = 32ull << 20;  // of one encoded message
 inline constexpr uint32_t kMaxItems = 16384;               // keys, ids or headers in one message
 
@@ -163,8 +163,10 @@ struct ReleaseReply {
 };
 
 // Bytes of leased objects by copy. Payload of the reply, dense: for each layer, for each lease, its
-// rows (all tokens); a blob is its bytes. `checksum` is of the whole payload
-// (transport/checksum.h); 0 = not checked.
+// rows (all tokens). A blob is its bytes, one layer. Of state each block counts as a layer: of a
+// checkpoint a state layer, of a log a token (base/state_spec.h). Each of the leases must have all
+// layers that are asked for. `checksum` is of the whole payload (transport/checksum.h); 0 = not
+// checked.
 struct ReadRequest {
   std::vector<LeaseId> leases;
   uint32_t layer_begin = 0;
@@ -226,7 +228,10 @@ struct WriteReply {
   friend bool operator==(const WriteReply&, const WriteReply&) = default;
 };
 
-// Visible from here on. FailedPrecondition when a layer was never written.
+// Visible from here on. FailedPrecondition when a layer was never written, or when a log stands on
+// a state that is still being written: commit that first. NotFound when the state that a log needs
+// is gone: the log is dropped, and its reservation with it. A commit that rides on a write leaves
+// out what would be refused here.
 struct CommitRequest {
   std::vector<ReservationId> reservations;
   friend bool operator==(const CommitRequest&, const CommitRequest&) = default;

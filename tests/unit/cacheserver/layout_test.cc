@@ -13,8 +13,12 @@ namespace {
 
 using Bytes = std::vector<std::byte>;
 
-constexpr ObjectShape kShape{
-    .layers = 3, .layer_bytes = 21 * 8, .tokens = 21, .row_bytes = 8, .block_bytes = 3 * 16 * 8};
+constexpr ObjectShape kShape{.layers = 3,
+                             .layer_bytes = 21 * 8,
+                             .tokens = 21,
+                             .row_bytes = 8,
+                             .block_bytes = 3 * 16 * 8,
+                             .payload_bytes = 3 * 21 * 8};
 
 Bytes Gather(const std::vector<transport::MutableSlice>& slices) {
   Bytes bytes;
@@ -68,12 +72,43 @@ TEST_F(LayoutTest, ARecordIsItsPagesWithoutWhatIsNotInUse) {
 }
 
 TEST_F(LayoutTest, ABlobEndsInItsLastBlock) {
-  const ObjectShape blob{.layer_bytes = 500, .block_bytes = kShape.block_bytes};
+  const ObjectShape blob{
+      .layer_bytes = 500, .block_bytes = kShape.block_bytes, .payload_bytes = 500};
   const auto slices = RecordSlices(arena_.data(), blob, blocks_);
   ASSERT_EQ(slices.size(), 2u);
   EXPECT_EQ(slices[0].size(), 384u);
   EXPECT_EQ(slices[0].data(), arena_.data() + 384);
   EXPECT_EQ(slices[1].size(), 116u);
+}
+
+// A log of three blocks of 200 bytes, of which the last has 70.
+TEST_F(LayoutTest, EachBlockOfAStateIsALayer) {
+  const ObjectShape log{.layers = 3, .layer_bytes = 200, .block_bytes = 200, .payload_bytes = 470};
+  const std::vector<base::BlockRef> blocks = {{.offset = 400}, {.offset = 0}, {.offset = 200}};
+  const std::vector<PlacedObject> objects = {{log, blocks}};
+  EXPECT_TRUE(CheckLayerRange({0, 3}, objects).ok());
+  EXPECT_FALSE(CheckLayerRange({0, 4}, objects).ok());
+  const auto some = PayloadSlices(arena_.data(), objects, {1, 3});
+  ASSERT_EQ(some.size(), 2u);
+  EXPECT_EQ(some[0].data(), arena_.data());
+  EXPECT_EQ(some[0].size(), 200u);
+  EXPECT_EQ(some[1].data(), arena_.data() + 200);
+  EXPECT_EQ(some[1].size(), 70u);
+  EXPECT_EQ(PayloadBytes({1, 3}, objects), 270u);
+  const auto whole = RecordSlices(arena_.data(), log, blocks);
+  EXPECT_EQ(transport::TotalBytes(whole), 470u);
+  EXPECT_EQ(whole[0].data(), arena_.data() + 400);
+}
+
+// A log may have a million blocks, each of them one piece.
+TEST_F(LayoutTest, ALayerOfAStateIsOnePiece) {
+  constexpr uint32_t kBlocks = 1 << 20;
+  const ObjectShape log{.layers = kBlocks,
+                        .layer_bytes = 8,
+                        .block_bytes = 8,
+                        .payload_bytes = uint64_t{kBlocks} * 8};
+  const std::vector<base::BlockRef> many(kBlocks, base::BlockRef{});
+  EXPECT_TRUE(CheckLayerRange({0, kBlocks}, {{log, many}}).ok());
 }
 
 TEST_F(LayoutTest, LayersComeBeforeObjects) {

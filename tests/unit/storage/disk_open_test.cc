@@ -90,19 +90,19 @@ TEST_F(DiskOpenTest, AReadOnlyFileSystemIsRefused) {
 TEST_F(DiskOpenTest, ANewerFormatIsRefusedAndLeftAlone) {
   Open();
   ASSERT_EQ(WriteOne(*tier_, Segment(1, 1000)), absl::OkStatus());
-  PutMeta("format", "3");
+  PutMeta("format", "4");
   EXPECT_THAT(Refused(absl::StatusCode::kFailedPrecondition),
-              AllOf(HasSubstr("format 3"), HasSubstr("run the version that wrote it")));
-  EXPECT_THAT(Refused(absl::StatusCode::kFailedPrecondition), HasSubstr("format 3"));  // and again
+              AllOf(HasSubstr("format 4"), HasSubstr("run the version that wrote it")));
+  EXPECT_THAT(Refused(absl::StatusCode::kFailedPrecondition), HasSubstr("format 4"));  // and again
 }
 
 TEST_F(DiskOpenTest, AnOlderFormatIsRefusedAndLeftAlone) {
   Open();
   ASSERT_EQ(WriteOne(*tier_, Segment(1, 1000)), absl::OkStatus());
-  PutMeta("format", "1");
+  PutMeta("format", "2");
   for (int i = 0; i < 2; ++i) {
     EXPECT_THAT(Refused(absl::StatusCode::kFailedPrecondition),
-                AllOf(HasSubstr("format 1"), HasSubstr("Move the directory away"),
+                AllOf(HasSubstr("format 2"), HasSubstr("Move the directory away"),
                       HasSubstr("run the version that wrote it")));
   }
   EXPECT_EQ(PayloadFiles().size(), 1u);

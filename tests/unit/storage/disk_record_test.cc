@@ -9,6 +9,8 @@
 #include "base/key.h"
 #include "storage/tier/record.h"
 #include "tests/unit/storage/disk_fixture.h"
+#include "tests/unit/storage/state_fixture.h"
+#include "tests/unit/storage/store_fixture.h"
 
 namespace cistern::storage {
 namespace {
@@ -52,28 +54,47 @@ TEST(DiskRecord, RoundTripsSegmentsAndBlobsOfAllSizes) {
   }
 }
 
+// Of states, what segments have not: the previous state and the tails.
+TEST(DiskRecord, RoundTripsState) {
+  const base::ModelSpec spec = TestModel("hybrid", 2, 64);
+  const base::ObjectHeader chunk = TestSegment(spec, 1, 3, 40);
+  const base::ObjectHeader state = TestCheckpoint(spec, chunk, 33, base::Key{7, 8});
+  const base::ObjectHeader log = TestLog(spec, state, 5, 9, base::LogTails::kEveryToken);
+  for (const base::ObjectHeader& header : {state, log, TestFirstLog(spec, 6, 9)}) {
+    ASSERT_TRUE(header.Validate().ok()) << header.Validate();
+    const DiskRecord record = Record({.header = header}, 10'000);
+    const std::string bytes = EncodeRecord(record);
+    EXPECT_EQ(static_cast<uint8_t>(bytes[32]), static_cast<uint8_t>(header.kind));
+    EXPECT_EQ(std::memcmp(bytes.data() + 112, &header.previous_state.hi, 8), 0);
+    EXPECT_EQ(static_cast<uint8_t>(bytes[156]), static_cast<uint8_t>(header.tails));
+    const auto decoded = Decode(bytes);
+    ASSERT_TRUE(decoded.ok()) << decoded.status();
+    EXPECT_EQ(*decoded, record);
+  }
+}
+
 TEST(DiskRecord, HasTheLayoutOfTheFormatText) {
   const DiskRecord record = Record(Segment(5, 1, 3), (2 << 20) + 1);
   const std::string bytes = EncodeRecord(record);
-  ASSERT_EQ(bytes.size(), 144 + 3 * 4 + 2 * 16 + 16);
+  ASSERT_EQ(bytes.size(), 160 + 3 * 4 + 2 * 16 + 16);
   EXPECT_EQ(bytes.substr(0, 4), "CREC");
   const auto at = [&](size_t offset) {
     uint32_t value;
     std::memcpy(&value, bytes.data() + offset, 4);
     return value;
   };
-  EXPECT_EQ(at(4), 2u);  // version, reserved
+  EXPECT_EQ(at(4), 3u);  // version, reserved
   EXPECT_EQ(at(8), bytes.size());
   EXPECT_EQ(at(12), 2u << 20);
   EXPECT_EQ(at(16), 42u);
   EXPECT_EQ(at(24), (2u << 20) + 1);
   EXPECT_EQ(at(36), record.header.base_position);
-  EXPECT_EQ(at(120), 3u);
-  EXPECT_EQ(at(124), 2u);
-  EXPECT_EQ(at(128), 12u << 12);
-  EXPECT_EQ(at(136), 7u);
-  EXPECT_EQ(at(140), 0u);
-  EXPECT_EQ(at(144), record.header.tokens[0]);
+  EXPECT_EQ(at(136), 3u);
+  EXPECT_EQ(at(140), 2u);
+  EXPECT_EQ(at(144), 12u << 12);
+  EXPECT_EQ(at(152), 7u);
+  EXPECT_EQ(at(156), 0u);
+  EXPECT_EQ(at(160), record.header.tokens[0]);
 }
 
 TEST(DiskRecord, RefusesEveryTruncationAndExtension) {
@@ -112,18 +133,21 @@ TEST(DiskRecord, RefusesImpossibleFieldsUnderARightChecksum) {
       {"payload 0", WithField<uint64_t>(segment, 24, 0), "a payload of 0"},
       {"payload huge", WithField<uint64_t>(segment, 24, ~0ull), "a payload of"},
       {"payload other", WithField<uint64_t>(segment, 24, 1), "2 pieces for 1"},
-      {"kind", WithField<uint8_t>(segment, 32, 2), "unknown kind"},
+      {"kind", WithField<uint8_t>(segment, 32, 4), "unknown kind"},
       {"encoding", WithField<uint8_t>(segment, 33, 9), "unknown kind"},
       {"arithmetic", WithField<uint8_t>(segment, 34, 3), "unknown kind"},
       {"lineage", WithField<uint8_t>(segment, 35, 255), "unknown kind"},
       {"position", WithField<uint32_t>(segment, 36, 0xffffffff), "position"},
-      {"tokens", WithField<uint32_t>(segment, 120, 0xffffffff), "add up"},
-      {"pieces", WithField<uint32_t>(segment, 124, 0xffffffff), "pieces for"},
-      {"file 0", WithField<uint32_t>(segment, 136, 0), "payload file 0"},
-      {"offset odd", WithField<uint64_t>(segment, 128, 4097), "an extent at 4097"},
-      {"offset huge", WithField<uint64_t>(segment, 128, ~0ull << 12), "an extent at"},
-      {"second reserved", WithField<uint32_t>(segment, 140, 1), "reserved"},
-      {"no tokens", WithField<uint32_t>(segment, 120, 0), "add up"},
+      {"tokens", WithField<uint32_t>(segment, 136, 0xffffffff), "add up"},
+      {"pieces", WithField<uint32_t>(segment, 140, 0xffffffff), "pieces for"},
+      {"file 0", WithField<uint32_t>(segment, 152, 0), "payload file 0"},
+      {"offset odd", WithField<uint64_t>(segment, 144, 4097), "an extent at 4097"},
+      {"offset huge", WithField<uint64_t>(segment, 144, ~0ull << 12), "an extent at"},
+      {"tails", WithField<uint32_t>(segment, 156, 2), "conv tails"},
+      {"tails of a segment", WithField<uint32_t>(segment, 156, 1), "no tails"},
+      {"previous state of a segment", WithField<uint64_t>(segment, 112, 1), "no previous state"},
+      {"a segment as a log", WithField<uint8_t>(segment, 32, 3), "StateKey"},
+      {"no tokens", WithField<uint32_t>(segment, 136, 0), "add up"},
   };
   for (const auto& test : cases) {
     const absl::Status status = Decode(test.bytes).status();

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/unit/storage/state_fixture.h"
 #include "tests/unit/storage/store_fixture.h"
 
 namespace cistern::storage {
@@ -21,6 +22,29 @@ TEST(RecomputeFlops, FollowsTheModelAndTheDepth) {
   EXPECT_DOUBLE_EQ(RecomputeFlops(header, &spec), 100 * 1000 * 2.0);
   spec.flops_per_token_pair = 3;
   EXPECT_DOUBLE_EQ(RecomputeFlops(header, &spec), 100 * 1000 + 3.0 * (100 * 32768 + 100 * 101 / 2));
+}
+
+// A checkpoint: the whole prompt before it. A log: its share of what it saves with a checkpoint.
+TEST(RecomputeFlops, AStateIsWorthAllThatIsBeforeIt) {
+  base::ModelSpec spec = TestModel("m", 2, 64);
+  spec.state = TestState();
+  base::ObjectHeader chunk = TestSegment(spec, 1, 0, 100);
+  chunk.base_position = 900;
+  const base::ObjectHeader state = TestCheckpoint(spec, chunk, 100);
+  const base::ObjectHeader log = TestLog(spec, state, 2, 10);
+  const base::ObjectHeader first = TestFirstLog(spec, 2, 10);
+  spec.flops_per_token = 1000;
+  spec.flops_per_token_pair = 3;
+  const auto prefill = [](double tokens) { return 1000 * tokens + 3 * tokens * (tokens + 1) / 2; };
+  EXPECT_DOUBLE_EQ(RecomputeFlops(state, &spec), prefill(1000));
+  const double log_bytes = 10 * 120 + 288;
+  EXPECT_DOUBLE_EQ(RecomputeFlops(log, &spec), prefill(1010) * log_bytes / (log_bytes + 3 * 352));
+  EXPECT_DOUBLE_EQ(RecomputeFlops(first, &spec), prefill(10));
+
+  spec.flops_per_token_pair = 0;
+  chunk.base_position = 0;
+  EXPECT_DOUBLE_EQ(RecomputeFlops(state, &spec), 1000 * 1000 * (1 + 500.0 / 32768))
+      << "its tokens have half of its depth before them on average";
 }
 
 TEST(RecomputeFlops, ABlobIsWorthItsBytes) {

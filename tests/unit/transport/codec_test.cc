@@ -93,7 +93,10 @@ TEST(CodecTest, AReplyOfTooManyIsRefused) {
   lease.results.resize(kMaxItems + 1);
   ReserveReply reserve;
   reserve.results.resize(kMaxItems + 1);
-  for (const Reply& reply : {Reply(find), Reply(lease), Reply(reserve)}) {
+  FindReply states;
+  states.objects.resize(1, {.id = 1, .header = SampleBlob()});
+  states.states.resize(kMaxItems + 1);
+  for (const Reply& reply : {Reply(find), Reply(states), Reply(lease), Reply(reserve)}) {
     EXPECT_FALSE(CheckBounds(reply).ok());
     EXPECT_EQ(DecodeReply(Bytes(EncodeReply({1}, reply))).status().code(),
               absl::StatusCode::kInvalidArgument);
@@ -143,8 +146,13 @@ TEST(CodecTest, HeadersAreValidated) {
   bad_arithmetic.arithmetic = static_cast<base::RotaryArithmetic>(200);
   base::ObjectHeader bad_lineage = SampleSegment();
   bad_lineage.lineage = static_cast<base::Lineage>(2);
-  for (const base::ObjectHeader& header : {no_tokens, no_content, long_one, huge_blob, bad_kind,
-                                           bad_encoding, bad_arithmetic, bad_lineage}) {
+  base::ObjectHeader bad_tails = SampleState(base::ObjectKind::kLog);
+  bad_tails.tails = static_cast<base::LogTails>(2);
+  base::ObjectHeader bad_state = SampleState(base::ObjectKind::kCheckpoint);
+  ++bad_state.content.lo;
+  for (const base::ObjectHeader& header :
+       {no_tokens, no_content, long_one, huge_blob, bad_kind, bad_encoding, bad_arithmetic,
+        bad_lineage, bad_tails, bad_state}) {
     EXPECT_EQ(DecodeRequest(Bytes(EncodeRequest(Head(), ReserveRequest{{header}}))).status().code(),
               absl::StatusCode::kInvalidArgument);
     FindReply reply;
@@ -182,6 +190,7 @@ TEST(CodecTest, AFindReplyThatPointsOutsideIsRefused) {
   refuse({.results = {{}}, .neighbours = {{.item = 0, .object = 1}}, .objects = {object}});
   refuse({.results = {{}}, .neighbours = {{.item = 1, .object = 0}}, .objects = {object}});
   refuse({.results = {{}}, .neighbours = {{.item = -2, .object = 0}}, .objects = {object}});
+  refuse({.states = {0, 1}, .objects = {object}});
 }
 
 TEST(CodecTest, AnErrorReplyIsNeverOk) {

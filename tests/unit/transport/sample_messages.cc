@@ -35,12 +35,28 @@ base::ObjectHeader SampleBlob() {
   return header;
 }
 
+base::ObjectHeader SampleState(base::ObjectKind kind) {
+  base::ObjectHeader header;
+  header.kind = kind;
+  header.model = {1, 2};
+  header.tenant = 3;
+  header.context = {kBig, 7};
+  header.parent_context = {8, kBig};
+  header.content = base::StateKey(kind, header.context, header.parent_context);
+  header.previous_state = header.parent_context;
+  header.base_position = 10;
+  header.tokens = {1, 0xffffffff};
+  if (kind == base::ObjectKind::kLog) header.tails = base::LogTails::kEveryToken;
+  return header;
+}
+
 std::vector<Request> SampleRequests() {
   FindRequest find{.model = {1, 2},
                    .start_context = {3, 4},
                    .lease = false,
                    .lossless = true,
-                   .neighbours = false};
+                   .neighbours = false,
+                   .states = true};
   for (uint64_t i = 0; i < 64; ++i) find.items.push_back({{i, kBig - i}, {kBig, i}, i % 2 == 0});
   AdminRequest admin{.verb = AdminVerb::kFlush,
                      .key = {1, 2},
@@ -67,6 +83,8 @@ std::vector<Request> SampleRequests() {
       ReserveRequest{},
       ReserveRequest{.headers = {SampleSegment(1), SampleBlob(),
                                  SampleSegment(base::ObjectHeader::kMaxTokens)}},
+      ReserveRequest{.headers = {SampleState(base::ObjectKind::kCheckpoint),
+                                 SampleState(base::ObjectKind::kLog)}},
       ReserveRequest{.headers = {SampleSegment(1)},
                      .payload_headers = 1,
                      .layer_end = 2,
@@ -94,6 +112,10 @@ std::vector<Reply> SampleReplies() {
                   {}};
   find.neighbours = {{-1, false, Match::kContent, base::Lineage::kApproximate, 1},
                      {2, true, Match::kExact, base::Lineage::kExact, 0}};
+  FindReply states;
+  states.objects = {{1, SampleState(base::ObjectKind::kCheckpoint), Where::kMemory, 2, Blocks()},
+                    {2, SampleState(base::ObjectKind::kLog), Where::kDisk, 0, {}}};
+  states.states = {1, 0};
   return {
       ErrorReply{.code = 5, .message = "no such thing"},
       HelloReply{},
@@ -102,6 +124,7 @@ std::vector<Reply> SampleReplies() {
       RegisterModelReply{.fingerprint = {kBig, 1}},
       FindReply{},
       find,
+      states,
       LeaseReply{},
       LeaseReply{.results = {{LeaseOutcome::kLeased, true, 7, Blocks()},
                              {LeaseOutcome::kNoRoom, false, 0, {}}}},

@@ -9,6 +9,7 @@ namespace cistern::transport {
 
 base::ObjectHeader SampleSegment(uint32_t num_tokens = 100);
 base::ObjectHeader SampleBlob();
+base::ObjectHeader SampleState(base::ObjectKind kind);
 
 // Every kind, with its lists empty and with every field set to something that is not its default.
 std::vector<Request> SampleRequests();

@@ -1,0 +1,241 @@
+// States: published and read block by block, found on the way of a prompt, deepest first.
+#include "cacheserver/service/find_states.h"
+
+#include <algorithm>
+
+#include "gmock/gmock.h"
+
+#include "storage/object_shape.h"
+#include "tests/unit/cacheserver/service_fixture.h"
+#include "tests/unit/storage/state_fixture.h"
+
+namespace cistern::cacheserver {
+namespace {
+
+using base::ObjectHeader;
+using storage::TestCheckpoint;
+using storage::TestFirstLog;
+using storage::TestLog;
+using testing::ElementsAre;
+using testing::IsEmpty;
+using transport::FindReply;
+using transport::FindRequest;
+using transport::ObjectId;
+using transport::Where;
+
+class FindStatesTest : public ServiceTest {
+ protected:
+  void SetUp() override {
+    Make({.pool_bytes = 512 * kPageBytes});
+    node().model_.name = "test/hybrid";
+    node().model_.state = storage::TestState();
+    node().Register();
+    a_ = node().Segment(1);
+    b_ = node().Segment(2, 20, &a_);
+    c_ = node().Segment(3, 16, &b_);
+  }
+  const base::ModelSpec& spec() { return node().model_; }
+  uint32_t LayersOf(const ObjectHeader& header) {
+    return storage::ShapeOf(header, &spec(), kPageBytes)->layers;
+  }
+  std::vector<std::byte> BytesOf(const ObjectHeader& header) {
+    std::vector<std::byte> bytes(header.PayloadBytes(&spec()));
+    for (size_t i = 0; i < bytes.size(); ++i)
+      bytes[i] = static_cast<std::byte>(header.content.lo + i * 31);
+    return bytes;
+  }
+  // In one call; how many became visible.
+  uint32_t Publish(const std::vector<ObjectHeader>& headers) {
+    uint32_t committed = 0;
+    for (const ObjectHeader& header : headers) {
+      FakeCallOptions options = node().Options();
+      options.payload = BytesOf(header);
+      committed += node()
+                       .Send(transport::ReserveRequest{.headers = {header},
+                                                       .payload_headers = 1,
+                                                       .layer_end = LayersOf(header),
+                                                       .commit = true},
+                             options)
+                       ->WaitFor<transport::ReserveReply>()
+                       .committed;
+    }
+    return committed;
+  }
+  FindReply Find(const std::vector<ObjectHeader>& chunks, bool lease = false) {
+    FindRequest request;
+    request.model = spec().Fingerprint();
+    request.start_context = base::KeySpace(request.model, "").ContextSeed();
+    request.lease = lease;
+    request.states = true;
+    for (const ObjectHeader& chunk : chunks)
+      request.items.push_back({chunk.content, chunk.context, false});
+    return node().Send(request)->WaitFor<FindReply>();
+  }
+  std::vector<ObjectHeader> States(const std::vector<ObjectHeader>& chunks) {
+    const FindReply reply = Find(chunks);
+    std::vector<ObjectHeader> states;
+    for (const uint32_t index : reply.states) states.push_back(reply.objects.at(index).header);
+    return states;
+  }
+
+  ObjectHeader a_, b_, c_;  // a prompt's chunks
+};
+
+TEST_F(FindStatesTest, BlocksOfStateAreWrittenAndReadAsLayers) {
+  const ObjectHeader state = TestCheckpoint(spec(), a_, 16);
+  const ObjectHeader log = TestLog(spec(), state, 5, 7);
+  for (const ObjectHeader& header : {state, log}) {
+    const std::vector<std::byte> bytes = BytesOf(header);
+    const uint64_t block = storage::ShapeOf(header, &spec(), kPageBytes)->layer_bytes;
+    const auto id = node().Reserve(header);
+    const auto part = [&](uint64_t begin, uint64_t end) {
+      return std::vector<std::byte>(bytes.begin() + static_cast<ptrdiff_t>(begin),
+                                    bytes.begin() + static_cast<ptrdiff_t>(end));
+    };
+    const uint32_t layers = LayersOf(header);
+    EXPECT_TRUE(node().Write(id, part(0, 2 * block), 0, 2)->WaitStatus().ok());
+    EXPECT_TRUE(node().Write(id, part(2 * block, bytes.size()), 2, layers)->WaitStatus().ok());
+    EXPECT_EQ(
+        node().Send(transport::CommitRequest{{id}})->WaitFor<transport::CommitReply>().committed,
+        1u);
+    const FindReply found = Find({}, /*lease=*/true);
+    const auto object = std::ranges::find(found.objects, header, &transport::ObjectRef::header);
+    ASSERT_NE(object, found.objects.end());
+    const auto read = node().Send(transport::ReadRequest{{object->lease}, 1, layers});
+    EXPECT_TRUE(read->WaitStatus().ok()) << read->WaitStatus();
+    EXPECT_EQ(read->Payload(), part(block, bytes.size()));
+    EXPECT_EQ(
+        node().Send(transport::ReadRequest{{object->lease}, 0, layers + 1})->WaitStatus().code(),
+        absl::StatusCode::kInvalidArgument);
+  }
+}
+
+TEST_F(FindStatesTest, ModelsWithoutStateLayersTakeNoState) {
+  node().model_.name = "test/plain";
+  node().model_.state = {};
+  node().Register();
+  const auto refused =
+      node().Send(transport::ReserveRequest{{TestCheckpoint(spec(), node().Segment(1), 16)}});
+  EXPECT_EQ(refused->WaitStatus().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(refused->WaitStatus().message()), testing::HasSubstr("no state layers"));
+}
+
+TEST_F(FindStatesTest, DeepestFirstEachFollowedByItsLogs) {
+  node().Publish(a_);
+  node().Publish(b_);
+  const ObjectHeader in_a = TestCheckpoint(spec(), a_, 10), at_a = TestCheckpoint(spec(), a_, 16);
+  const ObjectHeader in_c = TestCheckpoint(spec(), c_, 5);
+  const ObjectHeader log = TestLog(spec(), at_a, 7, 9), next = TestLog(spec(), log, 8, 9);
+  const ObjectHeader first = TestFirstLog(spec(), 1, 4), second = TestLog(spec(), first, 9, 4);
+  EXPECT_EQ(Publish({first, second, in_a, at_a, log, next, in_c}), 7u);
+  EXPECT_THAT(States({a_, b_, c_}), ElementsAre(in_c, at_a, log, next, in_a, first, second));
+  EXPECT_THAT(Find({a_, b_}).neighbours, IsEmpty()) << "no state is a neighbour";
+  EXPECT_THAT(node().Find({a_, b_, c_}).states, IsEmpty()) << "nobody asked";
+}
+
+// What begins behind the first gap is of no use, and not named.
+TEST_F(FindStatesTest, TheWalkEndsAtTheFirstChunkThatIsNotFoundExactly) {
+  const ObjectHeader at_b = TestCheckpoint(spec(), b_, 20), at_c = TestCheckpoint(spec(), c_, 16);
+  node().Publish(a_);
+  node().Publish(c_);
+  EXPECT_EQ(Publish({at_b, at_c}), 2u);
+  EXPECT_THAT(States({a_, b_, c_}), ElementsAre(at_b));
+  EXPECT_THAT(States({b_, c_}), IsEmpty());
+}
+
+// Where a chunk is known to be the prompt's, others that begin there are left out.
+TEST_F(FindStatesTest, StatesOfOtherPromptsAreLeftOutWhereTokensCanBeCompared) {
+  node().Publish(a_);
+  node().Publish(b_);
+  const ObjectHeader other = node().Segment(9, 20, &a_);
+  const ObjectHeader theirs = TestCheckpoint(spec(), other, 12);
+  const ObjectHeader ours = TestCheckpoint(spec(), b_, 12);
+  EXPECT_EQ(Publish({ours, theirs}), 2u);
+  EXPECT_THAT(States({a_, b_}), ElementsAre(ours));
+  EXPECT_THAT(States({a_, node().Segment(5, 20, &a_)}), ElementsAre(theirs, ours))
+      << "nothing is known there";
+}
+
+TEST_F(FindStatesTest, NamesAFewCheckpointsAndNoMore) {
+  std::vector<ObjectHeader> chunks;
+  std::vector<ObjectHeader> states;
+  for (uint32_t i = 0; i < kMaxFoundCheckpoints + 3; ++i) {
+    chunks.push_back(node().Segment(20 + i, 16, chunks.empty() ? nullptr : &chunks.back()));
+    node().Publish(chunks.back());
+    states.push_back(TestCheckpoint(spec(), chunks.back(), 16));
+  }
+  EXPECT_EQ(Publish(states), states.size());
+  std::reverse(states.begin(), states.end());
+  states.resize(kMaxFoundCheckpoints);
+  EXPECT_EQ(States(chunks), states);
+  // At one context of which nothing else is known: fewer, the newest.
+  std::vector<ObjectHeader> branches;
+  for (uint32_t i = 0; i < kMaxUnknownCheckpoints + 2; ++i)
+    branches.push_back(TestCheckpoint(spec(), node().Segment(50 + i), 8));
+  EXPECT_EQ(Publish(branches), branches.size());
+  std::reverse(branches.begin(), branches.end());
+  branches.resize(kMaxUnknownCheckpoints);
+  EXPECT_EQ(States({}), branches);
+}
+
+TEST_F(FindStatesTest, LogsAreNamedUpToABound) {
+  const ObjectHeader state = TestCheckpoint(spec(), a_, 16);
+  EXPECT_EQ(Publish({state}), 1u);
+  for (uint32_t i = 0; i < kMaxFoundLogs + 5; ++i) {
+    node().store_->With([&](storage::Store& store) {
+      const ObjectHeader log = TestLog(spec(), state, 100 + i, 1);
+      const auto reservation = store.Reserve(kOther, log, absl::UnixEpoch());
+      ASSERT_TRUE(reservation.ok());
+      ASSERT_EQ(reservation->outcome, storage::Reservation::Outcome::kReserved);
+      ASSERT_TRUE(store.MarkWritten(kOther, reservation->id, 0, LayersOf(log)).ok());
+      ASSERT_TRUE(store.Commit(kOther, reservation->id, absl::UnixEpoch()).ok());
+    });
+  }
+  EXPECT_EQ(Find({}).states.size(), 1 + kMaxFoundLogs);
+}
+
+TEST_F(FindStatesTest, StatesAreLeasedLikeOtherObjects) {
+  const ObjectHeader state = TestCheckpoint(spec(), a_, 16);
+  const ObjectHeader log = TestLog(spec(), state, 5, 7);
+  EXPECT_EQ(Publish({state, log}), 2u);
+  const FindReply reply = Find({}, /*lease=*/true);
+  ASSERT_EQ(reply.states.size(), 2u);
+  EXPECT_EQ(node().Stats().leases, 2u);
+  for (const uint32_t index : reply.states) {
+    const transport::ObjectRef& object = reply.objects.at(index);
+    EXPECT_EQ(object.where, Where::kMemory);
+    EXPECT_NE(object.lease, 0u);
+    EXPECT_EQ(object.blocks.size(), LayersOf(object.header));
+  }
+}
+
+// A write that asks for the commit leaves out a log whose base is gone; a commit says why.
+TEST_F(FindStatesTest, ALogWithoutItsStateIsNotCommitted) {
+  const ObjectHeader state = TestCheckpoint(spec(), a_, 16);
+  const ObjectHeader log = TestLog(spec(), state, 5, 7);
+  EXPECT_EQ(Publish({log}), 0u);
+  EXPECT_EQ(node().Stats().reservations, 0u);
+  const auto id = node().Reserve(log);
+  EXPECT_TRUE(node().Write(id, BytesOf(log), 0, LayersOf(log))->WaitStatus().ok());
+  EXPECT_EQ(node().Send(transport::CommitRequest{{id}})->WaitStatus().code(),
+            absl::StatusCode::kNotFound);
+  EXPECT_EQ(node().Stats().reservations, 0u);
+  EXPECT_EQ(Publish({state, log}), 2u);
+}
+
+TEST_F(FindStatesTest, AListingNamesTheKinds) {
+  const ObjectHeader state = TestCheckpoint(spec(), a_, 16);
+  const ObjectHeader log = TestLog(spec(), state, 5, 7, base::LogTails::kEveryToken);
+  EXPECT_EQ(Publish({state, log}), 2u);
+  const std::string json =
+      node()
+          .Send(transport::AdminRequest{.verb = transport::AdminVerb::kInspect, .key = log.context})
+          ->WaitFor<transport::AdminReply>()
+          .json;
+  EXPECT_THAT(json, testing::HasSubstr(R"("kind":"log")"));
+  EXPECT_THAT(json, testing::HasSubstr(R"("tails":"every_token")"));
+  EXPECT_THAT(json, testing::HasSubstr(state.context.ToHex()));
+}
+
+}  // namespace
+}  // namespace cistern::cacheserver
