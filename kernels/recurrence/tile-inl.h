@@ -80,28 +80,29 @@ HWY_INLINE void DotBlock(const float* rows, size_t stride, const float* w, size_
   }
 }
 
-// by_key[r] = rows[r] . key (kByKey only) and by_query[r] = rows[r] . query for 4 rows. Asks for
-// what lies `ahead` floats further.
-template <bool kByKey>
+// by_key[r] = rows[r] . key (kByKey only) and by_query[r] = rows[r] . query (kByQuery only) for 4
+// rows. Asks for what lies `ahead` floats further.
+template <bool kByKey, bool kByQuery = true>
 HWY_INLINE void AskFourRows(const float* rows, size_t stride, const float* key, const float* query,
                             size_t width, size_t ahead, float* by_key, float* by_query) {
   const Floats df;
   FloatVec keyed[4], queried[4];
   for (size_t r = 0; r < 4; ++r) keyed[r] = queried[r] = hn::Zero(df);
   for (size_t d = 0; d < width; d += kLanes) {
-    const auto k = hn::Load(df, key + d), q = hn::Load(df, query + d);
+    const auto k = hn::Load(df, key + d);
+    const auto q = kByQuery ? hn::Load(df, query + d) : k;
     HWY_UNROLL(4)
     for (size_t r = 0; r < 4; ++r) {
       const float* const at = rows + r * stride + d;
       hwy::Prefetch(at + ahead);
       const auto row = hn::LoadU(df, at);
       if constexpr (kByKey) keyed[r] = hn::MulAdd(row, k, keyed[r]);
-      queried[r] = hn::MulAdd(row, q, queried[r]);
+      if constexpr (kByQuery) queried[r] = hn::MulAdd(row, q, queried[r]);
     }
   }
   for (size_t r = 0; r < 4; ++r) {
     if constexpr (kByKey) by_key[r] = hn::GetLane(hn::SumOfLanes(df, keyed[r]));
-    by_query[r] = hn::GetLane(hn::SumOfLanes(df, queried[r]));
+    if constexpr (kByQuery) by_query[r] = hn::GetLane(hn::SumOfLanes(df, queried[r]));
   }
 }
 

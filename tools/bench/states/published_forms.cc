@@ -15,7 +15,14 @@ namespace cistern::kernels::HWY_NAMESPACE {
 void StepItems(const RecurrenceShape& shape, std::span<const tools::StepItem> items,
                std::span<float> scratch) {
   StepWork work(shape, scratch.data());
-  for (const tools::StepItem& item : items) StepOne(work, item);
+  const bool delta = IsDelta(shape.recurrence);
+  for (const tools::StepItem& item : items) {
+    if (item.out == nullptr) {
+      delta ? StepOne<true, false>(work, item) : StepOne<false, false>(work, item);
+    } else {
+      delta ? StepOne<true, true>(work, item) : StepOne<false, true>(work, item);
+    }
+  }
   hwy::FlushStream();
 }
 
@@ -23,7 +30,10 @@ void RingItems(const RecurrenceShape& shape, std::span<const DecodeItem> items,
                std::span<float> scratch) {
   RingWork work(shape, scratch.data());
   for (const DecodeItem& item : items) {
-    for (uint32_t head = 0; head < shape.num_heads; ++head) RingHead(work, item, head);
+    for (uint32_t head = 0; head < shape.num_heads; ++head) {
+      IsDelta(shape.recurrence) ? RingHead<true, true>(work, item, head)
+                                : RingHead<false, true>(work, item, head);
+    }
   }
 }
 
@@ -66,7 +76,7 @@ void RunSteps(const hk::RecurrenceShape& shape, std::span<const StepItem> items,
 }
 
 size_t RingScratchFloats(const hk::RecurrenceShape& shape) {
-  return (3 * 16 + 1 + 4 * 8) * hk::PaddedWidth(shape.key_dim) + size_t{2} * 256 +
+  return (3 * 16 + 1 + size_t{4} * kRingNew) * hk::PaddedWidth(shape.key_dim) + size_t{2} * 256 +
          hk::ScratchCutter::kAlignFloats;
 }
 

@@ -19,6 +19,7 @@
 namespace cistern::tools {
 
 inline constexpr uint32_t kRingTokens = 16;
+inline constexpr uint32_t kRingNew = 8;  // that one call of RunRing answers
 
 struct StepItem {
   const float* state_in = nullptr;
@@ -35,8 +36,8 @@ size_t StepScratchFloats(const kernels::RecurrenceShape& shape);
 void RunSteps(const kernels::RecurrenceShape& shape, std::span<const StepItem> items,
               std::span<float> scratch);
 
-// Answers new tokens from state and ring; num_buffered + num_new <= 16. The ring is flushed by
-// kernels::Commit.
+// Answers new tokens, at most kRingNew, from state and ring; num_buffered + num_new <= kRingTokens.
+// The ring is flushed by kernels::Commit.
 size_t RingScratchFloats(const kernels::RecurrenceShape& shape);
 void RunRing(const kernels::RecurrenceShape& shape, std::span<const kernels::DecodeItem> items,
              std::span<float> scratch);

@@ -21,8 +21,6 @@ HWY_BEFORE_NAMESPACE();
 namespace cistern::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-inline constexpr size_t kRingNew = 8;
-
 struct RingWork {
   RingWork(const RecurrenceShape& shape, float* scratch)
       : shape(shape), width(PaddedWidth(shape.key_dim)) {
@@ -45,7 +43,7 @@ struct RingWork {
   float* values;  // [16 tokens][16 rows]
   float* lanes;   // [16 rows][16 tokens]
   HWY_ALIGN float after[kChunk];
-  TokenRows fresh[kRingNew];
+  TokenRows fresh[tools::kRingNew];
 };
 
 // What the first `count` tokens of a ring do to any row.
@@ -90,30 +88,40 @@ HWY_INLINE void ReplayBlock(RingWork& work, const float* u, size_t u_stride, siz
   }
 }
 
+// What a new token brings to 16 rows, and gets from them.
+struct RingRows {
+  const float* values;
+  float* u;
+  float* out;  // null: nobody asks
+};
+
 // The block's answers to one new token, and then the block after it.
-template <bool kDelta>
-HWY_INLINE void AskReplayed(RingWork& work, const TokenRows& token, const float* values, bool more,
-                            float* u, float* out) {
+template <bool kDelta, bool kAnswers>
+HWY_INLINE void AskReplayed(RingWork& work, const TokenRows& token, const RingRows& rows,
+                            bool more) {
   const Floats df;
   const size_t width = work.width;
   HWY_ALIGN float by_key[kBlock] = {}, by_query[kBlock];
-  for (size_t r = 0; r < kBlock; r += 4) {
-    AskFourRows<kDelta>(work.block + r * width, width, token.question, token.query, width, 0,
-                        by_key + r, by_query + r);
+  for (size_t r = 0; r < kBlock && (kDelta || kAnswers); r += 4) {
+    AskFourRows<kDelta, kAnswers>(work.block + r * width, width, token.question, token.query, width,
+                                  0, by_key + r, by_query + r);
   }
   const auto weight = hn::Set(df, token.weight), dot = hn::Set(df, token.key_query);
   for (size_t r = 0; r < kBlock; r += kLanes) {
-    const auto value = hn::Sub(hn::LoadU(df, values + r), hn::Load(df, by_key + r));
+    const auto value = hn::Sub(hn::LoadU(df, rows.values + r), hn::Load(df, by_key + r));
     const auto delta = hn::Mul(weight, value);
-    hn::StoreU(delta, df, u + r);
-    if (out != nullptr) hn::StoreU(hn::MulAdd(dot, delta, hn::Load(df, by_query + r)), df, out + r);
+    hn::StoreU(delta, df, rows.u + r);
+    if constexpr (kAnswers) {
+      hn::StoreU(hn::MulAdd(dot, delta, hn::Load(df, by_query + r)), df, rows.out + r);
+    }
   }
   if (!more) return;
-  for (size_t r = 0; r < kBlock; ++r) work.lanes[r * kChunk] = u[r];
+  for (size_t r = 0; r < kBlock; ++r) work.lanes[r * kChunk] = rows.u[r];
   UpdateBlock<true, false, false>(work.block, width, work.block, width, work.lanes, token.key,
                                   width, token.alpha, 1, 0);
 }
 
+template <bool kDelta, bool kAnswers>
 HWY_INLINE void RingHead(RingWork& work, const DecodeItem& item, uint32_t head) {
   const RecurrenceShape& shape = work.shape;
   const size_t value_dim = shape.value_dim, at_head = head * value_dim;
@@ -131,12 +139,9 @@ HWY_INLINE void RingHead(RingWork& work, const DecodeItem& item, uint32_t head) 
       HWY_ALIGN float values[kBlock];
       const size_t row_bytes = row * (item.v.type == ElementType::kBf16 ? 2 : 4);
       LoadFloats(item.v.At(t, head) + row_bytes, item.v.type, kBlock, kBlock, values);
-      float* const u = item.u + (buffered + t) * item.u_token_stride + at_head + row;
-      float* const out =
-          item.out == nullptr ? nullptr : item.out + t * item.out_token_stride + at_head + row;
-      const bool more = t + 1 < item.num_new;
-      IsDelta(shape.recurrence) ? AskReplayed<true>(work, work.fresh[t], values, more, u, out)
-                                : AskReplayed<false>(work, work.fresh[t], values, more, u, out);
+      RingRows rows{values, item.u + (buffered + t) * item.u_token_stride + at_head + row, nullptr};
+      if (kAnswers) rows.out = item.out + t * item.out_token_stride + at_head + row;
+      AskReplayed<kDelta, kAnswers>(work, work.fresh[t], rows, t + 1 < item.num_new);
     }
   }
 }
@@ -164,8 +169,7 @@ HWY_INLINE void FoldHeadThroughRing(RingWork& work, const FoldItem& item, float*
       token.weight = Later(item.weight, first + t);
       token.num_buffered = static_cast<uint32_t>(t);
       if (IsDelta(shape.recurrence)) {
-        token.q = Later(item.k, first + t);
-        RingHead(work, token, head);
+        RingHead<true, false>(work, token, head);
         continue;
       }
       float* const to = token.u + t * row_floats + head * size_t{shape.value_dim};

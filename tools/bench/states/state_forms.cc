@@ -26,6 +26,16 @@ void Check(const absl::Status& status) {
 
 size_t RowFloats(const RecurrenceShape& shape) { return size_t{shape.num_heads} * shape.value_dim; }
 
+// The same tokens for the step by step form; where its states go is left to say.
+template <typename Item>
+StepItem StepOf(const Item& item, uint32_t num_tokens) {
+  return {.num_tokens = num_tokens,
+          .k = item.k,
+          .v = item.v,
+          .decay = item.decay,
+          .weight = item.weight};
+}
+
 class FormBase : public StateForm {
  public:
   FormBase(FormKind kind, const StatesCase& c, uint32_t sequences, StateRegion& start,
@@ -72,14 +82,9 @@ class FoldForm : public FormBase {
                           .v = tokens_.V(s, 0),
                           .decay = tokens_.Decay(s, 0),
                           .weight = tokens_.Weight(s, 0)});
-        const FoldItem& item = items_.back();
-        steps_.push_back({.state_in = item.state_in,
-                          .state_out = item.state_out,
-                          .num_tokens = item.num_tokens,
-                          .k = item.k,
-                          .v = item.v,
-                          .decay = item.decay,
-                          .weight = item.weight});
+        steps_.push_back(StepOf(items_.back(), case_.tokens));
+        steps_.back().state_in = items_.back().state_in;
+        steps_.back().state_out = items_.back().state_out;
       }
       if (kind_ == FormKind::kOurs) {
         Check(kernels::Fold({.shape = shape_, .items = items_, .scratch = scratch_}));
@@ -184,38 +189,38 @@ class AnswerForm : public FormBase {
   float* U(uint32_t s, uint32_t t) { return u_.data() + (size_t{s} * case_.tokens + t) * row_; }
   float* Out(uint32_t s, uint32_t t) { return out_.data() + (size_t{s} * case_.tokens + t) * row_; }
 
+  // Tokens from `t` on are new, behind those since `flushed`.
+  DecodeItem Item(uint32_t s, uint32_t flushed, uint32_t t) {
+    return {.state = state_.At(s),
+            .num_buffered = t - flushed,
+            .num_new = at_once_,
+            .q = tokens_.Q(s, t),
+            .k = tokens_.K(s, flushed),
+            .v = tokens_.V(s, t),
+            .decay = tokens_.Decay(s, flushed),
+            .weight = tokens_.Weight(s, t),
+            .u = U(s, flushed),
+            .u_token_stride = row_,
+            .out = Out(s, t),
+            .out_token_stride = row_};
+  }
+
   void Step(uint32_t first, uint32_t t) {
     steps_.clear();
     for (uint32_t s = first; s < first + case_.batch; ++s) {
-      steps_.push_back({.state_in = state_.At(s),
-                        .state_out = kept_ == nullptr ? state_.At(s) : nullptr,
-                        .kept = Kept(s),
-                        .num_tokens = at_once_,
-                        .q = tokens_.Q(s, t),
-                        .k = tokens_.K(s, t),
-                        .v = tokens_.V(s, t),
-                        .decay = tokens_.Decay(s, t),
-                        .weight = tokens_.Weight(s, t),
-                        .out = Out(s, t)});
+      const DecodeItem item = Item(s, t, t);
+      StepItem& step = steps_.emplace_back(StepOf(item, at_once_));
+      step.q = item.q;
+      step.out = item.out;
+      step.state_in = item.state;
+      step.state_out = kept_ == nullptr ? state_.At(s) : nullptr;
+      step.kept = Kept(s);
     }
     RunSteps(shape_, steps_, scratch_);
   }
   void Answer(uint32_t first, uint32_t flushed, uint32_t t) {
     items_.clear();
-    for (uint32_t s = first; s < first + case_.batch; ++s) {
-      items_.push_back({.state = state_.At(s),
-                        .num_buffered = t - flushed,
-                        .num_new = at_once_,
-                        .q = tokens_.Q(s, t),
-                        .k = tokens_.K(s, flushed),
-                        .v = tokens_.V(s, t),
-                        .decay = tokens_.Decay(s, flushed),
-                        .weight = tokens_.Weight(s, t),
-                        .u = U(s, flushed),
-                        .u_token_stride = row_,
-                        .out = Out(s, t),
-                        .out_token_stride = row_});
-    }
+    for (uint32_t s = first; s < first + case_.batch; ++s) items_.push_back(Item(s, flushed, t));
     if (kind_ == FormKind::kOurs) {
       Check(kernels::Decode({.shape = shape_, .items = items_, .scratch = scratch_}));
     } else {
@@ -225,11 +230,12 @@ class AnswerForm : public FormBase {
   void Flush(uint32_t first, uint32_t from, uint32_t to) {
     commits_.clear();
     for (uint32_t s = first; s < first + case_.batch; ++s) {
+      const DecodeItem item = Item(s, from, from);
       commits_.push_back({.state = state_.At(s),
                           .num_tokens = to - from,
-                          .k = tokens_.K(s, from),
-                          .decay = tokens_.Decay(s, from),
-                          .u = U(s, from),
+                          .k = item.k,
+                          .decay = item.decay,
+                          .u = item.u,
                           .u_token_stride = row_});
     }
     Check(kernels::Commit({.shape = shape_, .items = commits_, .scratch = scratch_}));

@@ -14,7 +14,7 @@ class StateForm {
  public:
   virtual ~StateForm() = default;
   virtual void Run() = 0;
-  // Of a sequence, after the first Run: its first heads' state, and all answers (none: a fold).
+  // Of a sequence, after the first Run: its state, and all answers (none: a fold).
   virtual const float* State(uint32_t sequence) = 0;
   virtual const float* Answers(uint32_t sequence) = 0;
 };

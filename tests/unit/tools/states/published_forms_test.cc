@@ -63,6 +63,16 @@ TEST(RunStepsTest, StatesAndAnswersAreTheRecurrences) {
         EXPECT_LE(RelativeL2(std::span(aligned(end), floats), run.states.back()), kFoldBound);
         EXPECT_LE(RelativeL2(out, run.answers), kFoldBound);
       }
+      const StepItem nobody_asks{.state_in = run.state.data(),
+                                 .state_out = aligned(end),
+                                 .num_tokens = 9,
+                                 .k = run.tokens.k.From(0),
+                                 .v = run.tokens.v.From(0),
+                                 .decay = run.tokens.Decay(0),
+                                 .weight = run.tokens.weight.From(0)};
+      std::fill(end.begin(), end.end(), 0.0f);
+      RunSteps(run.shape, {&nobody_asks, 1}, scratch);
+      EXPECT_LE(RelativeL2(std::span(aligned(end), floats), run.states.back()), kFoldBound);
       for (size_t t = 0; t < 9; ++t) {
         EXPECT_LE(RelativeL2(std::span(aligned(kept) + t * floats, floats), run.states[t]),
                   kFoldBound);

@@ -19,6 +19,7 @@ const StatesLine kLine{.kernel = "fold",
                        .rounds = 5,
                        .gbps = 6,
                        .limit_gbps = 8,
+                       .ratio_to_limit = 0.75,
                        .speedup_over_steps = 2.5,
                        .speedup_over_ring16 = 1.25,
                        .max_rel_l2 = 1e-7};
@@ -45,8 +46,6 @@ TEST(StatesReportTest, TheTableHasTheSameColumns) {
     EXPECT_THAT(row, HasSubstr(part));
   }
 }
-
-TEST(StatesReportTest, NoLimitIsNoRatio) { EXPECT_EQ(StatesLine{.gbps = 3}.ratio(), 0); }
 
 }  // namespace
 }  // namespace cistern::tools
