@@ -17,6 +17,11 @@ struct Case {
   uint64_t memory_bytes = 1 << 30;  // that the payload goes through; no more than it has
 };
 
+void PrintTo(const Case& shape, std::ostream* out) {
+  *out << shape.sizes.size() << " segments, units of " << shape.unit_bytes << ", memory of "
+       << shape.memory_bytes;
+}
+
 class UnitGatherTest : public ::testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
