@@ -184,6 +184,7 @@ Staging Store::BeginStage(ObjectId id, absl::Time now) {
   Impl& s = *impl_;
   s.latest = std::max(s.latest, now);
   Staging staging;
+  std::vector<Handle> blocks;
   Object* object = s.FindAttached(id);
   if (object == nullptr || (!object->in_memory && !object->on_disk)) return staging;
   if (object->in_memory) {
@@ -192,10 +193,14 @@ Staging Store::BeginStage(ObjectId id, absl::Time now) {
     staging.outcome = Staging::Outcome::kInProgress;
   } else if (object->num_blocks > s.MaxBlocks(object->rule, object->pool)) {
     staging.outcome = Staging::Outcome::kGone;  // written when the arena, or the quota, was larger
-  } else if (!s.TakeBlocks(object->rule, object->pool, object->num_blocks, &object->blocks)) {
+  } else if (const uint32_t rule = object->rule, pool = object->pool, count = object->num_blocks;
+             !s.TakeBlocks(rule, pool, count, &blocks)) {
     ++s.stats.no_room;
     staging.outcome = Staging::Outcome::kNoRoom;
+  } else if (s.FindAttached(id) == nullptr) {  // a log: the state that it needs has made the room
+    s.GiveBlocks(rule, pool, &blocks);
   } else {
+    object->blocks = std::move(blocks);
     for (const Handle handle : object->blocks) s.pools.SetOwner(handle, object->id);
     object->staging = true;
     s.Touch(object, now);

@@ -160,8 +160,12 @@ absl::StatusOr<ObjectId> Store::Commit(SessionId session, ReservationId id, absl
       return id;
     }
     saved = replaced->on_disk && replaced->header == pending->header;
-    if (saved) replaced->on_disk = false;  // the record is the new object's
-    handover = s.Replace(replaced);
+    if (saved) {  // the record is the new object's, and stays
+      handover = Impl::HandoverOf(*replaced);
+      s.Detach(replaced);
+    } else {
+      handover = s.Replace(replaced);
+    }
   }
   const Shape shape{.pool = pending->pool,
                     .num_blocks = static_cast<uint32_t>(pending->blocks.size()),

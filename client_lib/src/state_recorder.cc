@@ -100,17 +100,16 @@ class StateRecorder::Impl {
     const bool whole = field.layers.size() == spec_.num_layers &&
                        std::count(field.layers.begin(), field.layers.end(), nullptr) == 0;
     if (whole && field.token_stride >= bytes) return absl::OkStatus();
-    return absl::InvalidArgumentError(
-        absl::StrCat(name, " must have ", spec_.num_layers, " layers and ", bytes,
-                     " bytes a token; it has ", field.layers.size(), " and a stride of ",
-                     field.token_stride));
+    return absl::InvalidArgumentError(absl::StrCat(
+        name, " must have ", spec_.num_layers, " layers and ", bytes, " bytes a token; it has ",
+        field.layers.size(), " and a stride of ", field.token_stride));
   }
 
   absl::Status Validate(std::span<const TokenId> tokens, const LogSource& inputs) const {
     if (inputs.begin != position() || inputs.end != position() + tokens.size()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "inputs of [", inputs.begin, ", ", inputs.end, "): the next ", tokens.size(),
-          " tokens begin at ", position()));
+      return absl::InvalidArgumentError(absl::StrCat("inputs of [", inputs.begin, ", ", inputs.end,
+                                                     "): the next ", tokens.size(),
+                                                     " tokens begin at ", position()));
     }
     const std::vector<uint64_t> widths = spec_.field_bytes();
     if (inputs.fields.size() != widths.size()) {
@@ -183,8 +182,7 @@ class StateRecorder::Impl {
     from.state_chain_tokens = known_chain_;
     StatePolicy policy = options_.policy;
     policy.max_chain_tokens = LongestChain();
-    return client_.PublishStates(model_, tokens_, from, source, policy,
-                                 options_.part_boundaries);
+    return client_.PublishStates(model_, tokens_, from, source, policy, options_.part_boundaries);
   }
 
   LogSource Log() const {

@@ -4,6 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "storage/object_shape.h"
+#include "tests/unit/storage/state_fixture.h"
 #include "tests/unit/storage/store_fixture.h"
 
 namespace cistern::model_test {
@@ -46,7 +48,8 @@ World::World(const WorldOptions& options) : options_(options), random_(options.s
   arena_ = storage::TestArena(options.arena_bytes, options.max_handles);
   // Pages of 2 KiB, 6 KiB (no power of two) and 36 KiB (larger than a slab of this arena).
   models_ = {storage::TestModel("small", 2, 64), storage::TestModel("middle", 3, 128),
-             storage::TestModel("large", 2, 1152)};
+             storage::TestModel("large", 2, 1152), storage::TestModel("hybrid", 2, 64)};
+  models_[3].state = storage::TestState();
   store_ = std::make_unique<storage::Store>(StoreOptionsNow(), arena_.get());
   for (const auto& model : models_) store_->RegisterModel(model).IgnoreError();
 }
@@ -55,14 +58,55 @@ void World::Fail(const std::string& what) {
   if (trouble_.empty()) trouble_ = absl::StrCat("step ", steps_, " (", last_step_, "): ", what);
 }
 
+// Few names, so that they meet: checkpoints of two prompts, logs on them, logs on these, and logs
+// from the beginning, one of which ends where a checkpoint is.
+ObjectHeader World::RandomState() {
+  const base::ModelSpec& spec = models_[3];
+  const auto prompt = static_cast<uint32_t>(Roll(2));
+  const ObjectHeader chunk = storage::TestSegment(spec, 20 + prompt, 0, 40);
+  const auto checkpoint = [&](uint32_t tokens) {
+    const ObjectHeader before = storage::TestCheckpoint(spec, chunk, 8);
+    return storage::TestCheckpoint(spec, chunk, tokens, tokens == 8 ? base::Key{} : before.context);
+  };
+  ObjectHeader header = checkpoint(8 + 16 * static_cast<uint32_t>(Roll(3)));
+  const uint64_t dice = Roll(10);
+  if (dice == 9) {
+    const ObjectHeader end = header;
+    header = storage::TestFirstLog(spec, 20 + prompt, end.num_tokens());
+    header.context = end.context;
+    header.content = base::StateKey(header.kind, header.context, header.parent_context);
+  } else if (dice == 8) {
+    header = storage::TestFirstLog(spec, 30 + prompt, 5);
+  }
+  uint64_t logs = dice < 3 || dice == 9 ? 0 : Roll(3);
+  // Every other time on what is there.
+  std::vector<const ObjectHeader*> there;
+  for (const auto& [name, known] : known_) {
+    if (base::IsState(known.header.kind) && storage::EndOf(known.header) < 60)
+      there.push_back(&known.header);
+  }
+  if (!there.empty() && Roll(2) == 0) {
+    header = *there[Roll(there.size())];
+    logs = 1;
+  }
+  for (; logs > 0; --logs) {
+    const auto text = static_cast<uint32_t>(40 + Roll(2));
+    header = storage::TestLog(spec, header, text, 3 + text % 2 * 4,
+                              text % 2 == 0 ? base::LogTails::kEnd : base::LogTails::kEveryToken);
+  }
+  header.tenant = header.tokens[0] % 3;
+  return header;
+}
+
 ObjectHeader World::RandomHeader() {
+  if (Roll(3) == 0) return RandomState();
   if (Roll(8) == 0) {
     const uint32_t name = static_cast<uint32_t>(Roll(6));
     ObjectHeader blob = storage::TestBlob(name, 1 + name * 7001);
     blob.tenant = name % 3;
     return blob;
   }
-  const size_t model = Roll(models_.size());
+  const size_t model = Roll(3);
   const uint32_t text = static_cast<uint32_t>(Roll(8));
   const uint32_t tokens = model == 2 ? 5 + text * 5 : 3 + text * 17;
   const Lineage lineage = Roll(3) == 0 ? Lineage::kApproximate : Lineage::kExact;
@@ -80,8 +124,45 @@ ObjectHeader World::RandomHeader() {
 }
 
 uint64_t World::BlockBytes(const ObjectHeader& header) const {
-  return header.kind == ObjectKind::kBlob ? kBlobBlock
-                                          : store_->FindModel(header.model)->page_bytes();
+  return storage::ShapeOf(header, store_->FindModel(header.model), kBlobBlock)->block_bytes;
+}
+
+bool World::IsBaseOf(const ObjectHeader& state, const ObjectHeader& log) {
+  return base::IsState(state.kind) && state.context == log.parent_context &&
+         storage::EndOf(state) == log.base_position;
+}
+
+// Whether the store may not have it: not while records may come.
+bool World::IsOrphan(const ObjectHeader& header) const {
+  if (header.kind != ObjectKind::kLog || header.base_position == 0 || records_may_come_)
+    return false;
+  return std::ranges::none_of(known_,
+                              [&](const auto& k) { return IsBaseOf(k.second.header, header); });
+}
+
+void World::ForgetOrphans() {
+  const auto orphan = [&](const auto& k) { return IsOrphan(k.second.header); };
+  for (auto it = std::ranges::find_if(known_, orphan); it != known_.end();
+       it = std::ranges::find_if(known_, orphan)) {
+    known_.erase(it);
+    ++logs_followed_;
+  }
+}
+
+uint64_t World::ForgetInOrder(const std::vector<Name>& names) {
+  uint64_t gone = 0;
+  for (const Name& name : names) {
+    const auto it = known_.find(name);
+    if (it == known_.end() || it->second.pinned || it->second.leases > 0) continue;
+    ++gone;
+    if (Busy(it->second.id)) {
+      it->second.doomed = true;
+    } else {
+      known_.erase(it);
+      ForgetOrphans();
+    }
+  }
+  return gone;
 }
 
 World::Known* World::ById(storage::ObjectId id) {
@@ -170,10 +251,8 @@ void World::Reserve() {
   if (!answer.ok()) return Fail(answer.status().ToString());
   Note(static_cast<uint64_t>(answer->outcome));
   const uint64_t block_bytes = BlockBytes(header);
-  const uint64_t payload =
-      header.kind == ObjectKind::kBlob ? header.blob_bytes : header.num_tokens();
-  const uint64_t unit = header.kind == ObjectKind::kBlob ? kBlobBlock : 16;
-  const uint64_t blocks = (payload + unit - 1) / unit;
+  const auto shape = storage::ShapeOf(header, store_->FindModel(header.model), kBlobBlock);
+  const uint64_t blocks = shape->num_blocks();
   if (have != (answer->outcome == Reservation::Outcome::kAlreadyHave))
     return Fail("already have, or not?");
   const uint64_t quota = header.tenant == 1 ? options_.quota_bytes : 0;
@@ -193,9 +272,7 @@ void World::Reserve() {
                         .id = answer->id,
                         .header = header,
                         .seed = next_seed_++,
-                        .layers = header.kind == ObjectKind::kBlob
-                                      ? 1
-                                      : store_->FindModel(header.model)->num_layers,
+                        .layers = shape->layers,
                         .written = 0,
                         .writers = 0,
                         .aborted = false,
@@ -239,10 +316,20 @@ void World::Commit() {
   const size_t position = Roll(writing_.size());
   const Writing& w = writing_[position];
   const bool ready = w.written == w.layers && w.writers == 0 && !w.aborted;
+  const bool orphan = ready && IsOrphan(w.header);
+  const bool early = std::ranges::any_of(writing_, [&](const Writing& other) {
+    return !other.aborted && IsBaseOf(other.header, w.header);
+  });
   const auto id = store_->Commit(w.session, w.id, now_);
   Note(id.ok() ? *id : static_cast<uint64_t>(id.status().code()));
-  if (id.ok() != ready) return Fail("committed, or not?");
-  if (!ready) {
+  if (id.ok() != (ready && !orphan)) return Fail("committed, or not?");
+  if (orphan && !early) {  // the reservation goes with it
+    if (!absl::IsNotFound(id.status())) Fail("the wrong error");
+    Take(&writing_, position);
+    ++logs_refused_;
+    return;
+  }
+  if (!ready || orphan) {
     if (!absl::IsFailedPrecondition(id.status())) Fail("the wrong error");
     return;
   }
@@ -253,7 +340,9 @@ void World::Commit() {
   bool saved = false;
   if (replaced != known_.end() && replaced->second.on_disk) {  // it has been loaded meanwhile
     const ObjectHeader& loaded = replaced->second.header;
-    if (loaded.lineage == Lineage::kExact && done.header.lineage == Lineage::kApproximate) {
+    const bool state = base::IsState(loaded.kind);  // one is as good as the other
+    if (state ||
+        (loaded.lineage == Lineage::kExact && done.header.lineage == Lineage::kApproximate)) {
       if (*id != replaced->second.id) Fail("rough rows took the place of exact ones");
       return;
     }

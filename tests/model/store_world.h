@@ -3,7 +3,8 @@
 //
 // The map cannot foresee which object is evicted; it knows what may happen to each: a leased,
 // pinned or busy object stays, an object that is on no disk does not vanish from a store with a
-// disk, bytes never change. After each step World compares the store with the map and records the
+// disk, a log stays exactly as long as a state that it stands on, bytes never change. After each
+// step World compares the store with the map and records the
 // first difference in `trouble`.
 #pragma once
 
@@ -53,6 +54,9 @@ class World {
   uint64_t steps() const { return steps_; }
   // Records whose name had been taken again when they were come to.
   uint64_t records_met() const { return records_met_; }
+  // Logs that were refused for want of the state that they need, and that went with it.
+  uint64_t logs_refused() const { return logs_refused_; }
+  uint64_t logs_followed() const { return logs_followed_; }
 
  private:
   using Name = std::pair<base::Key, base::Key>;  // content, context
@@ -121,6 +125,15 @@ class World {
   void LoadOne(const Name& name);
 
   base::ObjectHeader RandomHeader();
+  base::ObjectHeader RandomState();
+  static bool IsBaseOf(const base::ObjectHeader& state, const base::ObjectHeader& log);
+  bool IsOrphan(const base::ObjectHeader& header) const;
+  // Forgets the logs whose base is gone.
+  void ForgetOrphans();
+  // What the store should drop of these when it is told to, in this order.
+  uint64_t ForgetInOrder(const std::vector<Name>& names);
+  void EndLoading();
+  void CheckStates(const base::ObjectHeader& header);
   uint64_t BlockBytes(const base::ObjectHeader& header) const;
   Known* ById(storage::ObjectId id);
   bool Busy(storage::ObjectId id) const;
@@ -148,6 +161,8 @@ class World {
   uint64_t next_seed_ = 1;
   uint64_t steps_ = 0;
   uint64_t records_met_ = 0;
+  uint64_t logs_refused_ = 0, logs_followed_ = 0;
+  bool records_may_come_ = false;
   uint64_t trace_ = 0xcbf29ce484222325;
   std::string trouble_;
   std::string last_step_;

@@ -80,7 +80,9 @@ void World::FinishDemotion() {
     known->failed_writes = written.ok() ? 0 : known->failed_writes + 1;
   known->droppable =
       !written.ok() && (absl::IsResourceExhausted(written) || known->failed_writes >= 3);
-  if (known->doomed) Forget(*known);
+  if (!known->doomed) return;
+  Forget(*known);
+  ForgetOrphans();
 }
 
 void World::Stage() {
@@ -88,6 +90,7 @@ void World::Stage() {
   const Known& known =
       std::next(known_.begin(), static_cast<ptrdiff_t>(Roll(known_.size())))->second;
   const storage::ObjectId id = known.id;
+  const uint64_t block_bytes = BlockBytes(known.header);
   const Staging staging = store_->BeginStage(id, now_);
   Note(static_cast<uint64_t>(staging.outcome));
   const bool in_progress =
@@ -96,13 +99,16 @@ void World::Stage() {
     return Fail("in memory, or not?");
   if (in_progress != (staging.outcome == Staging::Outcome::kInProgress))
     return Fail("in progress, or not?");
-  if (staging.outcome == Staging::Outcome::kGone) return Fail("it is not gone");
+  // Its base has gone for its room.
+  const bool own_room = known.header.kind == base::ObjectKind::kLog && !in_progress &&
+                        store_->Describe(id).where == Where::kMiss;
+  if (own_room != (staging.outcome == Staging::Outcome::kGone)) return Fail("it is not gone");
   if (staging.outcome == Staging::Outcome::kBegun) {
     ById(id)->last_use = now_;
     staging_.push_back(
         {.id = id, .header = staging.header, .seed = known.seed, .blocks = staging.blocks});
   }
-  Sync(kEvicts, BlockBytes(known.header));
+  Sync(kEvicts, block_bytes);
 }
 
 void World::FinishStage() {
@@ -123,7 +129,9 @@ void World::FinishStage() {
   if (known == nullptr) return;
   known->in_memory = read.ok();
   known->failed_reads = read.ok() ? 0 : known->failed_reads + 1;
-  if (known->doomed || absl::IsDataLoss(read) || known->failed_reads >= 3) Forget(*known);
+  if (!known->doomed && !absl::IsDataLoss(read) && known->failed_reads < 3) return;
+  Forget(*known);
+  ForgetOrphans();
 }
 
 // The process dies and another begins with what is on disk.
@@ -147,12 +155,26 @@ void World::Restart() {
   store_ = std::make_unique<storage::Store>(StoreOptionsNow(), arena_.get());
   for (const auto& model : models_) store_->RegisterModel(model).IgnoreError();
   unloaded_ = std::move(headers);
+  store_->ExpectRecords(true);
+  records_may_come_ = true;
   if (options_.loads_later) return;
   while (!unloaded_.empty()) LoadOne(unloaded_.begin()->first);
+  EndLoading();
+}
+
+// From here on logs are judged.
+void World::EndLoading() {
+  store_->ExpectRecords(false);
+  records_may_come_ = false;
+  ForgetOrphans();
 }
 
 void World::LoadSome() {
-  if (unloaded_.empty()) return;
+  FlushDrops();  // what is dropped meanwhile is deleted below, before it can be come to
+  if (unloaded_.empty()) {
+    if (records_may_come_) EndLoading();
+    return;
+  }
   LoadOne(std::next(unloaded_.begin(), static_cast<ptrdiff_t>(Roll(unloaded_.size())))->first);
 }
 
@@ -218,7 +240,7 @@ void World::CheckTurns(const std::vector<ObjectHeader>& victims, uint64_t wanted
 }
 
 void World::Sync(unsigned allowed, uint64_t wanted_bytes) {
-  std::vector<ObjectHeader> victims;
+  std::vector<ObjectHeader> victims, unexplained;
   for (auto it = known_.begin(); it != known_.end();) {
     Known& known = it->second;
     const Name name = it->first;
@@ -242,9 +264,20 @@ void World::Sync(unsigned allowed, uint64_t wanted_bytes) {
     uint64_t variants = 0;
     for (const auto& [other, unused] : known_) variants += other.first == name.first ? 1 : 0;
     const bool surplus = (allowed & kLimitsVariants) != 0 && variants > 3;
-    if (held || (!evictable && !surplus)) Fail("an object vanished that must not");
-    if (evictable) victims.push_back(known.header);
+    const bool log = known.header.kind == base::ObjectKind::kLog && known.header.base_position > 0;
+    if (held || (!evictable && !surplus)) {
+      unexplained.push_back(known.header);
+    } else if (evictable && !log) {  // a log may have gone with its base, whatever its turn
+      victims.push_back(known.header);
+    }
     Forget(known);
+  }
+  for (const ObjectHeader& header : unexplained) {
+    if (!IsOrphan(header)) Fail("an object vanished that must not");
+    ++logs_followed_;
+  }
+  for (const auto& [name, known] : known_) {
+    if (IsOrphan(known.header)) Fail("a log without its state was kept");
   }
   CheckTurns(victims, wanted_bytes);
 }
@@ -288,9 +321,16 @@ void World::Settle() {
   Sync(kNothing);
   FlushDrops();
   while (!unloaded_.empty()) LoadOne(unloaded_.begin()->first);
+  if (records_may_come_) EndLoading();
   store_->SetPinned({.all = true}, false);
-  for (auto& [name, known] : known_) known.pinned = false;
-  const uint64_t objects = known_.size();
+  std::map<storage::ObjectId, Name> all;
+  for (auto& [name, known] : known_) {
+    known.pinned = false;
+    all[known.id] = name;
+  }
+  std::vector<Name> names;
+  for (const auto& [id, name] : all) names.push_back(name);
+  const uint64_t objects = ForgetInOrder(names);
   if (store_->Evict({.all = true}) != objects) Fail("not everything could be evicted");
   known_.clear();
   if (options_.has_disk) FlushDrops();

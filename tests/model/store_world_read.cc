@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "tests/model/store_world.h"
+#include "tests/unit/storage/state_fixture.h"
 #include "tests/unit/storage/store_fixture.h"
 
 namespace cistern::model_test {
@@ -48,6 +49,39 @@ void World::Find() {
   const bool segment = header.kind == ObjectKind::kSegment;  // a blob has no context
   if (exact && segment && at.object.id != known->second.id)
     Fail("a real object must win over a link");
+  if (at.object.where != Where::kMiss && at.object.header->kind != ObjectKind::kSegment)
+    Fail("found a state instead of a segment");
+  for (const auto& child : children) {
+    if (child.object.header->kind != ObjectKind::kSegment) Fail("a state is no child");
+  }
+  CheckStates(header);
+}
+
+// What begins where `header` does, and the logs behind it, as the map knows them.
+void World::CheckStates(const ObjectHeader& header) {
+  const uint32_t end = storage::EndOf(header);
+  size_t checkpoints = 0, logs = 0;
+  for (const auto& [name, known] : known_) {
+    const ObjectHeader& h = known.header;
+    const bool begins =
+        h.kind == ObjectKind::kCheckpoint && h.parent_context == header.parent_context;
+    const bool continues =
+        h.kind == ObjectKind::kLog && h.parent_context == header.context && h.base_position == end;
+    checkpoints += begins ? 1 : 0;
+    logs += continues ? 1 : 0;
+  }
+  const auto begin = store_->CheckpointsFrom(header.parent_context, 1000);
+  const auto behind = store_->LogsFrom(header.context, end, 1000);
+  if (begin.size() != checkpoints) Fail("a wrong number of checkpoints begins there");
+  if (behind.size() != logs) Fail("a wrong number of logs begins there");
+  for (const auto& view : begin) {
+    Note(view.id);
+    if (view.header->kind != ObjectKind::kCheckpoint) Fail("no checkpoint begins there");
+  }
+  for (const auto& view : behind) {
+    Note(view.id);
+    if (view.header->kind != ObjectKind::kLog) Fail("no log begins there");
+  }
 }
 
 void World::Acquire() {
@@ -137,16 +171,19 @@ void World::Expire() {
 // What has been used within the time to live stays, and so does what is in use; the rest goes.
 void World::ExpireObjects() {
   uint64_t expected = 0;
-  for (auto it = known_.begin(); it != known_.end();) {
-    Known& known = it->second;
-    ++it;
-    if (now_ - known.last_use <= options_.object_ttl) continue;
-    if (known.leases > 0 || known.pinned || Busy(known.id)) {
-      known.last_use = now_;
+  std::vector<std::pair<std::pair<absl::Time, storage::ObjectId>, Name>> order;
+  for (const auto& [name, known] : known_) order.push_back({{known.last_use, known.id}, name});
+  std::ranges::sort(order);
+  for (const auto& [when, name] : order) {
+    const auto it = known_.find(name);  // it may have gone with its base
+    if (it == known_.end() || now_ - it->second.last_use <= options_.object_ttl) continue;
+    if (it->second.leases > 0 || it->second.pinned || Busy(it->second.id)) {
+      it->second.last_use = now_;
       continue;
     }
     ++expected;
-    Forget(known);
+    known_.erase(it);
+    ForgetOrphans();
   }
   const uint64_t expired = store_->ExpireObjects(now_, 1000);
   Note(expired);
@@ -172,22 +209,17 @@ void World::EvictSome() {
     default:
       selector.all = Roll(2) == 0;
   }
-  uint64_t expected = 0;
-  for (auto it = known_.begin(); it != known_.end();) {
-    Known& known = it->second;
-    ++it;
+  std::map<storage::ObjectId, Name> meant;
+  for (const auto& [name, known] : known_) {
     const ObjectHeader& h = known.header;
-    bool meant = selector.all;
-    if (!selector.key.IsZero()) meant = h.content == selector.key || h.context == selector.key;
-    if (!selector.model.IsZero()) meant = h.model == selector.model;
-    if (!meant || known.pinned || known.leases > 0) continue;
-    ++expected;
-    if (Busy(known.id)) {
-      known.doomed = true;
-    } else {
-      Forget(known);
-    }
+    bool is_meant = selector.all;
+    if (!selector.key.IsZero()) is_meant = h.content == selector.key || h.context == selector.key;
+    if (!selector.model.IsZero()) is_meant = h.model == selector.model;
+    if (is_meant) meant[known.id] = name;
   }
+  std::vector<Name> names;
+  for (const auto& [id, name] : meant) names.push_back(name);
+  const uint64_t expected = ForgetInOrder(names);
   const uint64_t gone = store_->Evict(selector);
   Note(gone);
   if (gone != expected) Fail(absl::StrCat("evicted ", gone, " instead of ", expected));
@@ -198,8 +230,7 @@ void World::Pin() {
   Known& known = std::next(known_.begin(), static_cast<ptrdiff_t>(Roll(known_.size())))->second;
   const bool pin = Roll(4) == 0;
   Selector selector;
-  selector.key =
-      known.header.kind == ObjectKind::kBlob ? known.header.content : known.header.context;
+  selector.object = known.id;
   if (store_->SetPinned(selector, pin) != 1) return Fail("pinned a wrong number");
   known.pinned = pin;
   if (pin) known.doomed = false;

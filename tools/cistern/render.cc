@@ -219,14 +219,13 @@ absl::StatusOr<std::string> RenderList(absl::string_view text) {
   return Render(text, [](const Json& json) -> std::string {
     const Json& objects = json.at("objects");
     if (objects.empty()) return "no objects\n";
-    Table table(
-        {"ID>", "CONTENT", "CONTEXT", "MODEL", "TOKENS>", "SIZE>", "WHERE", "LEASES>", "PINNED"});
+    Table table({"ID>", "KIND", "CONTENT", "CONTEXT", "MODEL", "TOKENS>", "SIZE>", "WHERE",
+                 "LEASES>", "PINNED"});
     for (const Json& o : objects) {
-      const bool blob = String(o.at("kind")) == "blob";
-      table.Row({std::to_string(o.at("id").get<uint64_t>()), String(o.at("content")),
-                 String(o.at("context")), blob ? "(blob)" : String(o.at("model_name")),
-                 Count(o.at("tokens")), Bytes(o.at("bytes")), String(o.at("where")),
-                 Count(o.at("leases")), YesNo(o.at("pinned"))});
+      table.Row({std::to_string(o.at("id").get<uint64_t>()), String(o.at("kind")),
+                 String(o.at("content")), String(o.at("context")),
+                 OrNone(String(o.at("model_name"))), Count(o.at("tokens")), Bytes(o.at("bytes")),
+                 String(o.at("where")), Count(o.at("leases")), YesNo(o.at("pinned"))});
     }
     std::string out = table.Text();
     if (json.at("next").get<uint64_t>() != 0)
@@ -247,6 +246,9 @@ absl::StatusOr<std::string> RenderInspect(absl::string_view text) {
       for (const char* key : {"content", "context", "parent_context", "model_name", "model",
                               "tenant", "encoding", "arithmetic", "lineage", "where"})
         Line(&out, key, OrNone(String(o.at(key))));
+      for (const char* key : {"previous_state", "tails"}) {  // of state
+        if (o.contains(key)) Line(&out, key, String(o.at(key)));
+      }
       Line(&out, "position", Count(o.at("base_position")));
       Line(&out, "leases", Count(o.at("leases")));
       Line(&out, "pinned", YesNo(o.at("pinned")));

@@ -5,9 +5,7 @@
 
 #include "gmock/gmock.h"
 
-#include "storage/object_shape.h"
-#include "tests/unit/cacheserver/service_fixture.h"
-#include "tests/unit/storage/state_fixture.h"
+#include "tests/unit/cacheserver/states_fixture.h"
 
 namespace cistern::cacheserver {
 namespace {
@@ -19,67 +17,9 @@ using storage::TestLog;
 using testing::ElementsAre;
 using testing::IsEmpty;
 using transport::FindReply;
-using transport::FindRequest;
-using transport::ObjectId;
 using transport::Where;
 
-class FindStatesTest : public ServiceTest {
- protected:
-  void SetUp() override {
-    Make({.pool_bytes = 512 * kPageBytes});
-    node().model_.name = "test/hybrid";
-    node().model_.state = storage::TestState();
-    node().Register();
-    a_ = node().Segment(1);
-    b_ = node().Segment(2, 20, &a_);
-    c_ = node().Segment(3, 16, &b_);
-  }
-  const base::ModelSpec& spec() { return node().model_; }
-  uint32_t LayersOf(const ObjectHeader& header) {
-    return storage::ShapeOf(header, &spec(), kPageBytes)->layers;
-  }
-  std::vector<std::byte> BytesOf(const ObjectHeader& header) {
-    std::vector<std::byte> bytes(header.PayloadBytes(&spec()));
-    for (size_t i = 0; i < bytes.size(); ++i)
-      bytes[i] = static_cast<std::byte>(header.content.lo + i * 31);
-    return bytes;
-  }
-  // In one call; how many became visible.
-  uint32_t Publish(const std::vector<ObjectHeader>& headers) {
-    uint32_t committed = 0;
-    for (const ObjectHeader& header : headers) {
-      FakeCallOptions options = node().Options();
-      options.payload = BytesOf(header);
-      committed += node()
-                       .Send(transport::ReserveRequest{.headers = {header},
-                                                       .payload_headers = 1,
-                                                       .layer_end = LayersOf(header),
-                                                       .commit = true},
-                             options)
-                       ->WaitFor<transport::ReserveReply>()
-                       .committed;
-    }
-    return committed;
-  }
-  FindReply Find(const std::vector<ObjectHeader>& chunks, bool lease = false) {
-    FindRequest request;
-    request.model = spec().Fingerprint();
-    request.start_context = base::KeySpace(request.model, "").ContextSeed();
-    request.lease = lease;
-    request.states = true;
-    for (const ObjectHeader& chunk : chunks)
-      request.items.push_back({chunk.content, chunk.context, false});
-    return node().Send(request)->WaitFor<FindReply>();
-  }
-  std::vector<ObjectHeader> States(const std::vector<ObjectHeader>& chunks) {
-    const FindReply reply = Find(chunks);
-    std::vector<ObjectHeader> states;
-    for (const uint32_t index : reply.states) states.push_back(reply.objects.at(index).header);
-    return states;
-  }
-
-  ObjectHeader a_, b_, c_;  // a prompt's chunks
-};
+using FindStatesTest = StatesTest;
 
 TEST_F(FindStatesTest, BlocksOfStateAreWrittenAndReadAsLayers) {
   const ObjectHeader state = TestCheckpoint(spec(), a_, 16);

@@ -34,9 +34,9 @@ class StateRecorderTest : public StateFixture {
     folded_by_recorder_ = true;
     sequence_ = std::make_unique<StateSequence>(model_.state, text_.tokens);
     StateMemory memory = sequence_->At(position);
-    auto recorder = StateRecorder::Create(client_.get(), model_, Head(position), fetched,
-                                          memory.view(), sequence_->constants(),
-                                          Options{.policy = policy});
+    auto recorder =
+        StateRecorder::Create(client_.get(), model_, Head(position), fetched, memory.view(),
+                              sequence_->constants(), Options{.policy = policy});
     ASSERT_TRUE(recorder.ok()) << recorder.status();
     recorder_ = *std::move(recorder);
   }
@@ -88,8 +88,7 @@ TEST_F(StateRecorderTest, TokenByToken) {
 }
 
 TEST_F(StateRecorderTest, InBatchesThatCanBeLeftAnywhere) {
-  Begin(StateFamily::kGatedDelta, 0, {},
-        {.max_chain_tokens = 40, .tails = LogTails::kEveryToken});
+  Begin(StateFamily::kGatedDelta, 0, {}, {.max_chain_tokens = 40, .tails = LogTails::kEveryToken});
   for (uint32_t end : {30u, 60u, 90u, 120u}) {
     MustAppend(end - 7);
     MustAppend(end);
@@ -116,8 +115,9 @@ TEST_F(StateRecorderTest, GoesOnFromWhatWasFetched) {
   MustCheckpoint(text_, {200});
   sequence_ = std::make_unique<StateSequence>(model_.state, text_.tokens);
   StateMemory memory = sequence_->At(200);
-  recorder_ = *StateRecorder::Create(client_.get(), model_, Head(200), ResumedAt(200, 0),
-                                     memory.view(), {}, Options{.policy = {.max_chain_tokens = 50}});
+  recorder_ =
+      *StateRecorder::Create(client_.get(), model_, Head(200), ResumedAt(200, 0), memory.view(), {},
+                             Options{.policy = {.max_chain_tokens = 50}});
   MustAppend(230);
   EXPECT_EQ(MustFlush().logs, 1u);
   ExpectResumable(230, 230, 30);

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/unit/storage/state_fixture.h"
 #include "tests/unit/storage/store_fixture.h"
 
 namespace cistern::storage {
@@ -15,9 +16,12 @@ using testing::ElementsAreArray;
 class ContentIndexTest : public testing::Test {
  protected:
   Object* Make(uint64_t id, uint32_t text, uint32_t past) {
+    return Make(id, TestSegment(model_, text, past, 8));
+  }
+  Object* Make(uint64_t id, const base::ObjectHeader& header) {
     auto object = std::make_unique<Object>();
     object->id = id;
-    object->header = TestSegment(model_, text, past, 8);
+    object->header = header;
     index_.Insert(object.get());
     objects_.push_back(std::move(object));
     return objects_.back().get();
@@ -124,6 +128,72 @@ TEST_F(ContentIndexTest, BlobsHaveAContentOnly) {
   EXPECT_THAT(index_.ChildrenOf(base::Key{}), ElementsAre());
   index_.Remove(&blob);
   EXPECT_EQ(index_.num_objects(), 0u);
+}
+
+// State beside segments of the same contexts.
+TEST_F(ContentIndexTest, StatesHaveListsOfTheirOwn) {
+  const base::ObjectHeader chunk = TestSegment(model_, 7, 1, 8);
+  Object* const rows = Make(1, chunk);
+  Object* const state = Make(2, TestCheckpoint(model_, chunk, 8));
+  Object* const log = Make(3, TestLog(model_, state->header, 5, 4));
+  Object* const earlier = Make(4, TestCheckpoint(model_, chunk, 4));
+  EXPECT_THAT(index_.EndingAt(chunk.context), ElementsAre(rows));
+  EXPECT_THAT(index_.StatesAt(chunk.context), ElementsAre(state));
+  EXPECT_THAT(index_.StatesAt(log->header.context), ElementsAre(log));
+  EXPECT_THAT(index_.ChildrenOf(chunk.parent_context), ElementsAre(rows));
+  EXPECT_THAT(ChildIds(chunk.parent_context), ElementsAre(1));
+  EXPECT_THAT(index_.CheckpointsFrom(chunk.parent_context), ElementsAre(earlier, state));
+  EXPECT_THAT(index_.LogsFrom(chunk.context), ElementsAre(log));
+  EXPECT_THAT(index_.LogsFrom(chunk.parent_context), ElementsAre());
+  index_.Remove(state);
+  index_.Remove(rows);
+  EXPECT_THAT(index_.CheckpointsFrom(chunk.parent_context), ElementsAre(earlier));
+  EXPECT_THAT(index_.StatesAt(chunk.context), ElementsAre());
+  EXPECT_THAT(index_.LogsFrom(chunk.context), ElementsAre(log)) << "whether it stands is not asked";
+}
+
+// What goes leaves its successors to what it was computed from, however long ago that was.
+TEST_F(ContentIndexTest, SuccessorsAreInherited) {
+  const base::ObjectHeader chunk = TestSegment(model_, 7, 1, 40);
+  Object* const first = Make(1, TestCheckpoint(model_, chunk, 8));
+  Object* const log = Make(2, TestLog(model_, first->header, 5, 4));
+  Object* const folded = Make(3, TestCheckpoint(model_, chunk, 20, log->header.context));
+  Object* const branch = Make(4, TestCheckpoint(model_, chunk, 30, first->header.context));
+  Object* const last = Make(5, TestCheckpoint(model_, chunk, 40, folded->header.context));
+  EXPECT_EQ(index_.CountSuccessors(first->header.context), 1u);
+  EXPECT_EQ(index_.CountSuccessors(log->header.context), 1u);
+  EXPECT_EQ(index_.OriginOf(*log), first->header.context);
+  EXPECT_EQ(index_.OriginOf(*last), folded->header.context);
+  EXPECT_TRUE(index_.OriginOf(*first).IsZero());
+  index_.Remove(log);
+  EXPECT_EQ(index_.CountSuccessors(first->header.context), 2u);
+  EXPECT_EQ(index_.OriginOf(*folded), first->header.context);
+  index_.Remove(folded);
+  EXPECT_EQ(index_.CountSuccessors(first->header.context), 2u) << "the last one and the branch";
+  EXPECT_EQ(index_.OriginOf(*last), first->header.context);
+  index_.Remove(branch);
+  EXPECT_EQ(index_.CountSuccessors(first->header.context), 1u);
+  index_.Remove(first);
+  EXPECT_TRUE(index_.OriginOf(*last).IsZero()) << "nothing is left before it";
+  index_.Remove(last);
+  EXPECT_EQ(index_.num_objects(), 0u);
+}
+
+// Two states at one context: it is left only when both have gone.
+TEST_F(ContentIndexTest, SuccessorsStayWithTheOtherStateOfTheirContext) {
+  const base::ObjectHeader chunk = TestSegment(model_, 7, 0, 8);
+  base::ObjectHeader twin = TestFirstLog(model_, 7, 8);
+  twin.context = chunk.context;
+  Object* const state = Make(1, TestCheckpoint(model_, chunk, 8));
+  Object* const log = Make(2, twin);
+  Object* const next =
+      Make(3, TestCheckpoint(model_, TestSegment(model_, 9, 1, 8), 8, chunk.context));
+  index_.Remove(state);
+  EXPECT_EQ(index_.CountSuccessors(chunk.context), 1u);
+  EXPECT_EQ(index_.OriginOf(*next), chunk.context);
+  index_.Remove(log);
+  EXPECT_EQ(index_.CountSuccessors(chunk.context), 0u);
+  EXPECT_EQ(index_.OriginOf(*next), twin.parent_context);
 }
 
 }  // namespace

@@ -35,6 +35,18 @@ TEST_F(StoreLoadTest, TheSameObjectInMemoryIsSavedAlready) {
   EXPECT_TRUE(absl::IsFailedPrecondition(store_->AddDiskRecord(header, now_)));
 }
 
+// Its record comes while the same object is written again: it is the new one's.
+TEST_F(StoreLoadTest, TheRecordOfWhatIsWrittenAgainStays) {
+  store_->ExpectRecords(true);
+  const base::ObjectHeader header = Segment(1);
+  const Reservation again = Reserve(header);
+  ASSERT_EQ(store_->AddDiskRecord(header, now_), absl::OkStatus());
+  EXPECT_TRUE(store_->MarkWritten(kSession, again.id, 0, model_.num_layers).ok());
+  EXPECT_TRUE(store_->Commit(kSession, again.id, now_).ok());
+  EXPECT_TRUE(Look(header).on_disk);
+  EXPECT_THAT(store_->TakeRecordDrops(), testing::IsEmpty());
+}
+
 // An exact object in memory is worth more than the approximate record of its name.
 TEST_F(StoreLoadTest, AWorseRecordGoes) {
   const base::ObjectHeader header = Segment(1);

@@ -211,5 +211,25 @@ TEST_F(StoreStateEvictTest, WhatIsSpentIsKnownAgainAfterAStart) {
   EXPECT_EQ(FirstToGo({first, second}), first);
 }
 
+// A log is staged, and its base, which no disk takes, is the only one that may make room for it.
+TEST_F(StoreStateEvictTest, ALogThatIsStagedMayGoForItsOwnRoom) {
+  Make(1, /*has_disk=*/true);
+  const base::ObjectHeader base = TestFirstLog(hybrid_, 1, 200),
+                           log = TestLog(hybrid_, base, 2, 50);
+  PutState(base);
+  const ObjectId id = PutState(log);
+  for (const Demotion& demotion : store_->TakeDemotions(1 << 20, false))
+    store_->FinishDemotion(
+        demotion.id, demotion.id == id ? absl::OkStatus() : absl::ResourceExhaustedError("full"));
+  store_->ForgetMemory(id);
+  ASSERT_EQ(WhereIs(log), Where::kDisk);
+  ASSERT_EQ(Reserve(TestFirstLog(hybrid_, 9, 255), kOther).outcome,
+            Reservation::Outcome::kReserved);
+  ASSERT_TRUE(Has(base));
+  EXPECT_EQ(store_->BeginStage(id, now_).outcome, Staging::Outcome::kGone);
+  EXPECT_FALSE(Has(base) || Has(log));
+  EXPECT_TRUE(store_->CheckInvariants().ok()) << store_->CheckInvariants();
+}
+
 }  // namespace
 }  // namespace cistern::storage

@@ -83,8 +83,21 @@ TEST(RenderTest, AListingIsATable) {
     "bytes": 3145728, "where": "disk", "pinned": true, "leases": 0, "value": 1.5}], "next": 7})");
   ASSERT_TRUE(text.ok()) << text.status();
   EXPECT_THAT(*text, HasSubstr("test/model   1,280  3.00 MiB  disk        0  yes"));
+  EXPECT_THAT(*text, HasSubstr(" 3  segment  c0"));
   EXPECT_THAT(*text, HasSubstr("raise --limit, or go on with --from 7\n"));
   EXPECT_EQ(*RenderList(R"({"objects": [], "next": 0})"), "no objects\n");
+}
+
+TEST(RenderTest, AnInspectedLogSaysWhatItStandsOn) {
+  const auto text = RenderInspect(R"({"objects": [{"id": 3, "kind": "log", "content": "c0",
+    "context": "c1", "parent_context": "c2", "model": "m", "model_name": "test/hybrid",
+    "tenant": "0", "encoding": "unrotated", "arithmetic": "fp32_table", "lineage": "exact",
+    "previous_state": "c2", "tails": "every_token", "base_position": 40, "tokens": 2, "bytes": 96,
+    "where": "memory", "pinned": false, "leases": 0, "value": 0, "token_ids": [7, 8]}]})");
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_THAT(*text, HasSubstr("3 (log, 96 B)"));
+  EXPECT_THAT(*text, testing::ContainsRegex("previous_state +c2\n"));
+  EXPECT_THAT(*text, testing::ContainsRegex("tails +every_token\n"));
 }
 
 TEST(RenderTest, AStatusPageWithoutRulesHasNoTableOfTenants) {
