@@ -175,7 +175,7 @@ HWY_INLINE void Solve(const float* pairs, const float* weights, const float* aft
     unit[i] = 1;
     for (size_t n = 0; n < kChunk; n += kLanes) {
       FloatVec sum = hn::Load(df, unit + n);
-      for (size_t j = i + 1; j < kChunk; ++j) {
+      for (size_t j = kChunk; --j > i;) {  // the row that was finished last comes last
         const auto factor = hn::Set(df, weights[j] * pairs[j * kChunk + i]);
         sum = hn::NegMulAdd(factor, hn::Load(df, solve + j * kChunk + n), sum);
       }
