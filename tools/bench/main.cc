@@ -46,7 +46,7 @@ Commands
   evict     token hit ratio and recompute cost saved, for every policy at 5, 10, 25 and 50 % of the footprint
   peers     GB/s of Redis and memcached beside the node's, within a host and over TCP, one connection and eight
   pools     out-of-memory counts, lost state and makespan of pool policies under recorded arrivals
-  replay    plan, fetch, verify every row, compute the rest, publish; for every call of a trace
+  replay    plan, fetch, verify every row and state, compute the rest, publish; for every call of a trace
   states    GB/s of the recurrent kernels beside memory's, and how much faster they are than step by step
   transfer  GB/s and latency of reads in place, fetches, publishes, TCP, disk, lookups and eight workers at once
             beside their limits

@@ -189,6 +189,9 @@ class Run {
 absl::StatusOr<ReplayReport> Replay(Client& client, const Trace& trace,
                                     const ReplayOptions& options) {
   CISTERN_RETURN_IF_ERROR(options.model.Validate());
+  if (options.model.state.present()) {
+    return absl::InvalidArgumentError("a model with recurrent layers: its states are wanted, too");
+  }
   if (options.model.layout == base::RowLayout::kOpaque) {
     return absl::InvalidArgumentError(
         "replay makes rows whose meaning it knows; choose a model with an MLA row layout");

@@ -82,6 +82,23 @@ Piece View(const fs::path& file, const RepoWorkloadOptions& options) {
       whole->begin(), whole->begin() + options.max_file_tokens);
 }
 
+absl::StatusOr<std::vector<Piece>> Views(const RepoWorkloadOptions& options) {
+  CISTERN_ASSIGN_OR_RETURN(const std::vector<fs::path> files, SourceFiles(options));
+  std::vector<Piece> views;
+  for (const fs::path& file : files) {
+    if (Piece view = View(file, options); !view->empty()) views.push_back(std::move(view));
+  }
+  if (views.empty()) return absl::NotFoundError("the source files are empty");
+  return views;
+}
+
+// `count` words of a fixed text, differently chosen each time.
+Piece Words(absl::string_view opening, uint64_t count, std::mt19937_64& random) {
+  std::string text(opening);
+  for (uint64_t i = 0; i < count; ++i) absl::StrAppend(&text, " w", random() % 2000);
+  return Tokenize(text);
+}
+
 // What agents put in front of a prompt, and what breaks every prefix cache: the clock, the turn,
 // fresh notes.
 Piece Header(uint32_t turn, std::mt19937_64& random) {
@@ -113,11 +130,7 @@ Piece Tokenize(absl::string_view text) {
 }
 
 absl::StatusOr<Trace> MakeRepoWorkload(const RepoWorkloadOptions& options) {
-  CISTERN_ASSIGN_OR_RETURN(const std::vector<fs::path> files, SourceFiles(options));
-  std::vector<Piece> views;
-  for (const fs::path& file : files) {
-    if (Piece view = View(file, options); !view->empty()) views.push_back(std::move(view));
-  }
+  CISTERN_ASSIGN_OR_RETURN(const std::vector<Piece> views, Views(options));
   const Piece system = Tokenize(kSystemText);
   std::mt19937_64 random(options.seed);
   std::vector<size_t> order(views.size());
@@ -134,6 +147,26 @@ absl::StatusOr<Trace> MakeRepoWorkload(const RepoWorkloadOptions& options) {
     call.parts.push_back(Tokenize(absl::StrCat("question ", turn, ": what does item ",
                                                random() % 1000, " do, and who calls it?")));
     trace.calls.push_back(std::move(call));
+  }
+  return trace;
+}
+
+absl::StatusOr<Trace> MakeSessionWorkload(const RepoWorkloadOptions& options) {
+  CISTERN_ASSIGN_OR_RETURN(const std::vector<Piece> views, Views(options));
+  const Piece system = Tokenize(kSystemText);
+  std::mt19937_64 random(options.seed);
+  const uint32_t sessions = std::max(1u, options.sessions);
+  std::vector<std::vector<Piece>> history(sessions, {system});
+  Trace trace{"sessions", {}};
+  for (uint32_t i = 0; i < options.calls; ++i) {
+    const uint32_t session = i % sessions, turn = i / sessions;
+    std::vector<Piece>& parts = history[session];
+    const bool popular = turn == 0 && session % 2 == 0;
+    if (turn % 3 == 0) parts.push_back(popular ? views[0] : views[random() % views.size()]);
+    parts.push_back(Words(absl::StrCat("question ", turn, ":"), 8 + random() % 24, random));
+    const Piece answer = Words("answer:", 10 + random() % 50, random);
+    trace.calls.push_back({parts, answer});
+    parts.push_back(answer);
   }
   return trace;
 }

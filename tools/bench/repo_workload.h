@@ -24,10 +24,17 @@ struct RepoWorkloadOptions {
   uint32_t max_files = 48;  // the session's working set, in path order
   uint32_t max_file_tokens = 4000;
   uint64_t seed = 1;
+  uint32_t sessions = 4;  // of MakeSessionWorkload
 };
 
 // NotFound when `root` has no readable source files.
 absl::StatusOr<Trace> MakeRepoWorkload(const RepoWorkloadOptions& options);
+
+// Sessions that only grow, as prefix caches want them, and models with recurrent state need them:
+// every call sends what the session's last call sent, its answer, and a question or the view of a
+// file. Calls of the sessions alternate; all begin with the system text, and every second one with
+// the same file. NotFound as above.
+absl::StatusOr<Trace> MakeSessionWorkload(const RepoWorkloadOptions& options);
 
 // Words, numbers, runs of blanks and single punctuation marks, each hashed into a vocabulary of
 // 128,000.

@@ -3,18 +3,12 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tools/bench/prefix_hash.h"
+
 namespace cistern::tools {
 namespace {
 
-constexpr uint32_t kRunTokens = 64;              // whose inputs are made at a time
-constexpr uint64_t kNothingBefore = 0x5bd1e995;  // the prefix of no token
-
-uint64_t Extend(uint64_t prefix, base::TokenId token) {
-  uint64_t x = (prefix ^ token) * 0x9E3779B97F4A7C15 + 0xD1B54A32D192ED03;
-  x ^= x >> 32;
-  x *= 0xBEA225F9EB34556D;
-  return x ^ x >> 29;
-}
+constexpr uint32_t kRunTokens = 64;  // whose inputs are made at a time
 
 uint64_t StateDoubles(const base::StateSpec& spec) {
   return uint64_t{spec.num_layers} * spec.num_heads * spec.value_dim * spec.key_dim;
@@ -25,8 +19,8 @@ uint64_t StateDoubles(const base::StateSpec& spec) {
 StateOracle::StateOracle(const StateModel& model, uint64_t max_bytes)
     : model_(model),
       max_kept_(std::max<uint64_t>(1, max_bytes / (StateDoubles(model.spec()) * sizeof(double)))),
-      prefixes_{kNothingBefore},
-      current_prefix_(kNothingBefore) {
+      prefixes_{kNoTokens},
+      current_prefix_(kNoTokens) {
   for (uint32_t layer = 0; layer < model.spec().num_layers; ++layer) {
     const std::vector<const float*>& decay = model.constants().decay;
     current_.emplace_back(model.spec(), decay.empty() ? nullptr : decay[layer]);
@@ -36,7 +30,8 @@ StateOracle::StateOracle(const StateModel& model, uint64_t max_bytes)
 void StateOracle::Begin(std::span<const base::TokenId> tokens) {
   tokens_.assign(tokens.begin(), tokens.end());
   prefixes_.resize(1);
-  for (const base::TokenId token : tokens) prefixes_.push_back(Extend(prefixes_.back(), token));
+  for (const base::TokenId token : tokens)
+    prefixes_.push_back(ExtendPrefix(prefixes_.back(), token));
 }
 
 StateCheck StateOracle::Check(uint32_t position, const StateView& state) {

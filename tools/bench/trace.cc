@@ -97,6 +97,19 @@ std::vector<TokenId> Call::Tokens() const {
   return tokens;
 }
 
+std::vector<TokenId> Call::Sequence() const {
+  std::vector<TokenId> tokens = Tokens();
+  if (output != nullptr) tokens.insert(tokens.end(), output->begin(), output->end());
+  return tokens;
+}
+
+std::vector<uint32_t> Call::SequenceBoundaries() const {
+  std::vector<uint32_t> boundaries = PartBoundaries();
+  if (output == nullptr || output->empty()) return boundaries;
+  boundaries.push_back(static_cast<uint32_t>(Tokens().size()));
+  return boundaries;
+}
+
 std::vector<uint32_t> Call::PartBoundaries() const {
   std::vector<uint32_t> boundaries;
   uint32_t position = 0;
@@ -129,6 +142,9 @@ absl::StatusOr<Trace> ParseTrace(absl::string_view name, absl::string_view calls
     if (total == 0) return absl::InvalidArgumentError("the prompt is empty");
     if (total > kMaxPromptTokens)
       return absl::InvalidArgumentError(absl::StrCat("a prompt of ", total, " tokens"));
+    if (const auto output = j.find("output"); output != j.end() && !output->is_null()) {
+      CISTERN_ASSIGN_OR_RETURN(call.output, ParsePart(*output, pieces));
+    }
     trace.calls.push_back(std::move(call));
     return absl::OkStatus();
   }));

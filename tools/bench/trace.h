@@ -1,8 +1,9 @@
 // Agent workloads: LLM calls in order of arrival, each prompt a list of structural parts (messages,
 // tool results, documents), as token ids.
 //
-// A trace file holds one JSON object a line: {"prompt": [part, ...], ...}. A part is a piece id, or
-// {"random": n, "seed": s} for n fresh tokens. Pieces lie in pieces.jsonl beside the trace:
+// A trace file holds one JSON object a line: {"prompt": [part, ...], "output": part, ...}. A part
+// is a piece id, or {"random": n, "seed": s} for n fresh tokens; the output, what the model
+// answered, may be missing. Pieces lie in pieces.jsonl beside the trace:
 // {"piece": id, "tokens": [ids]} a line. Other fields are ignored.
 #pragma once
 
@@ -23,8 +24,12 @@ using Piece = std::shared_ptr<const std::vector<base::TokenId>>;
 
 struct Call {
   std::vector<Piece> parts;
+  Piece output = nullptr;  // null: not known
 
   std::vector<base::TokenId> Tokens() const;
+  // The sequence that the call leaves: prompt and output. Where the output begins, it ends a part.
+  std::vector<base::TokenId> Sequence() const;
+  std::vector<uint32_t> SequenceBoundaries() const;
   // Where each part but the first begins.
   std::vector<uint32_t> PartBoundaries() const;
 };

@@ -15,7 +15,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -126,6 +128,88 @@ TEST(ReplayTest, AKilledNodeServesWhatWasOnDisk) {
   EXPECT_GT(Recovered(report), 0.6);
 }
 
+// One report a line.
+std::vector<Json> HybridReports(const std::string& flags) {
+  const ProgramOutcome outcome = RunBench(absl::StrCat(flags, " --json"));
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.text;
+  std::vector<Json> reports;
+  for (const absl::string_view line : absl::StrSplit(outcome.text, '\n')) {
+    if (!absl::StartsWith(line, "{")) continue;
+    reports.push_back(Json::parse(line.begin(), line.end(), nullptr, false));
+  }
+  return reports;
+}
+
+void ExpectGoodStates(const Json& report) {
+  EXPECT_GT(Count(report, "rows_verified"), 0u);
+  EXPECT_EQ(Count(report, "rows_mismatched"), 0u);
+  EXPECT_GT(Count(report, "states_verified"), 0u);
+  EXPECT_EQ(Count(report, "states_mismatched"), 0u);
+  EXPECT_LE(Count(report, "recovered_tokens"), Count(report, "bound_tokens"));
+}
+
+double RecoveredStates(const Json& report) {
+  return static_cast<double>(Count(report, "recovered_tokens")) /
+         static_cast<double>(Count(report, "bound_tokens"));
+}
+
+// The first prompt that leaves a path finds no state there: short sessions stay below the bound.
+constexpr char kSessions[] = "--workload sessions --calls 18 --layers 1 ";
+
+TEST(HybridReplayTest, SchemesSideBySide) {
+  const std::vector<Json> reports =
+      HybridReports(absl::StrCat(kSessions, "--model jamba-1.5-mini --embedded"));
+  ASSERT_EQ(reports.size(), 4u);
+  const Json &multiples = reports[0], &ends = reports[1], &branches = reports[2], &log = reports[3];
+  for (const Json& report : reports) ExpectGoodStates(report);
+  EXPECT_EQ(multiples.value("scheme", ""), "multiples");
+  EXPECT_EQ(log.value("scheme", ""), "log");
+  EXPECT_GT(RecoveredStates(log), 0.9);
+  EXPECT_GT(RecoveredStates(log), RecoveredStates(multiples));
+  EXPECT_GE(RecoveredStates(branches), RecoveredStates(ends));
+  EXPECT_EQ(Count(branches, "recovered_tokens"), Count(log, "recovered_tokens"));
+  EXPECT_EQ(Count(branches, "logs_stored"), 0u);
+}
+
+// Short turns: many of their states are logs, and take fewer bytes than checkpoints would.
+TEST(HybridReplayTest, LogsTakeFewerBytes) {
+  const std::vector<Json> reports =
+      HybridReports(absl::StrCat(kSessions, "--model qwen3-next --calls 8 --scheme log"));
+  ASSERT_EQ(reports.size(), 1u);
+  const Json& log = reports[0];
+  ExpectGoodStates(log);
+  EXPECT_GT(Count(log, "logs_stored"), 0u);
+  EXPECT_GT(Count(log, "folded_tokens"), 0u);
+  constexpr uint64_t kCheckpoint = 2097152 + 49152;  // of one layer
+  EXPECT_LT(Count(log, "bytes_stored"),
+            (Count(log, "checkpoints_stored") + Count(log, "logs_stored")) * kCheckpoint);
+}
+
+TEST(HybridReplayTest, ByCopyTheSameStates) {
+  const std::vector<Json> reports = HybridReports(
+      absl::StrCat(kSessions, "--model kimi-linear --calls 8 --scheme log --by_copy"));
+  ASSERT_EQ(reports.size(), 1u);
+  ExpectGoodStates(reports[0]);
+  EXPECT_GT(RecoveredStates(reports[0]), 0.7);
+}
+
+TEST(HybridReplayTest, BadFlagsSayWhatToDo) {
+  const auto error_of = [](const std::string& flags) {
+    const ProgramOutcome outcome = RunBench(absl::StrCat("--workload sessions ", flags));
+    EXPECT_EQ(outcome.exit_code, 1) << flags << "\n" << outcome.text;
+    return outcome.text;
+  };
+  EXPECT_THAT(error_of("--model qwen3-next --scheme some"), HasSubstr("multiples, ends, branches"));
+  EXPECT_THAT(error_of("--model glm-5 --scheme log"), HasSubstr("keeps no recurrent state"));
+  EXPECT_THAT(error_of("--model qwen3-next --rotated"), HasSubstr("moves no rows"));
+  EXPECT_THAT(error_of("--model qwen3-next --recompute_head 4"), HasSubstr("moves no rows"));
+  EXPECT_THAT(error_of("--model qwen3-next --layers 37"), HasSubstr("36"));
+  EXPECT_THAT(error_of("--model qwen3-next --policy some"), HasSubstr("unknown --policy"));
+  EXPECT_THAT(error_of("--model qwen3-next --address unix:/nonexistent/node.sock"),
+              HasSubstr("a node of its own"));
+  EXPECT_THAT(error_of("--model qwen3-next --embedded --kill_after 1"), HasSubstr("--kill_after"));
+}
+
 // A port that was free a moment ago.
 std::string FreeAddress() {
   const int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -227,6 +311,18 @@ TEST_F(RecordedTraceTest, ChangingHeadersWithoutStructure) {
     const Json report = Replay(absl::StrCat(trace, ".jsonl"), "--flat");
     ExpectGood(report);
     EXPECT_GE(Recovered(report), 0.90) << trace;
+  }
+}
+
+TEST_F(RecordedTraceTest, StatesOfAppendOnlySessions) {
+  for (const char* model : {"qwen3-next", "nemotron-h-8b"}) {
+    const std::vector<Json> reports =
+        HybridReports(absl::StrCat("--trace ", (directory_ / "history.jsonl").string(),
+                                   " --layers 1 --calls 120 --model ", model));
+    ASSERT_EQ(reports.size(), 4u);
+    for (const Json& report : reports) ExpectGoodStates(report);
+    EXPECT_GT(RecoveredStates(reports[3]), 0.99) << model;
+    EXPECT_LT(Count(reports[3], "bytes_stored"), Count(reports[2], "bytes_stored")) << model;
   }
 }
 

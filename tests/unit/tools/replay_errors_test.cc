@@ -4,6 +4,7 @@
 #include "gtest/gtest.h"
 
 #include "base/model_presets.h"
+#include "tools/bench/hybrid_replay.h"
 #include "tools/bench/replay.h"
 
 namespace cistern::tools {
@@ -81,6 +82,46 @@ TEST(ReplayErrorsTest, APlanThatComesTooLateHasFailed) {
   const ReplayReport report = ReplayTwoCalls(/*late=*/true);
   EXPECT_EQ(report.failed_plans, 2u);
   EXPECT_THAT(report.first_plan_error, HasSubstr("did not answer within the plan's 3s"));
+}
+
+TEST(ReplayErrorsTest, EachReplayTakesItsOwnModels) {
+  FailingClient client(/*late=*/false);
+  const Trace trace{"test", {Call{{RandomPiece(40, 1)}}}};
+  ReplayOptions options;
+  options.model = *base::ModelPreset("kimi-linear");
+  EXPECT_THAT(Replay(client, trace, options).status().message(), HasSubstr("recurrent layers"));
+  const base::ModelSpec hybrid = base::WithLayers(options.model, 1);
+  const StateModel state_model(hybrid);
+  StateOracle oracle(state_model, 0);
+  EXPECT_THAT(HybridReplay(client, trace, {.model = *base::ModelPreset("glm-5")}, state_model,
+                           oracle)
+                  .status()
+                  .message(),
+              HasSubstr("no recurrent layers"));
+  EXPECT_THAT(HybridReplay(client, {}, {.model = hybrid}, state_model, oracle).status().message(),
+              HasSubstr("no calls"));
+}
+
+// The worker computes everything and goes on.
+TEST(ReplayErrorsTest, AHybridWithoutANodeComputes) {
+  for (const bool late : {false, true}) {
+    FailingClient client(late);
+    const Trace trace{"test",
+                      {Call{{RandomPiece(40, 1)}, RandomPiece(5, 3)}, Call{{RandomPiece(40, 2)}}}};
+    HybridReplayOptions options{.model = base::WithLayers(*base::ModelPreset("jamba-1.5-mini"), 1)};
+    const StateModel state_model(options.model);
+    StateOracle oracle(state_model, 0);
+    const auto report = HybridReplay(client, trace, options, state_model, oracle);
+    ASSERT_TRUE(report.ok()) << report.status();
+    EXPECT_EQ(report->failed_plans, 2u);
+    EXPECT_EQ(report->failed_publishes, 4u);
+    EXPECT_EQ(report->prompt_tokens, 80u);
+    EXPECT_EQ(report->recovered_tokens, 0u);
+    EXPECT_EQ(report->scheme, "log");
+    EXPECT_THAT(report->first_error, HasSubstr(late ? "deadline" : "UNAVAILABLE: plan 1"));
+    EXPECT_THAT(ToTable({&*report, 1}), HasSubstr("failed: 2 plans, 0 fetches, 4 publishes"));
+    EXPECT_THAT(ToJson(*report), HasSubstr("\"failed_publishes\":4"));
+  }
 }
 
 }  // namespace

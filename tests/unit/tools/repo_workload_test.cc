@@ -56,6 +56,23 @@ TEST_F(RepoWorkloadTest, IsTheSameEveryTime) {
     EXPECT_EQ(a->calls[i].Tokens(), b->calls[i].Tokens());
 }
 
+// Every call of a session begins with its last call's prompt and answer.
+TEST_F(RepoWorkloadTest, SessionsOnlyGrow) {
+  const auto trace = MakeSessionWorkload({.root = root_.string(), .calls = 14, .sessions = 3});
+  ASSERT_TRUE(trace.ok()) << trace.status();
+  ASSERT_EQ(trace->calls.size(), 14u);
+  for (size_t i = 3; i < trace->calls.size(); ++i) {
+    const auto before = trace->calls[i - 3].Sequence(), now = trace->calls[i].Tokens();
+    ASSERT_GT(now.size(), before.size());
+    EXPECT_TRUE(std::equal(before.begin(), before.end(), now.begin())) << i;
+    EXPECT_GT(trace->calls[i].Sequence().size(), now.size());
+  }
+  EXPECT_EQ(trace->calls[0].parts[1], trace->calls[2].parts[1]);  // a file that two begin with
+  EXPECT_NE(trace->calls[0].Tokens(), trace->calls[2].Tokens());
+  EXPECT_EQ(MakeSessionWorkload({.root = "/nonexistent"}).status().code(),
+            absl::StatusCode::kNotFound);
+}
+
 TEST_F(RepoWorkloadTest, AnEmptyTreeIsAnError) {
   EXPECT_EQ(MakeRepoWorkload({.root = "/nonexistent"}).status().code(),
             absl::StatusCode::kNotFound);

@@ -28,6 +28,21 @@ TEST(TraceTest, JoinsPartsAndSaysWhereTheyBegin) {
   EXPECT_THAT(trace->calls[0].PartBoundaries(), ElementsAre(3, 4));
 }
 
+TEST(TraceTest, TheOutputFollowsThePrompt) {
+  const auto trace = ParseTrace(
+      "t", "{\"prompt\":[7],\"output\":0}\n{\"prompt\":[7]}\n{\"prompt\":[0],\"output\":null}",
+      kPieces);
+  ASSERT_TRUE(trace.ok()) << trace.status();
+  EXPECT_THAT(trace->calls[0].Tokens(), ElementsAre(9));
+  EXPECT_THAT(trace->calls[0].Sequence(), ElementsAre(9, 1, 2, 3));
+  EXPECT_THAT(trace->calls[0].SequenceBoundaries(), ElementsAre(1));
+  EXPECT_THAT(trace->calls[1].Sequence(), ElementsAre(9));
+  EXPECT_TRUE(trace->calls[1].SequenceBoundaries().empty());
+  EXPECT_EQ(trace->calls[2].output, nullptr);
+  EXPECT_THAT(ErrorOf(R"({"prompt":[0],"output":5})").message(),
+              HasSubstr("piece 5 is not in pieces.jsonl"));
+}
+
 TEST(TraceTest, RandomPartsFollowTheirDefinition) {
   // First values of SplitMix64 from states (seed << 20) + k, reduced; computed apart in Python.
   const Piece piece = RandomPiece(3, 50);

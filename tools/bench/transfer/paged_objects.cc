@@ -1,7 +1,6 @@
 #include "tools/bench/transfer/paged_objects.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <numeric>
 
@@ -86,7 +85,7 @@ uint64_t PagedObjects::Mismatches(uint32_t i) {
 }
 
 bool PagedObjects::IsStoredRow(uint32_t i, uint32_t layer, uint32_t token, const std::byte* row) {
-  std::array<std::byte, RowModel::kMaxRowBytes> expected;
+  std::vector<std::byte> expected(spec_.row_bytes);
   rows_.WriteRow(tokens_[i][token], layer, token, expected.data());
   rows_.WritePreRope(tokens_[i][token], layer, expected.data() + spec_.rotary_offset());
   return std::memcmp(expected.data(), row, spec_.row_bytes) == 0;

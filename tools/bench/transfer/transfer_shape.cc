@@ -43,6 +43,7 @@ absl::StatusOr<TransferShape> ParseTransferShape(absl::string_view word) {
   if (std::find(presets.begin(), presets.end(), word) != presets.end()) {
     TransferShape shape{.name = absl::StrCat(word, " segment"), .tokens = kSegmentTokens};
     CISTERN_ASSIGN_OR_RETURN(shape.model, base::ModelPreset(word));
+    shape.model.state = {};  // rows only
     return shape;
   }
   const absl::StatusOr<uint64_t> bytes = base::ParseBytes(word);
