@@ -15,13 +15,17 @@
 //          d_state]; conv tail [conv_width, conv_channels] bf16, oldest first, before the
 //          convolution · inputs of a token in one layer, dense, in this order:
 //
-//   family                        inputs                                                  f32 part
-//   kMamba1                       x [V] bf16, dt [V] bf16, B [K] bf16                     -
-//   kMamba2                       x [H, V] bf16, B [Hk, K] bf16                           dt [H]
-//   kLightning                    k [Hk, K] bf16, v [H, V] bf16                           -
-//   kGatedLinear                  k, v                                                    g [H, K]
-//   kGatedDelta                   k, v                                                    g [H],
-//   beta [H] kKda                          k, v g [H, K], beta [H]
+//   kMamba1        x [V] bf16, dt [V] bf16, B [K] bf16
+//
+//   kMamba2        x [H, V] bf16, B [Hk, K] bf16, dt [H] f32
+//
+//   kLightning     k [Hk, K] bf16, v [H, V] bf16
+//
+//   kGatedLinear   k, v, g [H, K] f32
+//
+//   kGatedDelta    k, v, g [H] f32, beta [H] f32
+//
+//   kKda           k, v, g [H, K] f32, beta [H] f32
 //
 // k as the recurrence uses it: behind the convolution, activation and, where the model has it,
 // normalisation; g the log decay. What is a constant of the model (A of Mamba, the slopes of

@@ -10,6 +10,7 @@ namespace cistern::storage {
 namespace {
 
 constexpr size_t kMaxChildrenScanned = 256;  // however many continue a context
+constexpr size_t kMaxLogsScanned = 4096;     // however many continue a state
 
 bool Serves(const Object& object, bool lossless) {
   return !lossless || object.header.lineage == base::Lineage::kExact;
@@ -127,7 +128,7 @@ std::vector<ObjectView> Store::LogsFrom(const base::Key& context, uint32_t posit
   std::vector<ObjectView> found;
   size_t scanned = 0;
   for (const Object* object : impl_->index.LogsFrom(context)) {
-    if (found.size() >= max_states || ++scanned > kMaxChildrenScanned) break;
+    if (found.size() >= max_states || ++scanned > kMaxLogsScanned) break;
     if (object->header.base_position == position) found.push_back(impl_->ViewOf(*object));
   }
   return found;

@@ -20,7 +20,9 @@ bool SameTokens(const std::vector<base::TokenId>& a, const std::vector<base::Tok
 
 class Walk {
  public:
-  Walk(const Store& store, const base::Key& model) : store_(store), model_(model) {}
+  // `known`: the prompt's first tokens, as far as chunks were found.
+  Walk(const Store& store, const base::Key& model, std::vector<base::TokenId> known)
+      : store_(store), model_(model), known_(std::move(known)) {}
 
   // `next`: the chunk that begins there, as far as it is known.
   void AddCheckpoints(const base::Key& context, const base::ObjectHeader* next) {
@@ -37,7 +39,7 @@ class Walk {
       return a.header->num_tokens() > b.header->num_tokens();
     });
     for (const ObjectView& view : fitting) {
-      if (full()) return;
+      if (checkpoints_ == kMaxFoundCheckpoints) return;
       ++checkpoints_;
       found_.push_back(view.id);
       AddLogs(view.header->context, EndOf(*view.header));
@@ -54,8 +56,11 @@ class Walk {
     for (size_t i = 0; i < states.size(); ++i) {
       const State state = states[i];
       for (const ObjectView& log :
-           store_.LogsFrom(state.context, state.position, kMaxFoundLogs - logs_.size())) {
-        if (log.header->model != model_ || !logs_.insert(log.id).second) continue;
+           store_.LogsFrom(state.context, state.position, kMaxComparedLogs - compared_logs_)) {
+        ++compared_logs_;
+        if (logs_.size() == kMaxFoundLogs) return;
+        if (log.header->model != model_ || !MayServe(*log.header)) continue;
+        if (!logs_.insert(log.id).second) continue;
         found_.push_back(log.id);
         states.push_back({log.header->context, EndOf(*log.header)});
       }
@@ -72,12 +77,24 @@ class Walk {
     return header.base_position + header.num_tokens();
   }
 
+  // Whether the log's tokens are the prompt's, as far as these are known. Of those that begin where
+  // nothing is known, the first few.
+  bool MayServe(const base::ObjectHeader& log) {
+    if (log.base_position >= known_.size()) return ++unknown_logs_ <= kMaxUnknownLogs;
+    const size_t common = std::min<size_t>(log.num_tokens(), known_.size() - log.base_position);
+    return std::equal(log.tokens.begin(), log.tokens.begin() + static_cast<ptrdiff_t>(common),
+                      known_.begin() + log.base_position);
+  }
+
   const Store& store_;
   const base::Key& model_;
+  const std::vector<base::TokenId> known_;
   std::vector<ObjectId> found_;
   absl::flat_hash_set<ObjectId> logs_;
   size_t checkpoints_ = 0;
-  size_t compared_ = 0;
+  size_t compared_ = 0;  // checkpoints
+  size_t compared_logs_ = 0;
+  size_t unknown_logs_ = 0;
 };
 
 }  // namespace
@@ -85,7 +102,11 @@ class Walk {
 std::vector<ObjectId> StatesOnTheWay(const Store& store, const base::Key& model,
                                      const base::Key& start_context,
                                      const std::vector<KnownChunk>& chunks) {
-  Walk walk(store, model);
+  std::vector<base::TokenId> tokens;
+  for (const KnownChunk& chunk : chunks) {
+    tokens.insert(tokens.end(), chunk.segment->tokens.begin(), chunk.segment->tokens.end());
+  }
+  Walk walk(store, model, std::move(tokens));
   for (size_t known = chunks.size() + 1; known-- > 0 && !walk.full();) {
     const base::Key& context = known == 0 ? start_context : chunks[known - 1].context;
     walk.AddCheckpoints(context, known == chunks.size() ? nullptr : chunks[known].segment);

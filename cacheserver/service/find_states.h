@@ -17,8 +17,8 @@
 namespace cistern::cacheserver {
 
 // The deepest checkpoint is the one that saves most. What is wanted of those behind it: a state
-// where the rows are, when they end before the deepest; a second choice, when that is evicted
-// before it is read. A conversation leaves one checkpoint or two a turn.
+// where the rows are, when they end before the deepest; a second choice, when that is too dear to
+// fetch. A conversation leaves one checkpoint or two a turn.
 inline constexpr size_t kMaxFoundCheckpoints = 8;
 // Of those that begin where nothing more is known of the prompt: their tokens cannot be compared
 // here, so other prompts' would crowd out what is known to fit.
@@ -26,8 +26,11 @@ inline constexpr size_t kMaxUnknownCheckpoints = 4;
 // A chain is folded into a checkpoint long before (client_lib, StatePolicy); this bounds what
 // somebody else's chains make a look-up cost.
 inline constexpr size_t kMaxFoundLogs = 256;
-// Checkpoints that are looked at, all contexts together.
+// Of those that begin where nothing more is known of the prompt.
+inline constexpr size_t kMaxUnknownLogs = 16;
+// Checkpoints, and logs, that are looked at, all contexts together.
 inline constexpr size_t kMaxComparedCheckpoints = 1024;
+inline constexpr size_t kMaxComparedLogs = 2048;
 
 // One chunk of the prompt, found exactly: its context, and the segment that has its tokens.
 struct KnownChunk {
@@ -35,8 +38,8 @@ struct KnownChunk {
   const base::ObjectHeader* segment = nullptr;
 };
 
-// In FindReply::states' order. `chunks`: from `start_context` on, without a gap. Checkpoints whose
-// tokens differ from those of the chunk that begins where they do are left out.
+// In FindReply::states' order. `chunks`: from `start_context` on, without a gap. Checkpoints and
+// logs whose tokens differ from what is known of the prompt are left out.
 std::vector<storage::ObjectId> StatesOnTheWay(const storage::Store& store, const base::Key& model,
                                               const base::Key& start_context,
                                               const std::vector<KnownChunk>& chunks);

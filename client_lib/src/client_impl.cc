@@ -104,6 +104,7 @@ absl::StatusOr<FetchHandle> ClientImpl::Fetch(Plan plan, const PagedCache& desti
   if (resume > 0) {
     absl::Status valid = ValidateStateView(spec.state, options.state);
     valid.Update(ValidateStateConstants(spec.state, options.constants));
+    if (!impl->session->mapped()) valid.Update(CheckStaging(spec.state, *impl->session));
     if (!valid.ok()) return failed(valid);
   }
   const uint64_t incarnation = impl->session == nullptr ? 0 : impl->session->incarnation();

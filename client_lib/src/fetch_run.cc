@@ -70,11 +70,13 @@ bool FetchRun::RunImmediate(uint32_t layers) {
 // Before all rows: without it they are of no use.
 void FetchRun::MoveState() {
   if (!state_fetch_.has_value()) return;
-  const absl::Time start = absl::Now();
   const absl::Status moved = state_fetch_->Run(state_);
   if (moved.ok()) {
-    state_.StateDelivered(plan_.resume.folded_tokens, state_fetch_->bytes());
-    if (!state_fetch_->from_disk()) rates_.AddFetch(state_fetch_->bytes(), absl::Now() - start);
+    const PlannedState& last = plan_.states.back();
+    const uint32_t into = last.used_tokens < last.num_tokens ? last.used_tokens : 0;
+    state_.StateDelivered(plan_.resume.position - into, plan_.resume.folded_tokens - into,
+                          state_fetch_->bytes());
+    if (!state_fetch_->from_disk()) rates_.AddFetch(state_fetch_->bytes(), state_fetch_->moving());
   } else {
     hopeless_ = true;
     for (uint32_t i = 0; i < plan_.spans.size(); ++i) {

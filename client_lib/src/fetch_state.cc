@@ -64,10 +64,12 @@ void FetchState::Delivered(uint32_t index, const Source& source) {
   UsedLocked(index);
 }
 
-void FetchState::StateDelivered(uint32_t chain_tokens, uint64_t bytes) {
+void FetchState::StateDelivered(uint32_t stored_position, uint32_t stored_chain_tokens,
+                                uint64_t bytes) {
   base::MutexLock lock(&mutex_);
   result_.state_position = state_position_;
-  result_.state_chain_tokens = chain_tokens;
+  result_.stored_position = stored_position;
+  result_.stored_chain_tokens = stored_chain_tokens;
   result_.state_bytes = bytes;
 }
 
@@ -146,7 +148,10 @@ FetchResult FetchState::Wait() {
   FetchResult result = result_;
   result.approximate = result.approximate_from != UINT32_MAX;
   const bool use = !hybrid() || WholeLocked();
-  if (!use) result.state_position = result.state_chain_tokens = 0;
+  if (!use) {
+    result.state_position = 0;
+    result.stored_position = result.stored_chain_tokens = 0;
+  }
   for (size_t i = 0; i < spans_.size(); ++i) {
     const Span& span = spans_[i];
     if (span.kind == SpanKind::kCompute) continue;

@@ -50,8 +50,8 @@ class FetchState {
   };
   // All rows of span `index` (of the plan) are in place and checked. Within a step.
   void Delivered(uint32_t index, const Source& source);
-  // The plan's state is in place: `bytes` of checkpoint and log, the last `chain_tokens` folded.
-  void StateDelivered(uint32_t chain_tokens, uint64_t bytes);
+  // The plan's state is in place, from `bytes` of checkpoint and log. FetchResult's stored_*.
+  void StateDelivered(uint32_t stored_position, uint32_t stored_chain_tokens, uint64_t bytes);
   // Span `index` will not be delivered.
   void Lost(uint32_t index);
   // Whether planned spans were not delivered for another reason than that the caller cancelled.

@@ -1,9 +1,12 @@
 #include "client_lib/src/hybrid_match.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace cistern::client {
 namespace {
+
+constexpr uint32_t kMaxTries = 8;  // states that are looked at, from the deepest on
 
 // Tokens from the first one on that have rows computed behind the very same past.
 uint32_t RowsEnd(const Pieces& pieces) {
@@ -57,15 +60,24 @@ HybridMatch MatchHybrid(const MatchInput& input, const CostModel& cost, uint64_t
   const auto tokens = static_cast<uint32_t>(input.prompt.tokens.size());
   const uint32_t limit = std::min(
       RowsEnd(match.pieces), input.policy.compute_last_token && tokens > 0 ? tokens - 1 : tokens);
-  match.point = FindResume(input.prompt, input.model, input.reply, limit);
-  CutAt(match.point.position, &match.pieces);
-  match.resume = Describe(input, match.point, match.pieces);
-  if (match.point.position > 0 && !WorthIt(input, cost, match.resume)) {
-    match.left_out_tokens = match.point.position;
-    match.pieces.clear();
-    match.point = {};
-    match.resume = {};
+  // What is deepest may lie on disk, or be dear to fetch: a shallower one may be worth it.
+  uint32_t within = limit;
+  for (uint32_t tries = 0; tries < kMaxTries; ++tries) {
+    ResumePoint point = FindResume(input.prompt, input.model, input.reply, within);
+    if (point.position == 0) break;
+    match.left_out_tokens = std::max<uint64_t>(match.left_out_tokens, point.position);
+    within = point.position - 1;
+    Pieces pieces = match.pieces;
+    CutAt(point.position, &pieces);
+    const Resume resume = Describe(input, point, pieces);
+    if (!WorthIt(input, cost, resume)) continue;
+    match.pieces = std::move(pieces);
+    match.point = std::move(point);
+    match.resume = resume;
+    break;
   }
+  match.left_out_tokens -= match.resume.position;
+  if (match.resume.position == 0) match.pieces.clear();
   if (limit >= match.resume.position + std::max(1u, input.policy.min_span_tokens)) {
     match.wanted_states.push_back(limit);
   }

@@ -63,7 +63,9 @@ class Search {
     if (!before.has_value() || before->position != header.base_position) return;
     uint32_t tokens = std::min(Shared(header), limit_ - before->position);
     const bool whole = tokens == header.num_tokens();
-    if (!whole && header.tails == base::LogTails::kEnd) return;
+    const bool anywhere = header.tails == base::LogTails::kEveryToken ||
+                          model_.spec().state.conv_width == 0;  // there is no tail to miss
+    if (!whole && !anywhere) return;
     if (tokens == 0) return;
     const uint64_t bytes = before->bytes + model_.spec().state.log_bytes(tokens, header.tails);
     const Node node{object, IndexOf(header.parent_context), before->position + tokens, tokens,

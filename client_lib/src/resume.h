@@ -3,7 +3,8 @@
 //
 // A checkpoint counts when its tokens are the prompt's from a chunk's beginning on, in the same
 // context; a log when it continues a state that counts, token by token. Logs with tails at every
-// token can be left anywhere, others behind their last token only.
+// token (and of models without a convolution) can be left anywhere, others behind their last token
+// only.
 //
 // Thread   any; pure
 #pragma once

@@ -36,6 +36,7 @@ class Session {
 
   transport::Link& link() { return *link_; }
   Staging& staging() { return staging_; }
+  const Staging& staging() const { return staging_; }
   bool alive() const { return link_->alive(); }
   bool mapped() const { return link_->arena() != nullptr; }
   uint64_t incarnation() const { return link_->node().incarnation; }

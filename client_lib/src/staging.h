@@ -55,6 +55,8 @@ class Staging {
     std::unique_ptr<transport::Buffer> buffer_;
   };
 
+  uint64_t max_bytes() const { return max_bytes_; }  // of all buffers together
+
   absl::StatusOr<Lent> TryTake(size_t bytes);
   // Waits for others to give back. Who holds a buffer of its own must not wait here: it would wait
   // for itself.

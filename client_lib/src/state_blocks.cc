@@ -50,6 +50,10 @@ absl::Status StateBlocks::Read(uint32_t begin, uint32_t end, absl::Time until,
   return absl::OkStatus();
 }
 
+uint64_t StateBlocks::max_read_bytes() const {
+  return session_.mapped() ? layout_.payload_bytes : session_.staging().max_bytes() / 4;
+}
+
 absl::Status StateBlocks::Check() const {
   if (!session_.mapped() || StillThere(session_.link(), session_.incarnation(), state_.blocks)) {
     return absl::OkStatus();

@@ -49,6 +49,8 @@ class StateBlocks {
   absl::Status Check() const;
 
   const StateLayout& layout() const { return layout_; }
+  // No more is to be read at once: a share of the buffers that bytes by copy go through.
+  uint64_t max_read_bytes() const;
 
  private:
   Session& session_;

@@ -6,6 +6,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 
 #include "base/status_macros.h"
 #include "client_lib/src/pending_call.h"
@@ -26,9 +27,11 @@ bool NeedsConstants(base::StateFamily family) {
          family == base::StateFamily::kLightning;
 }
 
-uint32_t WindowOf(const StateLayout& layout, uint32_t most) {
-  const uint64_t blocks = std::max<uint64_t>(1, kWindowBytes / layout.block_bytes);
-  return static_cast<uint32_t>(std::min<uint64_t>(blocks, most));
+// Blocks at a time, of at most `most`.
+uint32_t WindowOf(const StateBlocks& blocks, uint32_t most) {
+  const uint64_t bytes = std::min(kWindowBytes, blocks.max_read_bytes());
+  const uint64_t count = std::max<uint64_t>(1, bytes / blocks.layout().block_bytes);
+  return static_cast<uint32_t>(std::min<uint64_t>(count, most));
 }
 
 absl::Status BeginStep(FetchState& fetch) {
@@ -121,6 +124,7 @@ absl::Status StateFetch::Lease(const std::vector<uint32_t>& wanted, FetchState& 
                            CallNow<transport::LeaseReply>(plan_.session->link(), std::move(request),
                                                           std::move(options)));
   if (reply.results.size() != wanted.size()) {
+    plan_.session->late_book()->Add(reply);
     return absl::InternalError("the node's answer to Lease has another number of results");
   }
   bool gone = false;
@@ -152,8 +156,9 @@ void StateFetch::GiveBack() {
 absl::Status StateFetch::Copy(const PlannedState& checkpoint, FetchState& fetch) {
   StateBlocks blocks(plan_.session.get(), checkpoint,
                      LayoutOf(spec_, checkpoint.kind, checkpoint.tails, 0));
-  const uint32_t window = WindowOf(blocks.layout(), spec_.num_layers);
+  const uint32_t window = WindowOf(blocks, spec_.num_layers);
   std::vector<const std::byte*> at;
+  const absl::Time start = absl::Now();
   for (uint32_t begin = 0; begin < spec_.num_layers; begin += window) {
     const uint32_t end = std::min(begin + window, spec_.num_layers);
     CISTERN_RETURN_IF_ERROR(blocks.Read(begin, end, fetch.deadline(), &at));
@@ -167,26 +172,31 @@ absl::Status StateFetch::Copy(const PlannedState& checkpoint, FetchState& fetch)
     fetch.EndStep();
   }
   bytes_ += blocks.layout().payload_bytes;
+  moving_ += absl::Now() - start;
   return blocks.Check();
 }
 
 // Where a log begins at the first token.
 absl::Status StateFetch::Zero(FetchState& fetch) {
-  CISTERN_RETURN_IF_ERROR(BeginStep(fetch));
-  for (std::byte* temporal : target_.temporal) std::memset(temporal, 0, spec_.temporal_bytes());
-  for (std::byte* conv : target_.conv) std::memset(conv, 0, spec_.conv_bytes());
-  fetch.EndStep();
+  for (uint32_t layer = 0; layer < spec_.num_layers; ++layer) {
+    CISTERN_RETURN_IF_ERROR(BeginStep(fetch));
+    std::memset(target_.temporal[layer], 0, spec_.temporal_bytes());
+    if (spec_.conv_width > 0) std::memset(target_.conv[layer], 0, spec_.conv_bytes());
+    fetch.EndStep();
+  }
   return absl::OkStatus();
 }
 
 absl::Status StateFetch::Fold(const PlannedState& log, FetchState& fetch) {
   StateBlocks blocks(plan_.session.get(), log,
                      LayoutOf(spec_, log.kind, log.tails, log.num_tokens));
-  const uint32_t window = WindowOf(blocks.layout(), kMaxWindowTokens);
+  const uint32_t window = WindowOf(blocks, kMaxWindowTokens);
   std::vector<const std::byte*> at;
   for (uint32_t begin = 0; begin < log.used_tokens; begin += window) {
     const uint32_t end = std::min(begin + window, log.used_tokens);
+    const absl::Time start = absl::Now();
     CISTERN_RETURN_IF_ERROR(blocks.Read(begin, end, fetch.deadline(), &at));
+    moving_ += absl::Now() - start;
     CISTERN_RETURN_IF_ERROR(FoldTokens(log, at, fetch));
     bytes_ += blocks.layout().BytesOf(begin, end);
   }
@@ -241,7 +251,7 @@ absl::Status StateFetch::CopyTails(const PlannedState& log, StateBlocks* blocks,
   const StateLayout& layout = blocks->layout();
   std::vector<const std::byte*> at;
   uint32_t block = log.num_tokens;
-  const uint32_t window = WindowOf(layout, layout.num_blocks());
+  const uint32_t window = WindowOf(*blocks, layout.num_blocks());
   uint64_t tail_at = 0;  // bytes of all tails that are in place
   for (; block < layout.num_blocks(); block += window) {
     const uint32_t end = std::min(block + window, layout.num_blocks());

@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 #include "cistern/state.h"
 #include "client_lib/src/counters.h"
@@ -38,7 +39,8 @@ class StateFetch {
   // Otherwise it is not to be had; leases are given back in any case.
   absl::Status Run(FetchState& fetch);
 
-  uint64_t bytes() const { return bytes_; }  // that came
+  uint64_t bytes() const { return bytes_; }          // that came
+  absl::Duration moving() const { return moving_; }  // how long that took, without folding
   bool from_disk() const { return from_disk_; }
 
  private:
@@ -60,6 +62,7 @@ class StateFetch {
   std::vector<std::byte> packed_;  // one layer's inputs of a window
   std::vector<float> scratch_;
   uint64_t bytes_ = 0;
+  absl::Duration moving_;
   bool from_disk_ = false;
 };
 

@@ -94,6 +94,11 @@ absl::Status ValidateStates(const StatePlanInput& input) {
   if (!input.model.spec().state.present()) {
     return absl::InvalidArgumentError("the model has no recurrent layers");
   }
+  if (input.known_position > input.prompt.tokens.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("fetched: stored_position is ",
+                                                   input.known_position, " of ",
+                                                   input.prompt.tokens.size(), " tokens"));
+  }
   CISTERN_RETURN_IF_ERROR(ValidateLog(input));
   uint32_t before = 0;
   for (const StatePoint& point : input.source.points) {
@@ -127,7 +132,8 @@ ObjectHeader CheckpointHeader(const StatePlanInput& input, uint32_t position, ui
   const Chunk& chunk = ChunkBefore(input.prompt, position);
   ObjectHeader header =
       StateHeader(input, ObjectKind::kCheckpoint, chunk.begin, position, chunk.parent_context);
-  if (previous > 0) header.previous_state = ContextAt(input.prompt, input.model, previous);
+  if (previous > 0 && previous < position)
+    header.previous_state = ContextAt(input.prompt, input.model, previous);
   return header;
 }
 

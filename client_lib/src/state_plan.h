@@ -26,7 +26,7 @@ namespace cistern::client {
 struct StatePlanInput {
   const Prompt& prompt;
   const Model& model;
-  // What the sequence was resumed from: a state that the node has; position 0: the zero state.
+  // A state that the node has: what the sequence was resumed from. Position 0: the zero state.
   uint32_t known_position = 0;
   uint32_t known_chain_tokens = 0;  // since its checkpoint
   const StateSource& source;
@@ -42,8 +42,8 @@ struct PlannedPoint {
   uint32_t chain_tokens = 0;
 };
 
-// InvalidArgument, naming the field: points that do not ascend, lie past the tokens or at 0, or
-// have neither state nor log; layers that are not the model's; fields of a log that are not its
+// InvalidArgument, naming the field: points that do not ascend, lie past the tokens or at 0; a
+// known state past the tokens; layers that are not the model's; fields of a log that are not its
 // family's; tails that the source has no rows for.
 absl::Status ValidateStates(const StatePlanInput& input);
 

@@ -5,6 +5,7 @@
 #include <deque>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
 #include "base/status_macros.h"
@@ -94,7 +95,7 @@ class StateBytes {
   const StateLayout layout_;
 };
 
-enum class Outcome { kStored, kHad, kDropped };
+enum class Outcome { kStored, kHad, kDropped, kRefused };
 
 class Run {
  public:
@@ -105,13 +106,14 @@ class Run {
     uint32_t known = input_.known_position, chain = input_.known_chain_tokens;
     for (uint32_t i = 0; i < input_.source.points.size(); ++i) {
       PlannedPoint planned = PlanPoint(input_, i, known, chain);
-      CISTERN_ASSIGN_OR_RETURN(bool there, One(planned));
-      if (!there && planned.log && planned.checkpoint) {
+      CISTERN_ASSIGN_OR_RETURN(Outcome outcome, One(planned));
+      if (outcome == Outcome::kRefused && planned.checkpoint) {
         planned.log = false;
         planned.chain_tokens = 0;
-        CISTERN_ASSIGN_OR_RETURN(there, One(planned));
+        CISTERN_ASSIGN_OR_RETURN(outcome, One(planned));
       }
-      if (!there) {
+      if (outcome == Outcome::kRefused) ++report_.without_base;
+      if (outcome == Outcome::kRefused || outcome == Outcome::kDropped) {
         ++report_.dropped;
         continue;
       }
@@ -122,9 +124,8 @@ class Run {
   }
 
  private:
-  // Whether the node has it now.
-  absl::StatusOr<bool> One(const PlannedPoint& planned) {
-    if (!planned.log && !planned.checkpoint) return false;
+  absl::StatusOr<Outcome> One(const PlannedPoint& planned) {
+    if (!planned.log && !planned.checkpoint) return Outcome::kDropped;
     const StatePoint& point = input_.source.points[planned.point];
     const ObjectHeader header = planned.log
                                     ? LogHeader(input_, planned.begin, point.position)
@@ -136,7 +137,7 @@ class Run {
       ++(planned.log ? report_.logs : report_.checkpoints);
       report_.bytes += bytes.layout().payload_bytes;
     }
-    return outcome != Outcome::kDropped;
+    return outcome;
   }
 
   absl::StatusOr<Outcome> Send(const ObjectHeader& header, const StateBytes& bytes) {
@@ -150,6 +151,9 @@ class Run {
     const auto written = Write(reserved->reservation, bytes);
     if (written.ok() && *written) return Outcome::kStored;
     session_.Abort({reserved->reservation});
+    // All there and not committed: the state that a log needs is not, or no more.
+    if (written.ok())
+      return header.kind == ObjectKind::kLog ? Outcome::kRefused : Outcome::kDropped;
     if (IsFatal(written.status())) return written.status();
     if (absl::IsDataLoss(written.status())) ++counters_.checksum_failures;
     return Outcome::kDropped;
@@ -167,6 +171,7 @@ class Run {
     });
     if (!reply.ok()) return reply.status();
     if (reply->results.size() != 1) {
+      session_.late_book()->Add(*reply);
       return absl::InternalError("the node's answer to Reserve has another number of results");
     }
     return reply->results.front();
@@ -175,17 +180,24 @@ class Run {
   // Whether the node has committed it.
   absl::StatusOr<bool> Write(transport::ReservationId id, const StateBytes& bytes) {
     const StateLayout& layout = bytes.layout();
-    const auto unit = static_cast<uint32_t>(std::max<uint64_t>(1, kUnitBytes / layout.block_bytes));
+    const uint64_t unit_bytes =
+        std::min(kUnitBytes, session_.staging().max_bytes() / kUnitsInFlight);
+    const auto unit = static_cast<uint32_t>(std::max<uint64_t>(1, unit_bytes / layout.block_bytes));
     std::deque<std::shared_ptr<PendingCall>> flying;
     absl::Status status;
     bool committed = false;
     const auto finish_oldest = [&] {
       const std::shared_ptr<PendingCall> call = std::move(flying.front());
       flying.pop_front();
-      call->Wait();
+      if (!call->WaitUntil(deadline_)) {  // its payload is moving: the link ends it, some time
+        call->Abandon([](const absl::StatusOr<transport::Reply>&) {});
+        status.Update(absl::DeadlineExceededError("the node did not take the state in time"));
+        return;
+      }
       const auto reply = As<transport::WriteReply>(call->Take());
       status.Update(reply.status());
-      committed = reply.ok() && reply->committed > 0;
+      // Whichever write ends last commits: not always the last one that was started.
+      committed |= reply.ok() && reply->committed > 0;
     };
     for (uint32_t begin = 0; begin < layout.num_blocks() && status.ok(); begin += unit) {
       const uint32_t end = std::min(begin + unit, layout.num_blocks());
@@ -238,17 +250,27 @@ class Run {
 
 }  // namespace
 
+absl::Status CheckStaging(const base::StateSpec& spec, const Session& session) {
+  const uint64_t block =
+      std::max(spec.layer_bytes(), spec.log_token_bytes(base::LogTails::kEveryToken));
+  if (block <= session.staging().max_bytes()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("max_staging_bytes is ",
+                                                 session.staging().max_bytes(),
+                                                 "; a block of this model's state has ", block));
+}
+
 absl::StatusOr<StateReport> PublishStates(const StatePublishRequest& request, Session& session,
                                           Counters* counters) {
   CISTERN_ASSIGN_OR_RETURN(const Prompt prompt,
                            MakePrompt(*request.model, request.tokens, request.part_boundaries));
   const StatePlanInput input{prompt,
                              *request.model,
-                             request.fetched.state_position,
-                             request.fetched.state_chain_tokens,
+                             request.fetched.stored_position,
+                             request.fetched.stored_chain_tokens,
                              request.source,
                              request.policy};
   CISTERN_RETURN_IF_ERROR(ValidateStates(input));
+  CISTERN_RETURN_IF_ERROR(CheckStaging(request.model->spec().state, session));
   session.GiveBackLate();
   return Run(input, &session, counters, absl::Now() + request.deadline).All();
 }

@@ -30,6 +30,10 @@ struct StatePublishRequest {
   absl::Duration deadline;
 };
 
+// InvalidArgument: the buffers that bytes go through (ClientOptions::max_staging_bytes) have no
+// room for one block of the model's state.
+absl::Status CheckStaging(const base::StateSpec& spec, const Session& session);
+
 absl::StatusOr<StateReport> PublishStates(const StatePublishRequest& request, Session& session,
                                           Counters* counters);
 

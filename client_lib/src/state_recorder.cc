@@ -40,10 +40,8 @@ class StateRecorder::Impl {
       std::memcpy(conv_[layer].data(), state.conv[layer], spec_.conv_bytes());
     }
     tail_ = conv_;
-    if (fetched.state_position == folded_) {
-      known_ = folded_;
-      known_chain_ = fetched.state_chain_tokens;
-    }
+    known_ = fetched.stored_position;
+    known_chain_ = fetched.stored_chain_tokens;
   }
 
   absl::Status Append(std::span<const TokenId> tokens, const LogSource& inputs) {
@@ -68,7 +66,7 @@ class StateRecorder::Impl {
     // Without a state that the node has there is nothing that a log could continue.
     if (known_ < folded_ || chain > LongestChain()) CISTERN_RETURN_IF_ERROR(Fold());
     CISTERN_ASSIGN_OR_RETURN(StateReport report, Publish());
-    if (report.dropped > 0 && folded_ < position()) {  // what the log continued is gone
+    if (report.without_base > 0) {
       CISTERN_RETURN_IF_ERROR(Fold());
       CISTERN_ASSIGN_OR_RETURN(report, Publish());
     }
@@ -178,8 +176,8 @@ class StateRecorder::Impl {
     CISTERN_RETURN_IF_ERROR(MoveTails(conv_, &tail_));
     for (auto& layer : tail_) state.conv.push_back(layer.data());
     FetchResult from;
-    from.state_position = known_;
-    from.state_chain_tokens = known_chain_;
+    from.stored_position = known_;
+    from.stored_chain_tokens = known_chain_;
     StatePolicy policy = options_.policy;
     policy.max_chain_tokens = LongestChain();
     return client_.PublishStates(model_, tokens_, from, source, policy, options_.part_boundaries);
@@ -224,6 +222,10 @@ absl::StatusOr<std::unique_ptr<StateRecorder>> StateRecorder::Create(
     return absl::InvalidArgumentError("the model has no recurrent layers");
   }
   CISTERN_RETURN_IF_ERROR(client::ValidateStateConstants(model.state, constants));
+  if (fetched.stored_position > tokens.size()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "fetched: stored_position is ", fetched.stored_position, " of ", tokens.size(), " tokens"));
+  }
   if (!tokens.empty()) CISTERN_RETURN_IF_ERROR(client::ValidateStateView(model.state, state));
   auto impl = std::make_unique<Impl>(client, model, tokens, constants, std::move(options));
   impl->Begin(state, fetched);

@@ -40,8 +40,8 @@ int main(int argc, char** argv) {
   if (!recorder.ok()) return Fail("record", recorder.status());
   for (uint32_t begin = 0; begin < kRecorded + kAppended; begin += 20) {
     const uint32_t end = std::min(begin + 20, kRecorded + kAppended);
-    const absl::Status appended = (*recorder)->Append(
-        std::span(tokens).subspan(begin, end - begin), sequence.Log(begin, end));
+    const absl::Status appended = (*recorder)->Append(std::span(tokens).subspan(begin, end - begin),
+                                                      sequence.Log(begin, end));
     if (!appended.ok()) return Fail("append", appended);
     if (end > kRecorded) break;
     const auto flushed = (*recorder)->Flush();

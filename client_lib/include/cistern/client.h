@@ -105,8 +105,11 @@ struct FetchResult {
   // Of a hybrid model: the state behind this token is in place. 0: there is none, and nothing else
   // was delivered: compute from the beginning, with zero state.
   uint32_t state_position = 0;
-  uint32_t state_chain_tokens = 0;  // of it, since its checkpoint: how long the stored log is
-  uint64_t state_bytes = 0;         // fetched, of checkpoint and log
+  // The state that it was made from, as it is stored: behind the same token, or before it, when a
+  // log was left in its middle. What is shared next may continue it.
+  uint32_t stored_position = 0;
+  uint32_t stored_chain_tokens = 0;  // to there, since its checkpoint: how long the log is
+  uint64_t state_bytes = 0;          // fetched, of checkpoint and log
 };
 
 // A fetch under way. Dropping it cancels it: once the destructor returns nothing is written any
@@ -120,6 +123,10 @@ struct FetchResult {
 // was computed from them is as good as the plan said: only the range's own tokens are to be
 // computed, from layer 0. Was the range reused by content, what lies behind it is approximate
 // nevertheless (FetchResult::approximate_from): the lost rows are in its past.
+//
+// Of a hybrid model rows and state come together or not at all: whenever Missing() names anything,
+// it names all that was planned. The sequence then begins anew, at token 0 and with zero state;
+// what lies in FetchOptions::state is nobody's.
 class FetchHandle {
  public:
   class Impl;

@@ -77,8 +77,9 @@ class Plan {
   // Of a model with recurrent layers: all spans but the last end at or before resume().position,
   // and the last one computes the rest.
   const Resume& resume() const;
-  // Where a state would serve later prompts, ascending: the point up to which rows were found and
-  // no state was (another prompt leaves the stored path there), and the prompt's end.
+  // Where a state would serve later prompts, within what is computed: the point up to which rows
+  // were found and no state was. Another prompt left the stored path there, so others will. The end
+  // of the call, which the plan does not know, is not among them.
   const std::vector<uint32_t>& wanted_states() const;
 
   PlanImpl* impl() const { return impl_.get(); }  // for the library itself

@@ -38,7 +38,7 @@ struct StateConstants {
 
 // What the layers were fed with, tokens [begin, end) of the sequence.
 struct LogSource {
-  // One of StateSpec's inputs, in that order: x, dt, B, or k, v, g, beta, ...
+  // One of StateSpec's inputs (base/state_spec.h), in the order of its table.
   struct Field {
     std::vector<const std::byte*> layers;  // [state layers]
     uint64_t token_stride = 0;             // bytes; token i lies at layers[l] + (i - begin) * it
@@ -75,6 +75,8 @@ struct StateReport {
   uint64_t logs = 0;
   uint64_t had = 0;      // the node had them already
   uint64_t dropped = 0;  // no room, or not written in time
+  // Of those, logs whose beginning the node no longer has (and no checkpoint was at hand).
+  uint64_t without_base = 0;
   uint64_t bytes = 0;
 };
 

@@ -38,8 +38,8 @@ class StateRecorder {
 
   // From a state that the worker has: `position` tokens of the sequence are behind it (`tokens`:
   // these). 0: from the beginning, with zero state; `state` is then not looked at. `fetched`: what
-  // the sequence was resumed from; a state elsewhere is stored with the first flush. The client
-  // outlives the recorder.
+  // the sequence was resumed from; a state elsewhere is stored with the first flush. The
+  // client and what `constants` points to outlive the recorder.
   static absl::StatusOr<std::unique_ptr<StateRecorder>> Create(
       Client* client, const ModelSpec& model, std::span<const TokenId> tokens,
       const FetchResult& fetched, const StateView& state, const StateConstants& constants,

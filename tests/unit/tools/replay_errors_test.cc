@@ -93,11 +93,11 @@ TEST(ReplayErrorsTest, EachReplayTakesItsOwnModels) {
   const base::ModelSpec hybrid = base::WithLayers(options.model, 1);
   const StateModel state_model(hybrid);
   StateOracle oracle(state_model, 0);
-  EXPECT_THAT(HybridReplay(client, trace, {.model = *base::ModelPreset("glm-5")}, state_model,
-                           oracle)
-                  .status()
-                  .message(),
-              HasSubstr("no recurrent layers"));
+  EXPECT_THAT(
+      HybridReplay(client, trace, {.model = *base::ModelPreset("glm-5")}, state_model, oracle)
+          .status()
+          .message(),
+      HasSubstr("no recurrent layers"));
   EXPECT_THAT(HybridReplay(client, {}, {.model = hybrid}, state_model, oracle).status().message(),
               HasSubstr("no calls"));
 }
