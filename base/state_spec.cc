@@ -24,7 +24,7 @@ constexpr std::array<std::pair<StateFamily, absl::string_view>, 7> kFamilies = {
     {StateFamily::kKda, "kda"},
 }};
 
-absl::Status CheckRange(absl::string_view field, uint64_t value, uint64_t low, uint64_t high) {
+absl::Status CheckStateRange(absl::string_view field, uint64_t value, uint64_t low, uint64_t high) {
   if (value >= low && value <= high) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("model spec: state.", field, " is ", value, "; it must be ", low, " to ", high));
@@ -90,13 +90,13 @@ absl::Status StateSpec::Validate() const {
   if (ToString(family) == "unknown" || temporal_type > StateType::kBf16) {
     return absl::InvalidArgumentError("model spec: unknown state.family or state.temporal_type");
   }
-  CISTERN_RETURN_IF_ERROR(CheckRange("num_layers", num_layers, 1, kMaxLayers));
-  CISTERN_RETURN_IF_ERROR(CheckRange("num_heads", num_heads, 1, kMaxHeads));
-  CISTERN_RETURN_IF_ERROR(CheckRange("num_key_heads", num_key_heads, 1, num_heads));
-  CISTERN_RETURN_IF_ERROR(CheckRange("key_dim", key_dim, 1, kMaxDim));
-  CISTERN_RETURN_IF_ERROR(CheckRange("value_dim", value_dim, 1, kMaxDim));
-  CISTERN_RETURN_IF_ERROR(CheckRange("conv_width", conv_width, 0, kMaxConvWidth));
-  CISTERN_RETURN_IF_ERROR(CheckRange("conv_channels", conv_channels, 0, 1u << 20));
+  CISTERN_RETURN_IF_ERROR(CheckStateRange("num_layers", num_layers, 1, kMaxLayers));
+  CISTERN_RETURN_IF_ERROR(CheckStateRange("num_heads", num_heads, 1, kMaxHeads));
+  CISTERN_RETURN_IF_ERROR(CheckStateRange("num_key_heads", num_key_heads, 1, num_heads));
+  CISTERN_RETURN_IF_ERROR(CheckStateRange("key_dim", key_dim, 1, kMaxDim));
+  CISTERN_RETURN_IF_ERROR(CheckStateRange("value_dim", value_dim, 1, kMaxDim));
+  CISTERN_RETURN_IF_ERROR(CheckStateRange("conv_width", conv_width, 0, kMaxConvWidth));
+  CISTERN_RETURN_IF_ERROR(CheckStateRange("conv_channels", conv_channels, 0, 1u << 20));
   if (num_heads % num_key_heads != 0) {
     return absl::InvalidArgumentError(absl::StrCat("model spec: state.num_key_heads is ",
                                                    num_key_heads, "; it must divide num_heads, ",
@@ -106,7 +106,7 @@ absl::Status StateSpec::Validate() const {
     return absl::InvalidArgumentError(
         "model spec: state.conv_width and state.conv_channels: both, or neither");
   }
-  return CheckRange("layer_bytes", layer_bytes(), 1, kMaxLayerBytes);
+  return CheckStateRange("layer_bytes", layer_bytes(), 1, kMaxLayerBytes);
 }
 
 absl::string_view ToString(StateFamily family) {

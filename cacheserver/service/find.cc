@@ -21,7 +21,7 @@ using transport::FindResult;
 
 constexpr uint64_t kObjectBytes = 192;  // of a description, without tokens and blocks
 constexpr uint64_t kNeighbourBytes = 24;
-constexpr uint64_t kBlockBytes = 16;
+constexpr uint64_t kDescribedBlockBytes = 16;
 constexpr size_t kUsualItems = 256;  // room is made for so many hits at once
 
 // Fills one reply, under the lock.
@@ -139,7 +139,7 @@ class Finder {
     const uint64_t bytes = kObjectBytes + header.tokens.size() * (sizeof(base::TokenId) + 1);
     if (!base::IsState(header.kind)) return bytes;
     const absl::StatusOr<storage::ObjectShape> shape = ShapeOf(store_, header, 0);
-    return bytes + (shape.ok() ? shape->num_blocks() * kBlockBytes : 0);
+    return bytes + (shape.ok() ? shape->num_blocks() * kDescribedBlockBytes : 0);
   }
 
   // The object's place in the reply; nothing when it is a miss, or when the reply is full.
