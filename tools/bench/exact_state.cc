@@ -113,10 +113,10 @@ void ExactState::Prepare(const std::byte* inputs, uint32_t head, uint32_t num_to
 // kLanes values at a time, all tokens of the run: that part of the state stays in the nearest
 // cache.
 void ExactState::AdvanceHead(const Run& run, uint32_t head, uint32_t num_tokens) {
-  const uint32_t keys = spec_.key_dim;
+  const size_t keys = spec_.key_dim;
   for (uint32_t block = 0; block < blocks_; ++block) {
     double* state = &values_[(uint64_t{head} * blocks_ + block) * keys * kLanes];
-    for (uint32_t t = 0; t < num_tokens; ++t) {
+    for (size_t t = 0; t < num_tokens; ++t) {
       const double* key = &run.key[t * keys];
       const double* decay = &run.decay[t * keys];
       double write[kLanes];
@@ -124,14 +124,14 @@ void ExactState::AdvanceHead(const Run& run, uint32_t head, uint32_t num_tokens)
         write[i] = run.value[(t * blocks_ + block) * kLanes + i];
       }
       if (!delta_) {
-        for (uint32_t j = 0; j < keys; ++j) {
+        for (size_t j = 0; j < keys; ++j) {
           double* s = state + j * kLanes;
           for (uint32_t i = 0; i < kLanes; ++i) s[i] = s[i] * decay[j] + key[j] * write[i];
         }
         continue;
       }
       double read[kLanes] = {};
-      for (uint32_t j = 0; j < keys; ++j) {
+      for (size_t j = 0; j < keys; ++j) {
         double* s = state + j * kLanes;
         for (uint32_t i = 0; i < kLanes; ++i) {
           s[i] *= decay[j];
@@ -139,7 +139,7 @@ void ExactState::AdvanceHead(const Run& run, uint32_t head, uint32_t num_tokens)
         }
       }
       for (uint32_t i = 0; i < kLanes; ++i) write[i] = run.beta[t] * (write[i] - read[i]);
-      for (uint32_t j = 0; j < keys; ++j) {
+      for (size_t j = 0; j < keys; ++j) {
         double* s = state + j * kLanes;
         for (uint32_t i = 0; i < kLanes; ++i) s[i] += key[j] * write[i];
       }

@@ -219,7 +219,7 @@ TEST(HybridConfigTest, FlopsOfASmallJamba) {
       kHidden * 2 * kInner + kInner * (4 + 32) + 4 * kInner + kInner * kHidden + kInner * 4;
   const uint64_t dense = 3 * kHidden * 100, experts = 2 * dense + kHidden * 16;
   EXPECT_EQ(spec->flops_per_token,
-            2 * (attention + 7 * mamba + 4 * dense + 4 * experts) + 7 * 3 * kInner * 16);
+            2 * (attention + 7 * mamba + 4 * dense + 4 * experts) + kInner * 7 * 3 * 16);
   EXPECT_EQ(spec->flops_per_token_pair, 4 * kHidden);
 }
 
