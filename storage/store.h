@@ -55,9 +55,11 @@ struct StoreOptions {
   std::string eviction_policy = "value";  // of EvictionPolicyNames()
   // An object that nobody has leased, written or pinned for so long is dropped by ExpireObjects.
   absl::Duration object_ttl = absl::InfiniteDuration();
-  std::vector<TenantRule> tenants;    // each tenant once
-  TenantRule other_tenants;           // all that are not named, together
-  uint32_t variants_per_content = 4;  // objects that share a content key; the cheapest goes first
+  std::vector<TenantRule> tenants;  // each tenant once
+  TenantRule other_tenants;         // all that are not named, together
+  // Objects that share a content key; the cheapest goes first. Of models with recurrent state many
+  // more: their rows are never reused by content, so each serves prompts that no other does.
+  uint32_t variants_per_content = 4;
   uint32_t links_per_object =
       16;  // other contexts that an object serves approximately; the oldest goes first
   uint32_t neighbours_per_gap = 4;  // candidates described beside a chunk that was not found

@@ -94,6 +94,7 @@ struct Store::Impl {
   void AbortPending(PendingWrite* pending);
   void ReleasePending(PendingWrite* pending);
   Object* Attach(base::ObjectHeader header, const Shape& shape);
+  uint32_t MaxVariants(const Object& object) const;
   void LimitVariants(const Object& object, const Object* spare);
   static bool Improves(const base::ObjectHeader& header, const base::ObjectHeader& existing);
   static Handover HandoverOf(const Object& object);

@@ -8,6 +8,12 @@
 #include "storage/store_impl.h"
 
 namespace cistern::storage {
+namespace {
+
+// Of one content, where each serves one context only. A bound because removing one walks over them.
+constexpr uint32_t kMaxExactVariants = 1024;
+
+}  // namespace
 
 absl::StatusOr<Shape> Store::Impl::ShapeOf(const base::ObjectHeader& header) {
   CISTERN_RETURN_IF_ERROR(header.Validate());
@@ -229,12 +235,21 @@ Object* Store::Impl::Attach(base::ObjectHeader header, const Shape& shape) {
 
 // Leased, pinned and busy variants stay, even if that leaves more than the limit, and so does
 // `spare`. May drop the object itself when that is not spared. State has no variants.
+// A state needs the rows of its own past: each variant is the only one for its prompts.
+uint32_t Store::Impl::MaxVariants(const Object& object) const {
+  const base::ModelSpec* spec = ModelOf(object.header);
+  const bool shared = spec == nullptr || !spec->state.present();
+  return shared ? options.variants_per_content
+                : std::max(options.variants_per_content, kMaxExactVariants);
+}
+
 void Store::Impl::LimitVariants(const Object& object, const Object* spare) {
   if (base::IsState(object.header.kind)) return;
+  const uint32_t most = MaxVariants(object);
   const ContentIndex::Variants variants = index.VariantsOf(object.header.content);
   std::vector<Object*> candidates(variants.begin(), variants.end());
   size_t count = candidates.size();
-  while (count > options.variants_per_content) {
+  while (count > most) {
     Object* lowest = nullptr;
     for (Object* variant : candidates) {
       if (variant == nullptr || variant == spare || variant->pinned || variant->in_use()) continue;

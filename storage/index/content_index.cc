@@ -206,8 +206,15 @@ void ContentIndex::RemoveLink(Object* object, size_t position) {
 // ---- Look-ups
 
 Object* ContentIndex::Exact(const base::Key& content, const base::Key& context) const {
-  for (Object* object : VariantsOf(content)) {
-    if (object->header.context == context) return object;
+  // A content may have many variants; at a context end a few objects.
+  if (context.IsZero()) {
+    Object* const blob = variants_.Find(content);
+    return blob != nullptr && blob->header.context.IsZero() ? blob : nullptr;
+  }
+  for (const auto* heads : {&enders_, &states_}) {
+    for (Object* object : Enders(heads->Find(context))) {
+      if (object->header.content == content) return object;
+    }
   }
   return nullptr;
 }

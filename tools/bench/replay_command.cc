@@ -61,9 +61,6 @@ ABSL_FLAG(bool, json, false, "print the report as one JSON object");
 namespace cistern::tools {
 namespace {
 
-// The rows of an answer that many sessions get are wanted behind each one's own past: another
-// past's rows are of no use to a state.
-constexpr uint32_t kVariants = 64;
 constexpr uint64_t kOracleBytes = 2ull << 30;  // of float64 states that are kept
 
 absl::StatusOr<Trace> ChosenTrace() {
@@ -202,9 +199,8 @@ absl::StatusOr<std::vector<HybridReport>> RunHybrid(const base::ModelSpec& model
   HybridReplayOptions options{.model = model};
   options.flat = absl::GetFlag(FLAGS_flat);
   options.calls = absl::GetFlag(FLAGS_calls);
-  CISTERN_ASSIGN_OR_RETURN(ReplayNodeOptions node_options,
+  CISTERN_ASSIGN_OR_RETURN(const ReplayNodeOptions node_options,
                            ChosenNode(HybridWorkingSetBytes(trace, options.calls, model)));
-  node_options.variants_per_content = kVariants;
   const StateModel state_model(model);
   StateOracle oracle(state_model, kOracleBytes);
   std::vector<HybridReport> reports;

@@ -40,9 +40,6 @@ absl::Status ReplayNode::StartAndConnect() {
   if (options_.embedded) {
     cacheserver::NodeConfig config = cacheserver::EmbeddedConfig();
     config.pool_bytes = options_.pool_bytes;
-    if (options_.variants_per_content != 0) {
-      config.variants_per_content = options_.variants_per_content;
-    }
     config.disk_path = options_.disk ? scratch_->path() + "/disk" : "";
     CISTERN_ASSIGN_OR_RETURN(embedded_, cacheserver::EmbeddedNode::Start(config));
     CISTERN_ASSIGN_OR_RETURN(std::unique_ptr<transport::Link> link, embedded_->Connect());
@@ -54,10 +51,6 @@ absl::Status ReplayNode::StartAndConnect() {
                         .directory = scratch_->path(),
                         .pool_bytes = options_.pool_bytes,
                         .disk = options_.disk};
-    if (options_.variants_per_content != 0) {
-      process_options_.more_flags.push_back(
-          absl::StrCat("--variants_per_content=", options_.variants_per_content));
-    }
     std::fprintf(stderr, "starting cistern-server with a pool of %s ...\n",
                  base::FormatBytes(options_.pool_bytes).c_str());
     CISTERN_ASSIGN_OR_RETURN(process_, NodeProcess::Start(process_options_));

@@ -21,8 +21,6 @@ namespace cistern::tools {
 
 struct ReplayNodeOptions {
   uint64_t pool_bytes = 0;
-  // Objects of one content in several contexts that a node started here keeps; 0 = its default.
-  uint32_t variants_per_content = 0;
   bool disk = true;
   bool by_copy = false;  // do not map the node's memory
   bool embedded = false;

@@ -2,6 +2,7 @@
 #include "cacheserver/service/find_states.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "gmock/gmock.h"
 
@@ -19,7 +20,29 @@ using testing::IsEmpty;
 using transport::FindReply;
 using transport::Where;
 
-using FindStatesTest = StatesTest;
+class FindStatesTest : public StatesTest {
+ protected:
+  // The prompt's next tokens.
+  ObjectHeader LogBehind(const ObjectHeader& state, uint32_t count) {
+    std::vector<base::TokenId> prompt;
+    for (const ObjectHeader* chunk : {&a_, &b_, &c_})
+      prompt.insert(prompt.end(), chunk->tokens.begin(), chunk->tokens.end());
+    const uint32_t begin = storage::EndOf(state);
+    return storage::TestStateHeader(spec(), base::ObjectKind::kLog, state.context, begin,
+                                    {prompt.begin() + begin, prompt.begin() + begin + count},
+                                    state.context);
+  }
+  // By another session, straight into the store.
+  void Store(const ObjectHeader& log) {
+    node().store_->With([&](storage::Store& store) {
+      const auto reservation = store.Reserve(kOther, log, absl::UnixEpoch());
+      ASSERT_TRUE(reservation.ok());
+      ASSERT_EQ(reservation->outcome, storage::Reservation::Outcome::kReserved);
+      ASSERT_TRUE(store.MarkWritten(kOther, reservation->id, 0, LayersOf(log)).ok());
+      ASSERT_TRUE(store.Commit(kOther, reservation->id, absl::UnixEpoch()).ok());
+    });
+  }
+};
 
 TEST_F(FindStatesTest, BlocksOfStateAreWrittenAndReadAsLayers) {
   const ObjectHeader state = TestCheckpoint(spec(), a_, 16);
@@ -65,8 +88,8 @@ TEST_F(FindStatesTest, DeepestFirstEachFollowedByItsLogs) {
   node().Publish(b_);
   const ObjectHeader in_a = TestCheckpoint(spec(), a_, 10), at_a = TestCheckpoint(spec(), a_, 16);
   const ObjectHeader in_c = TestCheckpoint(spec(), c_, 5);
-  const ObjectHeader log = TestLog(spec(), at_a, 7, 9), next = TestLog(spec(), log, 8, 9);
-  const ObjectHeader first = TestFirstLog(spec(), 1, 4), second = TestLog(spec(), first, 9, 4);
+  const ObjectHeader log = LogBehind(at_a, 9), next = LogBehind(log, 9);
+  const ObjectHeader first = TestFirstLog(spec(), 1, 4), second = LogBehind(first, 4);
   EXPECT_EQ(Publish({first, second, in_a, at_a, log, next, in_c}), 7u);
   EXPECT_THAT(States({a_, b_, c_}), ElementsAre(in_c, at_a, log, next, in_a, first, second));
   EXPECT_THAT(Find({a_, b_}).neighbours, IsEmpty()) << "no state is a neighbour";
@@ -118,20 +141,45 @@ TEST_F(FindStatesTest, NamesAFewCheckpointsAndNoMore) {
   EXPECT_EQ(States({}), branches);
 }
 
-TEST_F(FindStatesTest, LogsAreNamedUpToABound) {
+// From a state that many prompts share their logs go many ways.
+TEST_F(FindStatesTest, LogsOfOtherPromptsDoNotCrowdOutThePromptsOwn) {
+  node().Publish(a_);
+  node().Publish(b_);
   const ObjectHeader state = TestCheckpoint(spec(), a_, 16);
   EXPECT_EQ(Publish({state}), 1u);
-  for (uint32_t i = 0; i < kMaxFoundLogs + 5; ++i) {
-    node().store_->With([&](storage::Store& store) {
-      const ObjectHeader log = TestLog(spec(), state, 100 + i, 1);
-      const auto reservation = store.Reserve(kOther, log, absl::UnixEpoch());
-      ASSERT_TRUE(reservation.ok());
-      ASSERT_EQ(reservation->outcome, storage::Reservation::Outcome::kReserved);
-      ASSERT_TRUE(store.MarkWritten(kOther, reservation->id, 0, LayersOf(log)).ok());
-      ASSERT_TRUE(store.Commit(kOther, reservation->id, absl::UnixEpoch()).ok());
-    });
+  const ObjectHeader ours = LogBehind(state, 5), further = LogBehind(state, 25);
+  Store(ours);
+  Store(further);
+  for (uint32_t i = 0; i < kMaxFoundLogs + 5; ++i) Store(TestLog(spec(), state, 100 + i, 1));
+  EXPECT_THAT(States({a_, b_}), ElementsAre(state, further, ours));
+  EXPECT_EQ(States({a_}).size(), 1 + kMaxUnknownLogs) << "nothing is known behind the state";
+}
+
+TEST_F(FindStatesTest, LogsAreNamedUpToABound) {
+  for (const ObjectHeader* chunk : {&a_, &b_, &c_}) node().Publish(*chunk);
+  // All of them the prompt's: behind each of its tokens, of many lengths.
+  constexpr uint32_t kLengths = 10;
+  ObjectHeader state = TestFirstLog(spec(), 1, 1);
+  Store(state);
+  size_t logs = 1;
+  while (storage::EndOf(state) + kLengths < 50) {
+    for (uint32_t length = 1; length <= kLengths; ++length, ++logs) Store(LogBehind(state, length));
+    state = LogBehind(state, 1);
   }
-  EXPECT_EQ(Find({}).states.size(), 1 + kMaxFoundLogs);
+  ASSERT_GT(logs, kMaxFoundLogs);
+  EXPECT_EQ(States({a_, b_, c_}).size(), kMaxFoundLogs);
+}
+
+// However many checkpoints begin at one context, the ones that fit are named.
+TEST_F(FindStatesTest, WhatFitsIsNamedThoughManyAreCompared) {
+  node().Publish(a_);
+  node().Publish(b_);
+  const ObjectHeader ours = TestCheckpoint(spec(), b_, 12);
+  for (uint32_t i = 0; i < kMaxComparedCheckpoints; ++i) {
+    if (i == kMaxComparedCheckpoints / 2) Store(ours);
+    Store(TestCheckpoint(spec(), node().Segment(1000 + i, 20, &a_), 1));
+  }
+  EXPECT_THAT(States({a_, b_}), ElementsAre(ours));
 }
 
 TEST_F(FindStatesTest, StatesAreLeasedLikeOtherObjects) {

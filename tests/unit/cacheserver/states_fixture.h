@@ -13,7 +13,7 @@ namespace cistern::cacheserver {
 class StatesTest : public ServiceTest {
  protected:
   void SetUp() override {
-    Make({.pool_bytes = 512 * kPageBytes});
+    Make({.pool_bytes = 4096 * kPageBytes});
     node().model_.name = "test/hybrid";
     node().model_.state = storage::TestState();
     node().Register();

@@ -1,4 +1,5 @@
 // Reserve, write, commit, abort: what is visible when, and every way to do it wrong.
+#include "tests/unit/storage/state_fixture.h"
 #include "tests/unit/storage/store_test_base.h"
 
 namespace cistern::storage {
@@ -244,6 +245,18 @@ TEST_F(StoreWriteTest, VariantsInUseStayBeyondTheLimit) {
   EXPECT_EQ(WhereIs(Segment(1, 1)), Where::kMiss);
   EXPECT_EQ(WhereIs(Segment(1, 2)), Where::kMemory);
   EXPECT_EQ(WhereIs(Segment(1, 3)), Where::kMiss);
+}
+
+// Nobody reuses such rows by content: each variant is the only one for its prompts.
+TEST_F(StoreWriteTest, HybridModelsKeepAllVariants) {
+  Reset({.variants_per_content = 2, .blob_block_bytes = kPage});
+  base::ModelSpec hybrid = TestModel("test/hybrid", 2, 128);
+  hybrid.state = TestState();
+  ASSERT_TRUE(store_->RegisterModel(hybrid).ok());
+  for (uint32_t past = 1; past <= 5; ++past) Put(TestSegment(hybrid, 1, past, 16));
+  for (uint32_t past = 1; past <= 5; ++past) {
+    EXPECT_EQ(WhereIs(TestSegment(hybrid, 1, past, 16)), Where::kMemory) << past;
+  }
 }
 
 }  // namespace
