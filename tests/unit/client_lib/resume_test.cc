@@ -148,6 +148,15 @@ TEST_F(ResumeTest, OthersOnlyBehindTheirLastToken) {
   EXPECT_EQ(Find(LeavesAt(400), 400).position, 400u);
 }
 
+TEST_F(ResumeTest, WithoutAConvolutionAnyLogIsLeftAnywhere) {
+  const Model lightning(HybridModel(base::StateFamily::kLightning), "");
+  const Prompt stored = *MakePrompt(lightning, stored_, {});
+  Add(LogHeader({stored, lightning, 0, 0, source_, policy_}, 0, 100));
+  const Tokens tokens = LeavesAt(61);
+  const ResumePoint point = FindResume(*MakePrompt(lightning, tokens, {}), lightning, reply_, 61);
+  EXPECT_EQ(point.position, 61u);
+}
+
 TEST_F(ResumeTest, ALogFromTheBeginningNeedsNoCheckpoint) {
   const uint32_t log = Log(stored_, 0, 50);
   const ResumePoint point = Find(stored_, 999);

@@ -106,6 +106,56 @@ INSTANTIATE_TEST_SUITE_P(
                       Way{"GatedLinearMapped", StateFamily::kGatedLinear, true, false}),
     [](const auto& test) { return std::string(test.param.name); });
 
+TEST_F(StateFetchTest, ThroughBuffersSmallerThanTheState) {
+  base::ModelSpec model = testing::HybridModel();
+  model.state.num_layers = 64;
+  Start({.model = model, .mapped = false}, {.max_staging_bytes = 1 << 20});
+  ASSERT_GT(model.state.checkpoint_bytes(), 2u << 20);
+  SeedRows(text_);
+  MustCheckpoint(text_, {250});
+  MustLog(text_, 250, 0, {400}, LogTails::kEnd);
+  ExpectResumed(next_, 400, 150);
+}
+
+// What is shared next continues a state that is stored, not one that was folded on the way.
+TEST_F(StateFetchTest, ALogThatIsLeftInItsMiddleIsNotContinued) {
+  StartHybrid(true);
+  SeedRows(text_);
+  MustCheckpoint(text_, {250});
+  MustLog(text_, 250, 0, {400}, LogTails::kEveryToken);
+  Text other;
+  other += Tokens(text_.tokens.begin(), text_.tokens.begin() + 300);
+  other += RandomTokens(100, 77);
+  StateMemory memory(model_.state);
+  const FetchResult fetched = FetchState(other, MustPlan(other, Exact()), &memory);
+  EXPECT_EQ(fetched.state_position, 300u);
+  EXPECT_EQ(fetched.stored_position, 250u);
+  EXPECT_EQ(fetched.stored_chain_tokens, 0u);
+  const auto report = SeedStates(other, {310}, fetched, 300);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->checkpoints, 1u);
+  EXPECT_EQ(report->dropped, 0u);
+}
+
+// A shallower state in memory is taken where the deepest would take longer than computing.
+TEST_F(StateFetchTest, AShallowerStateMayBeWorthIt) {
+  ClientOptions options;
+  options.cost.fetch_bytes_per_second = 1e12;
+  options.cost.disk_bytes_per_second = 1;
+  options.cost.prefill_tokens_per_second = 1e6;
+  Start({.model = testing::HybridModel()}, options);
+  SeedRows(text_);
+  MustCheckpoint(text_, {250, 600});
+  for (const auto& [id, stored] : node_->objects()) {
+    const uint32_t end = stored.header.base_position + stored.header.num_tokens();
+    if (stored.header.kind == base::ObjectKind::kCheckpoint && end == 600) node_->MoveToDisk(id);
+  }
+  const Plan plan = MustPlan(next_, Exact());
+  EXPECT_EQ(plan.resume().position, 250u);
+  EXPECT_FALSE(plan.resume().on_disk);
+  EXPECT_EQ(plan.stats().left_out_tokens, 350u);
+}
+
 TEST_F(StateFetchTest, RowsAloneAreNotEnough) {
   StartHybrid(true);
   SeedRows(text_);

@@ -130,6 +130,7 @@ TEST_F(StatePublishTest, WithoutItsStateItIsDropped) {
                                              {.max_chain_tokens = 100}, text_.parts);
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->dropped, 1u);
+  EXPECT_EQ(report->without_base, 1u);
   EXPECT_TRUE(node_->objects().empty());
 }
 
@@ -158,6 +159,58 @@ TEST_F(StatePublishTest, AStateThatIsNotTakenWholeIsGivenUp) {
     Drain();
     EXPECT_EQ(node_->num_reservations(), 0u);
   }
+}
+
+// Two threads of the node copy: the write that completes the state need not be the last one.
+TEST_F(StatePublishTest, WhicheverWriteEndsLastCommits) {
+  base::ModelSpec model = testing::HybridModel();
+  model.state.num_layers = 64;
+  Start({.model = model}, {.max_staging_bytes = 1 << 20});
+  node_->tamper = [first = true](const Request&, Reply* reply) mutable {
+    auto* written = std::get_if<transport::WriteReply>(reply);
+    if (written != nullptr) written->committed = std::exchange(first, false) ? 1 : 0;
+  };
+  const auto report = SeedStates(text_, {300}, {}, kNoLog);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_GT(node_->Calls<WriteRequest>(), 1u);
+  EXPECT_EQ(report->checkpoints, 1u);
+  EXPECT_EQ(report->dropped, 0u);
+}
+
+TEST_F(StatePublishTest, BuffersWithoutRoomForABlockAreRefused) {
+  base::ModelSpec model = testing::HybridModel();
+  model.state.num_heads = 64;
+  model.state.value_dim = 256;
+  ASSERT_GT(model.state.layer_bytes(), 1u << 20);
+  Start({.model = model}, {.max_staging_bytes = 1 << 20});
+  const auto report = SeedStates(text_, {300}, {}, kNoLog);
+  EXPECT_EQ(report.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(report.status().message()), HasSubstr("max_staging_bytes is 1048576"));
+}
+
+TEST_F(StatePublishTest, AKnownStateBehindThePointIsNotItsPast) {
+  StartHybrid(true);
+  ASSERT_TRUE(SeedStates(text_, {300}, ResumedAt(450, 0), kNoLog).ok());
+  ASSERT_EQ(node_->objects().size(), 1u);
+  EXPECT_TRUE(node_->objects().begin()->second.header.previous_state.IsZero());
+  const auto past_the_end = SeedStates(text_, {300}, ResumedAt(601, 0), kNoLog);
+  EXPECT_THAT(std::string(past_the_end.status().message()),
+              HasSubstr("stored_position is 601 of 600"));
+}
+
+// A log without its beginning is not there for want of room: no checkpoint is sent instead.
+TEST_F(StatePublishTest, OnlyALogWithoutItsBeginningBecomesACheckpoint) {
+  StartHybrid(true);
+  MustCheckpoint(text_, {290});
+  Tamper<ReserveReply>([](ReserveReply* reply) {
+    for (auto& result : reply->results) result = {.outcome = transport::ReserveOutcome::kNoRoom};
+  });
+  const uint64_t before = node_->Calls<ReserveRequest>();
+  const auto report = SeedStates(text_, {300}, ResumedAt(290, 0), 290);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->dropped, 1u);
+  EXPECT_EQ(report->without_base, 0u);
+  EXPECT_EQ(node_->Calls<ReserveRequest>(), before + 1);
 }
 
 TEST_F(StatePublishTest, ADeadNodeIsAnError) {
