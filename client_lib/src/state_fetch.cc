@@ -5,10 +5,10 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
-#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
 #include "base/status_macros.h"
+#include "client_lib/src/check_layers.h"
 #include "client_lib/src/pending_call.h"
 #include "client_lib/src/state_blocks.h"
 #include "kernels/conv_tail/conv_tail.h"
@@ -37,19 +37,6 @@ uint32_t WindowOf(const StateBlocks& blocks, uint32_t most) {
 absl::Status BeginStep(FetchState& fetch) {
   return fetch.BeginStep() ? absl::OkStatus()
                            : absl::CancelledError("nobody wants the state any more");
-}
-
-template <typename Pointer>
-absl::Status CheckLayers(absl::string_view field, const std::vector<Pointer>& layers,
-                         uint32_t count) {
-  if (layers.size() != count) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(field, " has ", layers.size(), " layers, the model's state ", count));
-  }
-  if (std::count(layers.begin(), layers.end(), nullptr) != 0) {
-    return absl::InvalidArgumentError(absl::StrCat(field, " has a null layer"));
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "base/status_macros.h"
+#include "client_lib/src/check_layers.h"
 #include "client_lib/src/resume.h"
 
 namespace cistern::client {
@@ -12,17 +13,6 @@ namespace {
 
 using base::ObjectHeader;
 using base::ObjectKind;
-
-template <typename Pointer>
-absl::Status CheckLayers(absl::string_view field, const std::vector<Pointer>& layers,
-                         uint32_t count) {
-  if (layers.size() == count && std::count(layers.begin(), layers.end(), nullptr) == 0) {
-    return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError(absl::StrCat(field,
-                                                 " must have a pointer for each of the model's ",
-                                                 count, " state layers; it has ", layers.size()));
-}
 
 absl::Status CheckField(absl::string_view name, const LogSource::Field& field, uint64_t bytes,
                         uint32_t layers) {

@@ -20,8 +20,8 @@ namespace {
 using base::ObjectHeader;
 using base::ObjectKind;
 
-constexpr uint64_t kUnitBytes = 4 << 20;  // of blocks in one call; of one block at least
-constexpr size_t kUnitsInFlight = 3;
+constexpr uint64_t kStateUnitBytes = 4 << 20;  // of blocks in one call; of one block at least
+constexpr size_t kStateUnitsInFlight = 3;
 
 bool IsFatal(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
@@ -97,9 +97,9 @@ class StateBytes {
 
 enum class Outcome { kStored, kHad, kDropped, kRefused };
 
-class Run {
+class StateRun {
  public:
-  Run(const StatePlanInput& input, Session* session, Counters* counters, absl::Time deadline)
+  StateRun(const StatePlanInput& input, Session* session, Counters* counters, absl::Time deadline)
       : input_(input), session_(*session), counters_(*counters), deadline_(deadline) {}
 
   absl::StatusOr<StateReport> All() {
@@ -181,7 +181,7 @@ class Run {
   absl::StatusOr<bool> Write(transport::ReservationId id, const StateBytes& bytes) {
     const StateLayout& layout = bytes.layout();
     const uint64_t unit_bytes =
-        std::min(kUnitBytes, session_.staging().max_bytes() / kUnitsInFlight);
+        std::min(kStateUnitBytes, session_.staging().max_bytes() / kStateUnitsInFlight);
     const auto unit = static_cast<uint32_t>(std::max<uint64_t>(1, unit_bytes / layout.block_bytes));
     std::deque<std::shared_ptr<PendingCall>> flying;
     absl::Status status;
@@ -210,7 +210,7 @@ class Run {
         status.Update(buffer.status());
         break;
       }
-      if (flying.size() == kUnitsInFlight) finish_oldest();
+      if (flying.size() == kStateUnitsInFlight) finish_oldest();
       flying.push_back(Start(id, begin, end, bytes, *std::move(buffer)));
     }
     while (!flying.empty()) finish_oldest();
@@ -272,7 +272,7 @@ absl::StatusOr<StateReport> PublishStates(const StatePublishRequest& request, Se
   CISTERN_RETURN_IF_ERROR(ValidateStates(input));
   CISTERN_RETURN_IF_ERROR(CheckStaging(request.model->spec().state, session));
   session.GiveBackLate();
-  return Run(input, &session, counters, absl::Now() + request.deadline).All();
+  return StateRun(input, &session, counters, absl::Now() + request.deadline).All();
 }
 
 }  // namespace cistern::client

@@ -12,7 +12,7 @@
 namespace cistern::tools {
 namespace {
 
-uint32_t CallsOf(const Trace& trace, uint32_t limit) {
+uint32_t HybridCallsOf(const Trace& trace, uint32_t limit) {
   const auto all = static_cast<uint32_t>(trace.calls.size());
   return limit == 0 ? all : std::min(limit, all);
 }
@@ -26,10 +26,10 @@ uint32_t LongestSequence(const Trace& trace, uint32_t calls) {
 }
 
 // One run: the client, the worker's cache and state, and what has been seen so far.
-class Run {
+class HybridRun {
  public:
-  Run(Client& client, const HybridReplayOptions& options, const StateModel& state_model,
-      StateOracle& oracle, uint32_t longest)
+  HybridRun(Client& client, const HybridReplayOptions& options, const StateModel& state_model,
+            StateOracle& oracle, uint32_t longest)
       : client_(client),
         options_(options),
         model_(options.model),
@@ -188,9 +188,9 @@ absl::StatusOr<HybridReport> HybridReplay(Client& client, const Trace& trace,
   if (!options.model.state.present()) {
     return absl::InvalidArgumentError("the model has no recurrent layers");
   }
-  const uint32_t calls = CallsOf(trace, options.calls);
+  const uint32_t calls = HybridCallsOf(trace, options.calls);
   if (calls == 0) return absl::InvalidArgumentError("the trace has no calls");
-  Run run(client, options, state_model, oracle, LongestSequence(trace, calls));
+  HybridRun run(client, options, state_model, oracle, LongestSequence(trace, calls));
   for (uint32_t i = 0; i < calls; ++i) {
     CISTERN_RETURN_IF_ERROR(run.One(trace.calls[i]));
     if (options.after_call) options.after_call(i + 1, calls);
@@ -207,12 +207,12 @@ absl::StatusOr<HybridReport> HybridReplay(Client& client, const Trace& trace,
 uint64_t HybridWorkingSetBytes(const Trace& trace, uint32_t calls, const base::ModelSpec& model) {
   PrefixBound bound;
   uint64_t fresh = 0;
-  for (uint32_t i = 0; i < CallsOf(trace, calls); ++i) {
+  for (uint32_t i = 0; i < HybridCallsOf(trace, calls); ++i) {
     const std::vector<base::TokenId> sequence = trace.calls[i].Sequence();
     fresh += sequence.size() - bound.Add(sequence, sequence.size());
   }
   // A call stores its end and at most one branch point, or the multiples of what is new.
-  const uint64_t states = uint64_t{2} * CallsOf(trace, calls) + fresh / kMultiple;
+  const uint64_t states = uint64_t{2} * HybridCallsOf(trace, calls) + fresh / kMultiple;
   return fresh * model.token_bytes() + states * model.state.checkpoint_bytes();
 }
 

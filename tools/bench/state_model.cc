@@ -26,7 +26,7 @@ uint32_t PartSeed(TokenId token, uint32_t layer, Part part) {
 }
 
 // The j-th word of a field.
-inline uint32_t Word(uint32_t seed, uint32_t j) {
+inline uint32_t StateWord(uint32_t seed, uint32_t j) {
   uint32_t v = seed + j * 0x9E3779B9;
   v ^= v >> 16;
   v *= 0x7FEB352D;
@@ -73,7 +73,7 @@ class Writer {
 };
 
 void WriteValues(uint32_t count, uint32_t seed, Writer& out) {
-  out.Halves(count, [=](uint32_t j) { return Signed(Word(seed, j)); });
+  out.Halves(count, [=](uint32_t j) { return Signed(StateWord(seed, j)); });
 }
 
 // Unit vectors, one a key head.
@@ -82,11 +82,12 @@ void WriteKeys(const StateSpec& spec, uint32_t seed, Writer& out) {
     const uint32_t first = head * spec.key_dim;
     float squares = 0;
     for (uint32_t j = 0; j < spec.key_dim; ++j) {
-      const float x = Signed(Word(seed, first + j));
+      const float x = Signed(StateWord(seed, first + j));
       squares += x * x;
     }
     const float scale = squares > 0 ? 1 / std::sqrt(squares) : 0;
-    out.Halves(spec.key_dim, [=](uint32_t j) { return scale * Signed(Word(seed, first + j)); });
+    out.Halves(spec.key_dim,
+               [=](uint32_t j) { return scale * Signed(StateWord(seed, first + j)); });
   }
 }
 
@@ -101,20 +102,21 @@ constexpr uint32_t kRates = 31;  // of channels
 void WriteDecays(const StateSpec& spec, bool channels, uint32_t seed, Writer& out) {
   if (!channels) {
     out.Floats(spec.num_heads, [&](uint32_t h) {
-      return -Rate(h, spec.num_heads) * (0.5f + Unsigned(Word(seed, h)));
+      return -Rate(h, spec.num_heads) * (0.5f + Unsigned(StateWord(seed, h)));
     });
     return;
   }
   std::array<float, kRates> rates;
   for (uint32_t i = 0; i < kRates; ++i) rates[i] = Rate(i, kRates);
-  out.Floats(spec.num_heads * spec.key_dim,
-             [&](uint32_t j) { return -rates[j % kRates] * (0.5f + Unsigned(Word(seed, j))); });
+  out.Floats(spec.num_heads * spec.key_dim, [&](uint32_t j) {
+    return -rates[j % kRates] * (0.5f + Unsigned(StateWord(seed, j)));
+  });
 }
 
 // The delta rules' beta. Small: a token erases what lies along its key, and must not erase the past
 // within a few hundred.
 void WriteWeights(uint32_t count, uint32_t seed, Writer& out) {
-  out.Floats(count, [=](uint32_t h) { return 0.02f + 0.16f * Unsigned(Word(seed, h)); });
+  out.Floats(count, [=](uint32_t h) { return 0.02f + 0.16f * Unsigned(StateWord(seed, h)); });
 }
 
 // Mamba's dt.
@@ -150,9 +152,9 @@ void StateModel::Inputs(TokenId token, uint32_t layer, std::byte* inputs) const 
     const bool first = spec_.family == StateFamily::kMamba1;
     const uint32_t steps = seed(Part::kSteps);
     WriteValues(values, seed(Part::kValues), out);
-    if (first) out.Halves(values, [=](uint32_t j) { return Step(Word(steps, j)); });
+    if (first) out.Halves(values, [=](uint32_t j) { return Step(StateWord(steps, j)); });
     WriteValues(spec_.num_key_heads * spec_.key_dim, seed(Part::kKeys), out);
-    if (!first) out.Floats(spec_.num_heads, [=](uint32_t h) { return Step(Word(steps, h)); });
+    if (!first) out.Floats(spec_.num_heads, [=](uint32_t h) { return Step(StateWord(steps, h)); });
     return;
   }
   WriteKeys(spec_, seed(Part::kKeys), out);

@@ -9,7 +9,7 @@
 namespace cistern::tools {
 namespace {
 
-constexpr uint32_t kRunTokens = 256;  // folded at a time
+constexpr uint32_t kFoldTokens = 256;  // folded at a time
 
 }  // namespace
 
@@ -24,7 +24,7 @@ WorkerState::WorkerState(const StateModel& model)
     : model_(model),
       spec_(model.spec()),
       log_(spec_.num_layers),
-      inputs_(kRunTokens * spec_.input_bytes()),
+      inputs_(kFoldTokens * spec_.input_bytes()),
       scratch_(kernels::LogFoldScratchFloats(spec_)) {
   memory_.temporal.assign(spec_.num_layers, std::vector<std::byte>(spec_.temporal_bytes()));
   if (spec_.conv_width != 0) {
@@ -54,8 +54,8 @@ void WorkerState::MakeInputs(uint32_t layer, uint32_t begin, uint32_t end,
 absl::Status WorkerState::Advance(uint32_t end) {
   const std::vector<const float*>& decay = model_.constants().decay;
   for (uint32_t layer = 0; layer < spec_.num_layers; ++layer) {
-    for (uint32_t begin = position_; begin < end; begin += kRunTokens) {
-      const uint32_t count = std::min(kRunTokens, end - begin);
+    for (uint32_t begin = position_; begin < end; begin += kFoldTokens) {
+      const uint32_t count = std::min(kFoldTokens, end - begin);
       MakeInputs(layer, begin, begin + count, inputs_.data());
       CISTERN_RETURN_IF_ERROR(kernels::FoldLog({.spec = spec_,
                                                 .log = inputs_.data(),

@@ -1,5 +1,5 @@
-// Published configurations of hybrid models give the rows and states that engines keep, byte for
-// byte, and what cannot be is refused with the field's name.
+// PublishedHybrid configurations of hybrid models give the rows and states that engines keep, byte
+// for byte, and what cannot be is refused with the field's name.
 #include "base/hybrid_config.h"
 
 #include <fstream>
@@ -21,8 +21,8 @@ namespace {
 using Json = nlohmann::json;
 using Change = std::function<void(Json&)>;
 
-absl::StatusOr<ModelSpec> Load(const std::string& file, const Change& change = nullptr,
-                               const ModelConfigOptions& options = {}) {
+absl::StatusOr<ModelSpec> LoadHybrid(const std::string& file, const Change& change = nullptr,
+                                     const ModelConfigOptions& options = {}) {
   std::ifstream stream(absl::StrCat(CISTERN_TEST_CONFIGS, "/", file, ".json"));
   EXPECT_TRUE(stream.good()) << file;
   const std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
@@ -52,7 +52,7 @@ Json GatedDeltaLayers(uint32_t layers) {
   return types;
 }
 
-struct Published {
+struct PublishedHybrid {
   const char* name;
   const char* file;
   Change change;  // to the file's configuration
@@ -68,7 +68,7 @@ struct Published {
   double recurrence_gflop_1k;  // a thousand tokens, all layers; 0: not published
 };
 
-std::vector<Published> AllPublished() {
+std::vector<PublishedHybrid> AllPublished() {
   const auto nemotron = [](uint32_t mamba, uint32_t attention, uint32_t heads, uint32_t state) {
     return [=](Json& json) {
       json["hybrid_override_pattern"] = Pattern(mamba, attention);
@@ -137,9 +137,9 @@ std::vector<Published> AllPublished() {
 }
 
 TEST(HybridConfigTest, PublishedStates) {
-  for (const Published& model : AllPublished()) {
+  for (const PublishedHybrid& model : AllPublished()) {
     SCOPED_TRACE(model.name);
-    const absl::StatusOr<ModelSpec> spec = Load(model.file, model.change);
+    const absl::StatusOr<ModelSpec> spec = LoadHybrid(model.file, model.change);
     ASSERT_TRUE(spec.ok()) << spec.status();
     EXPECT_EQ(spec->num_layers, model.row_layers);
     EXPECT_EQ(spec->row_bytes, model.row_bytes);
@@ -158,7 +158,7 @@ TEST(HybridConfigTest, PublishedStates) {
     }
 
     const absl::StatusOr<ModelSpec> bf16 =
-        Load(model.file, model.change, {.state_type = StateType::kBf16});
+        LoadHybrid(model.file, model.change, {.state_type = StateType::kBf16});
     ASSERT_TRUE(bf16.ok()) << bf16.status();
     EXPECT_EQ(bf16->state.checkpoint_bytes(), model.checkpoint_bf16);
     EXPECT_NE(bf16->Fingerprint(), spec->Fingerprint());
@@ -167,19 +167,20 @@ TEST(HybridConfigTest, PublishedStates) {
 
 // K and V per head lie as the engine lays them: nobody turns them, whatever layout was asked for.
 TEST(HybridConfigTest, RowsOfKAndVAreOpaque) {
-  for (const Published& model : AllPublished()) {
+  for (const PublishedHybrid& model : AllPublished()) {
     if (absl::StartsWith(model.name, "Kimi")) continue;
     for (const RowLayout layout :
          {RowLayout::kBf16_576, RowLayout::kFp8DsMla656, RowLayout::kOpaque}) {
-      const absl::StatusOr<ModelSpec> spec = Load(model.file, model.change, {.layout = layout});
+      const absl::StatusOr<ModelSpec> spec =
+          LoadHybrid(model.file, model.change, {.layout = layout});
       ASSERT_TRUE(spec.ok()) << model.name << ": " << spec.status();
       EXPECT_EQ(spec->layout, RowLayout::kOpaque);
       EXPECT_EQ(spec->rotary.style, RotaryStyle::kNone);
       EXPECT_FALSE(spec->movable());
-      EXPECT_EQ(*spec, *Load(model.file, model.change)) << model.name;
+      EXPECT_EQ(*spec, *LoadHybrid(model.file, model.change)) << model.name;
     }
   }
-  EXPECT_EQ(Load("kimi_linear")->layout, RowLayout::kBf16_576);
+  EXPECT_EQ(LoadHybrid("kimi_linear")->layout, RowLayout::kBf16_576);
 }
 
 // Two FLOPs for each weight that a token meets: within 10 % of the published number of active
@@ -194,17 +195,17 @@ TEST(HybridConfigTest, FlopsPerTokenFollowTheActiveParameters) {
                                 {"qwen3_5_35b_a3b", 2.5}, {"granite_4_0_h_small", 8.6},
                                 {"minimax_text_01", 45.9}};
   for (const Active& model : kActive) {
-    const absl::StatusOr<ModelSpec> spec = Load(model.file);
+    const absl::StatusOr<ModelSpec> spec = LoadHybrid(model.file);
     ASSERT_TRUE(spec.ok()) << spec.status();
     const double billions = static_cast<double>(spec->flops_per_token) / 2e9;
     EXPECT_NEAR(billions, model.billions, 0.1 * model.billions) << model.file;
   }
-  EXPECT_EQ(Load("qwen3_next")->flops_per_token_pair, 12u * 16 * 2 * (256 + 256));
+  EXPECT_EQ(LoadHybrid("qwen3_next")->flops_per_token_pair, 12u * 16 * 2 * (256 + 256));
 }
 
 // By hand, layer by layer.
 TEST(HybridConfigTest, FlopsOfASmallJamba) {
-  const absl::StatusOr<ModelSpec> spec = Load("jamba_1_5_mini", [](Json& json) {
+  const absl::StatusOr<ModelSpec> spec = LoadHybrid("jamba_1_5_mini", [](Json& json) {
     json["hidden_size"] = 64;
     json["intermediate_size"] = 100;
     json["num_attention_heads"] = 4;
@@ -226,7 +227,7 @@ TEST(HybridConfigTest, FlopsOfASmallJamba) {
 TEST(HybridConfigTest, FlopsAreUnknownWhereTheConfigurationDoesNotSay) {
   for (const char* field : {"intermediate_size", "hidden_size"}) {
     for (const char* file : {"nemotron_h_8b", "minimax_text_01"}) {
-      const absl::StatusOr<ModelSpec> spec = Load(file, Erase(field));
+      const absl::StatusOr<ModelSpec> spec = LoadHybrid(file, Erase(field));
       ASSERT_TRUE(spec.ok()) << file << ": " << spec.status();
       EXPECT_EQ(spec->flops_per_token, 0u) << file << " without " << field;
     }
@@ -234,7 +235,7 @@ TEST(HybridConfigTest, FlopsAreUnknownWhereTheConfigurationDoesNotSay) {
 }
 
 TEST(HybridConfigTest, SpellingsOfOneModelAgree) {
-  const ModelSpec nemotron = Load("nemotron_3_nano").value();
+  const ModelSpec nemotron = LoadHybrid("nemotron_3_nano").value();
   const auto listed = [](absl::string_view mamba, absl::string_view attention, const char* field) {
     return [=](Json& json) {
       const std::string pattern = json["hybrid_override_pattern"];
@@ -245,38 +246,40 @@ TEST(HybridConfigTest, SpellingsOfOneModelAgree) {
       }
     };
   };
-  EXPECT_EQ(*Load("nemotron_3_nano", listed("mamba", "attention", "layers_block_type")), nemotron);
-  EXPECT_EQ(*Load("nemotron_3_nano", listed("linear_attention", "full_attention", "layer_types")),
+  EXPECT_EQ(*LoadHybrid("nemotron_3_nano", listed("mamba", "attention", "layers_block_type")),
             nemotron);
-  const ModelSpec next = Load("qwen3_next").value();
-  EXPECT_EQ(*Load("qwen3_next", Set("layer_types", GatedDeltaLayers(48))), next);
-  EXPECT_EQ(*Load("qwen3_next", Erase("full_attention_interval")), next);
-  EXPECT_EQ(*Load("qwen3_next", Erase("model_type")), next);
   EXPECT_EQ(
-      *Load("minimax_text_01",
-            [](Json& json) {
-              json["model_type"] = "minimax";
-              for (const int type : json["attn_type_list"]) {
-                json["layer_types"].push_back(type == 1 ? "full_attention" : "linear_attention");
-              }
-              json.erase("attn_type_list");
-            }),
-      *Load("minimax_text_01"));
-  EXPECT_EQ(*Load("jamba_1_5_mini",
-                  [](Json& json) {
-                    for (const char* usual :
-                         {"attn_layer_period", "attn_layer_offset", "expert_layer_period",
-                          "expert_layer_offset", "mamba_d_conv", "mamba_d_state", "mamba_expand",
-                          "mamba_dt_rank"}) {
-                      json.erase(usual);
-                    }
-                  }),
-            *Load("jamba_1_5_mini"));
+      *LoadHybrid("nemotron_3_nano", listed("linear_attention", "full_attention", "layer_types")),
+      nemotron);
+  const ModelSpec next = LoadHybrid("qwen3_next").value();
+  EXPECT_EQ(*LoadHybrid("qwen3_next", Set("layer_types", GatedDeltaLayers(48))), next);
+  EXPECT_EQ(*LoadHybrid("qwen3_next", Erase("full_attention_interval")), next);
+  EXPECT_EQ(*LoadHybrid("qwen3_next", Erase("model_type")), next);
+  EXPECT_EQ(*LoadHybrid("minimax_text_01",
+                        [](Json& json) {
+                          json["model_type"] = "minimax";
+                          for (const int type : json["attn_type_list"]) {
+                            json["layer_types"].push_back(type == 1 ? "full_attention"
+                                                                    : "linear_attention");
+                          }
+                          json.erase("attn_type_list");
+                        }),
+            *LoadHybrid("minimax_text_01"));
+  EXPECT_EQ(*LoadHybrid("jamba_1_5_mini",
+                        [](Json& json) {
+                          for (const char* usual :
+                               {"attn_layer_period", "attn_layer_offset", "expert_layer_period",
+                                "expert_layer_offset", "mamba_d_conv", "mamba_d_state",
+                                "mamba_expand", "mamba_dt_rank"}) {
+                            json.erase(usual);
+                          }
+                        }),
+            *LoadHybrid("jamba_1_5_mini"));
 }
 
 // granite-4.0-micro has mamba sizes, but no such layer.
 TEST(HybridConfigTest, AttentionOnlyHasNoState) {
-  const absl::StatusOr<ModelSpec> spec = Load("granite_4_0_h_small", [](Json& json) {
+  const absl::StatusOr<ModelSpec> spec = LoadHybrid("granite_4_0_h_small", [](Json& json) {
     json["layer_types"] = std::vector<std::string>(40, "attention");
     json["num_local_experts"] = 0;
   });
@@ -287,29 +290,30 @@ TEST(HybridConfigTest, AttentionOnlyHasNoState) {
 }
 
 TEST(HybridConfigTest, StateTypeOfTheConfigurationOrOfTheWorker) {
-  const auto bf16 = Load("qwen3_5_35b_a3b", Set("mamba_ssm_dtype", "bfloat16"));
+  const auto bf16 = LoadHybrid("qwen3_5_35b_a3b", Set("mamba_ssm_dtype", "bfloat16"));
   EXPECT_EQ(bf16->state.temporal_type, StateType::kBf16);
-  EXPECT_EQ(Load("nemotron_3_nano", Set("mamba_ssm_cache_dtype", "bfloat16"))->state.temporal_type,
-            StateType::kBf16);
-  EXPECT_EQ(Load("qwen3_5_35b_a3b", Set("mamba_ssm_dtype", "bfloat16"),
-                 {.state_type = StateType::kFloat32})
+  EXPECT_EQ(
+      LoadHybrid("nemotron_3_nano", Set("mamba_ssm_cache_dtype", "bfloat16"))->state.temporal_type,
+      StateType::kBf16);
+  EXPECT_EQ(LoadHybrid("qwen3_5_35b_a3b", Set("mamba_ssm_dtype", "bfloat16"),
+                       {.state_type = StateType::kFloat32})
                 ->state.temporal_type,
             StateType::kFloat32);
-  EXPECT_INVALID(Load("qwen3_5_35b_a3b", Set("mamba_ssm_dtype", "float16")),
+  EXPECT_INVALID(LoadHybrid("qwen3_5_35b_a3b", Set("mamba_ssm_dtype", "float16")),
                  "text_config.mamba_ssm_dtype 'float16' is neither float32 nor bfloat16");
-  EXPECT_INVALID(Load("nemotron_3_nano", Set("mamba_ssm_cache_dtype", 32)),
+  EXPECT_INVALID(LoadHybrid("nemotron_3_nano", Set("mamba_ssm_cache_dtype", 32)),
                  "mamba_ssm_cache_dtype must be a string");
 }
 
 TEST(HybridConfigTest, AConvolutionOfOneKeepsNoTail) {
-  const auto spec = Load("qwen3_next", Set("linear_conv_kernel_dim", 1));
+  const auto spec = LoadHybrid("qwen3_next", Set("linear_conv_kernel_dim", 1));
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_EQ(spec->state.conv_bytes(), 0u);
 }
 
 TEST(HybridConfigTest, NamesTheMissingField) {
   const auto missing = [](const char* file, const char* field) {
-    EXPECT_INVALID(Load(file, Erase(field)), absl::StrCat(field, " is missing"));
+    EXPECT_INVALID(LoadHybrid(file, Erase(field)), absl::StrCat(field, " is missing"));
   };
   for (const char* field : {"num_hidden_layers", "num_attention_heads", "hidden_size"}) {
     missing("jamba_1_5_mini", field);
@@ -328,16 +332,16 @@ TEST(HybridConfigTest, NamesTheMissingField) {
   missing("minimax_text_01", "attn_type_list");
   for (const char* field : {"num_heads", "head_dim"}) {
     EXPECT_INVALID(
-        Load("kimi_linear", [&](Json& json) { json["linear_attn_config"].erase(field); }),
+        LoadHybrid("kimi_linear", [&](Json& json) { json["linear_attn_config"].erase(field); }),
         absl::StrCat("linear_attn_config.", field, " is missing"));
   }
 }
 
 TEST(HybridConfigTest, RefusesListsOfLayersThatCannotBe) {
-  EXPECT_INVALID(Load("nemotron_h_8b", Set("hybrid_override_pattern", "M-X*")),
+  EXPECT_INVALID(LoadHybrid("nemotron_h_8b", Set("hybrid_override_pattern", "M-X*")),
                  "hybrid_override_pattern has 4 layers; num_hidden_layers is 52");
   const auto pattern = [](const Json& text) {
-    return Load("nemotron_h_8b", [=](Json& json) {
+    return LoadHybrid("nemotron_h_8b", [=](Json& json) {
       json["hybrid_override_pattern"] = text;
       json.erase("num_hidden_layers");
     });
@@ -347,45 +351,48 @@ TEST(HybridConfigTest, RefusesListsOfLayersThatCannotBe) {
   EXPECT_INVALID(pattern(std::string(1025, 'M')), "hybrid_override_pattern has 1025 layers");
   EXPECT_INVALID(pattern(7), "hybrid_override_pattern must be a string");
   EXPECT_INVALID(pattern("MMM"), "num_hidden_layers has no attention layer");
-  EXPECT_INVALID(Load("granite_4_0_h_small", Set("layer_types", {"mamba", "attention"})),
+  EXPECT_INVALID(LoadHybrid("granite_4_0_h_small", Set("layer_types", {"mamba", "attention"})),
                  "layer_types has 2 layers; num_hidden_layers is 40");
-  EXPECT_INVALID(Load("granite_4_0_h_small", Set("layer_types", "mamba")),
+  EXPECT_INVALID(LoadHybrid("granite_4_0_h_small", Set("layer_types", "mamba")),
                  "layer_types must be a list of at most 1024 strings");
-  EXPECT_INVALID(Load("granite_4_0_h_small", Set("layer_types", {1, 2})),
+  EXPECT_INVALID(LoadHybrid("granite_4_0_h_small", Set("layer_types", {1, 2})),
                  "layer_types must hold strings");
-  EXPECT_INVALID(
-      Load("granite_4_0_h_small", [](Json& json) { json["layer_types"][3] = "sliding_attention"; }),
-      "layer_types has a layer 'sliding_attention'");
-  EXPECT_INVALID(Load("minimax_text_01", [](Json& json) { json["attn_type_list"][3] = 2; }),
+  EXPECT_INVALID(LoadHybrid("granite_4_0_h_small",
+                            [](Json& json) { json["layer_types"][3] = "sliding_attention"; }),
+                 "layer_types has a layer 'sliding_attention'");
+  EXPECT_INVALID(LoadHybrid("minimax_text_01", [](Json& json) { json["attn_type_list"][3] = 2; }),
                  "attn_type_list must hold whole numbers from 0 to 1");
-  EXPECT_INVALID(Load("jamba_1_5_mini", Set("attn_layer_period", 0)), "attn_layer_period is 0");
-  EXPECT_INVALID(Load("jamba_1_5_mini", Set("attn_layer_offset", 8)),
+  EXPECT_INVALID(LoadHybrid("jamba_1_5_mini", Set("attn_layer_period", 0)),
+                 "attn_layer_period is 0");
+  EXPECT_INVALID(LoadHybrid("jamba_1_5_mini", Set("attn_layer_offset", 8)),
                  "attn_layer_offset must be a whole number from 0 to 7");
-  EXPECT_INVALID(Load("jamba_1_5_mini", Set("expert_layer_offset", 2)),
+  EXPECT_INVALID(LoadHybrid("jamba_1_5_mini", Set("expert_layer_offset", 2)),
                  "expert_layer_offset must be a whole number from 0 to 1");
-  EXPECT_INVALID(Load("qwen3_next", Set("num_hidden_layers", 3)), "has no attention layer");
+  EXPECT_INVALID(LoadHybrid("qwen3_next", Set("num_hidden_layers", 3)), "has no attention layer");
 }
 
 TEST(HybridConfigTest, RefusesSizesThatCannotBe) {
-  EXPECT_INVALID(Load("nemotron_h_8b", Set("mamba_num_heads", 0)), "mamba_num_heads is 0");
-  EXPECT_INVALID(Load("nemotron_h_8b", Set("ssm_state_size", -1)),
+  EXPECT_INVALID(LoadHybrid("nemotron_h_8b", Set("mamba_num_heads", 0)), "mamba_num_heads is 0");
+  EXPECT_INVALID(LoadHybrid("nemotron_h_8b", Set("ssm_state_size", -1)),
                  "ssm_state_size must be a whole number");
-  EXPECT_INVALID(Load("nemotron_h_8b", Set("n_groups", 3)), "state.num_key_heads is 3");
-  EXPECT_INVALID(Load("nemotron_h_8b", Set("conv_kernel", 99)), "conv_kernel must be");
-  EXPECT_INVALID(Load("qwen3_next", Set("linear_key_head_dim", 1 << 16)),
+  EXPECT_INVALID(LoadHybrid("nemotron_h_8b", Set("n_groups", 3)), "state.num_key_heads is 3");
+  EXPECT_INVALID(LoadHybrid("nemotron_h_8b", Set("conv_kernel", 99)), "conv_kernel must be");
+  EXPECT_INVALID(LoadHybrid("qwen3_next", Set("linear_key_head_dim", 1 << 16)),
                  "state.conv_channels is 2101248");
-  EXPECT_INVALID(Load("jamba_1_5_mini", Set("mamba_expand", 64)), "state.value_dim is 262144");
-  EXPECT_INVALID(Load("jamba_1_5_mini", Set("num_attention_heads", 33)),
+  EXPECT_INVALID(LoadHybrid("jamba_1_5_mini", Set("mamba_expand", 64)),
+                 "state.value_dim is 262144");
+  EXPECT_INVALID(LoadHybrid("jamba_1_5_mini", Set("num_attention_heads", 33)),
                  "num_attention_heads is 33; it must divide hidden_size, 4096");
-  EXPECT_INVALID(Load("minimax_text_01", Set("num_key_value_heads", 4096)),
+  EXPECT_INVALID(LoadHybrid("minimax_text_01", Set("num_key_value_heads", 4096)),
                  "num_key_value_heads gives rows of 2097152 bytes; at most 65536");
-  EXPECT_INVALID(Load("granite_4_0_h_small",
-                      [](Json& json) {
-                        json.erase("mamba_d_head");
-                        json["mamba_n_heads"] = 127;
-                      }),
+  EXPECT_INVALID(LoadHybrid("granite_4_0_h_small",
+                            [](Json& json) {
+                              json.erase("mamba_d_head");
+                              json["mamba_n_heads"] = 127;
+                            }),
                  "mamba_n_heads must divide mamba_expand x hidden_size");
-  EXPECT_INVALID(Load("qwen3_next", Set("mlp_only_layers", "none")), "mlp_only_layers must be");
+  EXPECT_INVALID(LoadHybrid("qwen3_next", Set("mlp_only_layers", "none")),
+                 "mlp_only_layers must be");
 }
 
 }  // namespace

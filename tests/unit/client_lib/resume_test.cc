@@ -17,7 +17,6 @@ using base::LogTails;
 using base::ObjectHeader;
 using ::testing::ElementsAre;
 using testing::HybridModel;
-using testing::RandomTokens;
 using testing::Tokens;
 using transport::FindReply;
 
@@ -56,13 +55,13 @@ class ResumeTest : public ::testing::Test {
   // The first `count` tokens of the stored sequence, then others.
   Tokens LeavesAt(uint32_t count, uint64_t seed = 9) const {
     Tokens tokens(stored_.begin(), stored_.begin() + count);
-    const Tokens other = RandomTokens(400, seed);
+    const Tokens other = testing::RandomTokens(400, seed);
     tokens.insert(tokens.end(), other.begin(), other.end());
     return tokens;
   }
 
   const Model model_{HybridModel(), ""};
-  const Tokens stored_ = RandomTokens(1000, 1);
+  const Tokens stored_ = testing::RandomTokens(1000, 1);
   StateSource source_;
   StatePolicy policy_;
   FindReply reply_;

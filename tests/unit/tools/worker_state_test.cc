@@ -13,7 +13,7 @@
 namespace cistern::tools {
 namespace {
 
-base::ModelSpec ModelOf(base::StateSpec state) {
+base::ModelSpec WorkerModel(base::StateSpec state) {
   state.key_dim = state.family == base::StateFamily::kMamba1 ? 8 : 32;  // as the kernels want them
   state.value_dim = state.family == base::StateFamily::kMamba1 ? 48 : 16;
   base::ModelSpec spec;
@@ -35,7 +35,7 @@ class WorkerStateTest : public testing::TestWithParam<base::StateSpec> {
   }
 
   std::vector<base::TokenId> tokens_;
-  const StateModel model_{ModelOf(GetParam())};
+  const StateModel model_{WorkerModel(GetParam())};
   StateOracle oracle_{model_, 1 << 20};
   WorkerState state_{model_};
 };
