@@ -139,8 +139,7 @@ const std::vector<ConfigField>& ConfigFields() {
       FIELD(huge_pages, "ask for huge pages where the kernel has them"),
       FIELD(pre_touch, "touch all memory at the start, so that no worker waits for it later"),
       FIELD(variants_per_content,
-            "how many computations of the same text, in different contexts, are kept; of "
-            "models with recurrent state many more"),
+            "how many computations of the same text, in different contexts, are kept"),
       FIELD(predict_demand,
             "move blocks together for sizes that will soon be short of room, before they are"),
       ConfigField{
