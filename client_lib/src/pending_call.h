@@ -80,6 +80,13 @@ absl::StatusOr<ReplyType> As(absl::StatusOr<transport::Reply> reply) {
   return absl::InternalError("the node answered with a reply of another kind");
 }
 
+// Whether a call's error ends what the call was a part of: the node is gone, or was too slow. Other
+// errors are of one object.
+inline bool IsFatal(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
+         absl::IsCancelled(status);
+}
+
 // Calls and waits.
 template <typename ReplyType>
 absl::StatusOr<ReplyType> CallNow(transport::Link& link, transport::Request request,

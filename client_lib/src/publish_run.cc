@@ -16,11 +16,6 @@ constexpr uint64_t kBatchBytes = 64 << 20;  // reserved at a time
 constexpr uint32_t kBatchSegments = 1024;
 constexpr absl::Duration kNoRoomPause = absl::Milliseconds(10);
 
-bool IsFatal(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
-         absl::IsCancelled(status);
-}
-
 std::vector<Reserved> Unreserved(std::span<const NewSegment> segments) {
   std::vector<Reserved> all;
   all.reserve(segments.size());

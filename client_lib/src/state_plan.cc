@@ -29,18 +29,7 @@ absl::Status ValidateLog(const StatePlanInput& input) {
     return absl::InvalidArgumentError("log: [begin, end) does not lie within the tokens");
   }
   if (log.begin == log.end) return absl::OkStatus();
-  const std::vector<uint64_t> widths = spec.field_bytes();
-  if (log.fields.size() != widths.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("log.fields: ", log.fields.size(), "; ",
-                                                   base::ToString(spec.family), " has ",
-                                                   widths.size()));
-  }
-  for (size_t i = 0; i < widths.size(); ++i) {
-    CISTERN_RETURN_IF_ERROR(
-        CheckField(absl::StrCat("log.fields[", i, "]"), log.fields[i], widths[i], spec.num_layers));
-  }
-  if (input.policy.tails == base::LogTails::kEnd || spec.conv_width == 0) return absl::OkStatus();
-  return CheckField("log.conv_rows", log.conv_rows, spec.conv_row_bytes(), spec.num_layers);
+  return ValidateLogFields(spec, log, input.policy.tails == base::LogTails::kEveryToken);
 }
 
 absl::Status ValidatePoint(const StatePlanInput& input, const StatePoint& point, uint32_t before) {
@@ -56,11 +45,6 @@ absl::Status ValidatePoint(const StatePlanInput& input, const StatePoint& point,
   const bool tail = !point.state.temporal.empty() || input.policy.tails == base::LogTails::kEnd;
   if (spec.conv_width == 0 || !tail) return absl::OkStatus();
   return CheckLayers("points: conv", point.state.conv, spec.num_layers);
-}
-
-uint32_t LongestChain(const StatePlanInput& input) {
-  if (input.policy.max_chain_tokens != 0) return input.policy.max_chain_tokens;
-  return input.model.spec().state.BreakEvenTokens() / 4;
 }
 
 ObjectHeader StateHeader(const StatePlanInput& input, ObjectKind kind, uint32_t begin, uint32_t end,
@@ -79,6 +63,25 @@ ObjectHeader StateHeader(const StatePlanInput& input, ObjectKind kind, uint32_t 
 }
 
 }  // namespace
+
+absl::Status ValidateLogFields(const base::StateSpec& spec, const LogSource& log, bool conv_rows) {
+  const std::vector<uint64_t> widths = spec.field_bytes();
+  if (log.fields.size() != widths.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("log.fields: ", log.fields.size(), "; ",
+                                                   base::ToString(spec.family), " has ",
+                                                   widths.size()));
+  }
+  for (size_t i = 0; i < widths.size(); ++i) {
+    CISTERN_RETURN_IF_ERROR(
+        CheckField(absl::StrCat("log.fields[", i, "]"), log.fields[i], widths[i], spec.num_layers));
+  }
+  if (!conv_rows || spec.conv_width == 0) return absl::OkStatus();
+  return CheckField("log.conv_rows", log.conv_rows, spec.conv_row_bytes(), spec.num_layers);
+}
+
+uint32_t LongestChain(const base::StateSpec& spec, const StatePolicy& policy) {
+  return policy.max_chain_tokens != 0 ? policy.max_chain_tokens : spec.BreakEvenTokens() / 4;
+}
 
 absl::Status ValidateStates(const StatePlanInput& input) {
   if (!input.model.spec().state.present()) {
@@ -112,7 +115,7 @@ PlannedPoint PlanPoint(const StatePlanInput& input, uint32_t index, uint32_t kno
   const uint32_t chain = known_chain_tokens + tokens;
   planned.log =
       log.begin <= known && point.position <= log.end && tokens <= ObjectHeader::kMaxTokens &&
-      chain <= LongestChain(input) &&
+      chain <= LongestChain(spec, input.policy) &&
       (spec.log_bytes(tokens, input.policy.tails) < spec.checkpoint_bytes() || !planned.checkpoint);
   planned.chain_tokens = planned.log ? chain : 0;
   return planned;

@@ -42,6 +42,13 @@ struct PlannedPoint {
   uint32_t chain_tokens = 0;
 };
 
+// InvalidArgument, naming the field: not the family's fields, or not one of their layers each;
+// `conv_rows`: nor what went into the convolution, if the model has one.
+absl::Status ValidateLogFields(const base::StateSpec& spec, const LogSource& log, bool conv_rows);
+
+// Tokens that may lie between a state and its checkpoint.
+uint32_t LongestChain(const base::StateSpec& spec, const StatePolicy& policy);
+
 // InvalidArgument, naming the field: points that do not ascend, lie past the tokens or at 0; a
 // known state past the tokens; layers that are not the model's; fields of a log that are not its
 // family's; tails that the source has no rows for.

@@ -23,11 +23,6 @@ using base::ObjectKind;
 constexpr uint64_t kStateUnitBytes = 4 << 20;  // of blocks in one call; of one block at least
 constexpr size_t kStateUnitsInFlight = 3;
 
-bool IsFatal(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
-         absl::IsCancelled(status);
-}
-
 // Where a state's blocks come from.
 class StateBytes {
  public:

@@ -9,6 +9,7 @@
 
 #include "base/status_macros.h"
 #include "client_lib/src/state_fetch.h"
+#include "client_lib/src/state_plan.h"
 #include "kernels/conv_tail/conv_tail.h"
 #include "kernels/recurrence/log_fold.h"
 
@@ -63,8 +64,12 @@ class StateRecorder::Impl {
   absl::StatusOr<StateReport> Flush() {
     if (position() == known_) return StateReport{};
     const uint32_t chain = known_chain_ + position() - known_;
-    // Without a state that the node has there is nothing that a log could continue.
-    if (known_ < folded_ || chain > LongestChain()) CISTERN_RETURN_IF_ERROR(Fold());
+    // Without a state that the node has there is nothing that a log could continue; and one object
+    // takes so many tokens.
+    if (known_ < folded_ || chain > client::LongestChain(spec_, options_.policy) ||
+        position() - known_ > base::ObjectHeader::kMaxTokens) {
+      CISTERN_RETURN_IF_ERROR(Fold());
+    }
     CISTERN_ASSIGN_OR_RETURN(StateReport report, Publish());
     if (report.without_base > 0) {
       CISTERN_RETURN_IF_ERROR(Fold());
@@ -82,25 +87,10 @@ class StateRecorder::Impl {
   uint32_t known_chain() const { return known_chain_; }
 
  private:
-  uint32_t LongestChain() const {
-    if (options_.policy.max_chain_tokens != 0) return options_.policy.max_chain_tokens;
-    return spec_.BreakEvenTokens() / 4;
-  }
-
   static void Copy(const LogSource::Field& field, uint32_t layer, size_t token, uint64_t bytes,
                    std::vector<std::byte>* to) {
     const std::byte* const from = field.layers[layer] + token * field.token_stride;
     to->insert(to->end(), from, from + bytes);
-  }
-
-  absl::Status CheckField(absl::string_view name, const LogSource::Field& field,
-                          uint64_t bytes) const {
-    const bool whole = field.layers.size() == spec_.num_layers &&
-                       std::count(field.layers.begin(), field.layers.end(), nullptr) == 0;
-    if (whole && field.token_stride >= bytes) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat(
-        name, " must have ", spec_.num_layers, " layers and ", bytes, " bytes a token; it has ",
-        field.layers.size(), " and a stride of ", field.token_stride));
   }
 
   absl::Status Validate(std::span<const TokenId> tokens, const LogSource& inputs) const {
@@ -109,18 +99,7 @@ class StateRecorder::Impl {
                                                      "): the next ", tokens.size(),
                                                      " tokens begin at ", position()));
     }
-    const std::vector<uint64_t> widths = spec_.field_bytes();
-    if (inputs.fields.size() != widths.size()) {
-      return absl::InvalidArgumentError(absl::StrCat("fields: ", inputs.fields.size(), "; ",
-                                                     base::ToString(spec_.family), " has ",
-                                                     widths.size()));
-    }
-    for (size_t i = 0; i < widths.size(); ++i) {
-      CISTERN_RETURN_IF_ERROR(
-          CheckField(absl::StrCat("fields[", i, "]"), inputs.fields[i], widths[i]));
-    }
-    if (spec_.conv_width == 0) return absl::OkStatus();
-    return CheckField("conv_rows", inputs.conv_rows, spec_.conv_row_bytes());
+    return client::ValidateLogFields(spec_, inputs, /*conv_rows=*/true);
   }
 
   // Tails of [folded_, position()).
@@ -178,9 +157,8 @@ class StateRecorder::Impl {
     FetchResult from;
     from.stored_position = known_;
     from.stored_chain_tokens = known_chain_;
-    StatePolicy policy = options_.policy;
-    policy.max_chain_tokens = LongestChain();
-    return client_.PublishStates(model_, tokens_, from, source, policy, options_.part_boundaries);
+    return client_.PublishStates(model_, tokens_, from, source, options_.policy,
+                                 options_.part_boundaries);
   }
 
   LogSource Log() const {

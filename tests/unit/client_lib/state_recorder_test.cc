@@ -109,6 +109,21 @@ TEST_F(StateRecorderTest, ByDefaultAQuarterOfTheBreakEven) {
   EXPECT_EQ(MustFlush().checkpoints, 1u);
 }
 
+// However long a chain may be, an object has a bound of its own.
+TEST_F(StateRecorderTest, MoreTokensThanOneLogTakesAreFolded) {
+  const uint32_t most = base::ObjectHeader::kMaxTokens;
+  const Text text = Join({RandomTokens(most + 1, 3)});
+  StartHybrid(true);
+  const StateSequence sequence(model_.state, text.tokens);
+  recorder_ = *StateRecorder::Create(client_.get(), model_, {}, {}, {}, {},
+                                     Options{.policy = {.max_chain_tokens = 2 * most}});
+  ASSERT_TRUE(recorder_->Append(text.tokens, sequence.Log(0, most + 1)).ok());
+  const StateReport report = MustFlush();
+  EXPECT_EQ(report.checkpoints, 1u);
+  EXPECT_EQ(report.dropped, 0u);
+  EXPECT_EQ(recorder_->flushed_position(), most + 1);
+}
+
 TEST_F(StateRecorderTest, GoesOnFromWhatWasFetched) {
   StartHybrid(true);
   SeedRows(text_);
@@ -188,9 +203,10 @@ TEST_F(StateRecorderTest, WrongCallsAreRefused) {
       {"begin at 0", [](LogSource* log) { ++log->begin; }},
       {"inputs of [0, 9)", [](LogSource* log) { --log->end; }},
       {"fields: 2; mamba2 has 3", [](LogSource* log) { log->fields.pop_back(); }},
-      {"fields[1] must have 2 layers", [](LogSource* log) { log->fields[1].layers[0] = nullptr; }},
-      {"fields[0] must have", [](LogSource* log) { log->fields[0].token_stride = 3; }},
-      {"conv_rows must have", [](LogSource* log) { log->conv_rows.layers.clear(); }}};
+      {"log.fields[1] has a null layer",
+       [](LogSource* log) { log->fields[1].layers[0] = nullptr; }},
+      {"log.fields[0].token_stride is 3", [](LogSource* log) { log->fields[0].token_stride = 3; }},
+      {"log.conv_rows has 0 layers", [](LogSource* log) { log->conv_rows.layers.clear(); }}};
   for (const auto& [problem, break_it] : faults) {
     LogSource log = sequence_->Log(0, 10);
     break_it(&log);
