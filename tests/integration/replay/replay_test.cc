@@ -193,6 +193,43 @@ TEST(HybridReplayTest, ByCopyTheSameStates) {
   EXPECT_GT(RecoveredStates(reports[0]), 0.7);
 }
 
+// A model of each family, over shared memory, from a node in another process: every resumed state
+// is what float64 gives. Logs are worth it where a checkpoint is large; Mamba-1's are small.
+class FamilyReplayTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  Json Run(const std::string& flags) {
+    const std::vector<Json> reports =
+        HybridReports(absl::StrCat(kSessions, "--scheme log --model ", GetParam(), " ", flags));
+    return reports.size() == 1 ? reports[0] : Json::object();
+  }
+};
+
+TEST_P(FamilyReplayTest, ResumesWhatFloat64Gives) {
+  const Json report = Run("--calls 10");
+  ExpectGoodStates(report);
+  EXPECT_GT(RecoveredStates(report), 0.7);
+  EXPECT_GT(Count(report, "checkpoints_stored"), 0u);
+  if (std::string(GetParam()) != "jamba-1.5-mini") {
+    EXPECT_GT(Count(report, "folded_tokens"), 0u);
+  }
+}
+
+TEST_P(FamilyReplayTest, AKilledNodeResumesWhatWasOnDisk) {
+  const Json report = Run("--calls 9 --pool 40MiB --kill_after 6");
+  ExpectGoodStates(report);
+  EXPECT_GT(Count(report, "recovered_tokens"), 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(AllFamilies, FamilyReplayTest,
+                         ::testing::Values("jamba-1.5-mini", "nemotron-h-8b", "nemotron-3-nano",
+                                           "qwen3-next", "granite-4.0-h-small", "kimi-linear",
+                                           "minimax-01"),
+                         [](const auto& param) {
+                           std::string name = param.param;
+                           std::erase_if(name, [](char c) { return c == '-' || c == '.'; });
+                           return name;
+                         });
+
 TEST(HybridReplayTest, BadFlagsSayWhatToDo) {
   const auto error_of = [](const std::string& flags) {
     const ProgramOutcome outcome = RunBench(absl::StrCat("--workload sessions ", flags));
