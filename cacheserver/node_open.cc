@@ -188,6 +188,7 @@ absl::Status Node::Impl::OpenDoor(Door door) {
   options.arena_bytes = arena->mapped_bytes();
   options.arena = arena->data();
   options.allow_mapping = config.allow_mapping;
+  options.blob_block_bytes = StoreOptionsOf(config).blob_block_bytes;
   std::unique_ptr<transport::Server> opened;
   if (door == Door::kSockets) {
     CISTERN_ASSIGN_OR_RETURN(opened, transport::StartServer(options, service.get()));

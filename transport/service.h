@@ -91,6 +91,7 @@ struct ServerOptions {
   uint64_t arena_bytes = 0;
   const std::byte* arena = nullptr;  // where it is mapped: registered with the network
   bool allow_mapping = true;         // false: every session is served by copy
+  uint64_t blob_block_bytes = 0;     // HelloReply's
   absl::Duration hello_timeout =
       absl::Seconds(5);  // a connection that has not said hello by then is closed
   // A payload that a peer on another host does not take, or does not send, for so long closes its

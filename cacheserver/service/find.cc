@@ -1,5 +1,5 @@
 // Find: which chunks of a prompt are stored, leased on the way, what is stored beside the gaps, and
-// the states on the way.
+// the states on the way; or which blobs.
 #include <algorithm>
 #include <optional>
 
@@ -134,11 +134,18 @@ class Finder {
     }
   }
 
-  // Blocks of state are many, and known by the object's shape; a segment has one for 16 tokens.
+  bool Asked(base::ObjectKind kind, bool state) const {
+    if (state) return base::IsState(kind);
+    return kind == (request_.model.IsZero() ? base::ObjectKind::kBlob : base::ObjectKind::kSegment);
+  }
+
+  // Blocks of state and blobs are many, and known by the object's shape; a segment has one for 16
+  // tokens.
   uint64_t DescribedBytes(const base::ObjectHeader& header) const {
     const uint64_t bytes = kObjectBytes + header.tokens.size() * (sizeof(base::TokenId) + 1);
-    if (!base::IsState(header.kind)) return bytes;
-    const absl::StatusOr<storage::ObjectShape> shape = ShapeOf(store_, header, 0);
+    if (header.kind == base::ObjectKind::kSegment) return bytes;
+    const absl::StatusOr<storage::ObjectShape> shape =
+        ShapeOf(store_, header, parts_.blob_block_bytes);
     return bytes + (shape.ok() ? shape->num_blocks() * kDescribedBlockBytes : 0);
   }
 
@@ -146,8 +153,7 @@ class Finder {
   std::optional<uint32_t> Describe(const storage::ObjectView& view, bool lease,
                                    bool state = false) {
     if (view.where == storage::Where::kMiss || view.header->model != request_.model ||
-        !(state ? base::IsState(view.header->kind)
-                : view.header->kind == base::ObjectKind::kSegment))
+        !Asked(view.header->kind, state))
       return std::nullopt;
     if (const auto known = index_.find(view.id); known != index_.end()) return known->second;
     const uint64_t bytes = DescribedBytes(*view.header);
@@ -196,7 +202,7 @@ void HandleFind(const Parts& parts, const CallPtr& call) {
   const auto& request = call->request<FindRequest>();
   absl::StatusOr<FindReply> reply =
       parts.store->With([&](Store& store) -> absl::StatusOr<FindReply> {
-        if (store.FindModel(request.model) == nullptr) {
+        if (!request.model.IsZero() && store.FindModel(request.model) == nullptr) {
           return absl::FailedPreconditionError(
               absl::StrCat("model ", request.model.ToHex(),
                            " is not known to this node: register it, then try again"));

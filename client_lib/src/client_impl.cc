@@ -39,6 +39,8 @@ ClientImpl::ClientImpl(std::unique_ptr<transport::Link> link, Connector connecto
           {options.call_deadline, options.max_staging_bytes, options.reconnect_backoff, seed},
           clock, &counters_),
       breaker_(options.reconnect_backoff, clock),
+      blobs_(options.salt, options.max_staging_bytes, &connection_, &counters_,
+             [this](absl::FunctionRef<absl::Status()> call) { return Guarded(call); }),
       fetcher_(options.fetch_threads, options.max_queued_fetches, &counters_, &rates_) {}
 
 template <typename Fn>

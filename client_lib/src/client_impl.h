@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 
 #include "cistern/client.h"
+#include "client_lib/src/blob_store.h"
 #include "client_lib/src/breaker.h"
 #include "client_lib/src/connection.h"
 #include "client_lib/src/counters.h"
@@ -41,6 +42,7 @@ class ClientImpl final : public Client {
                                             const FetchResult& fetched, const StateSource& source,
                                             const StatePolicy& policy,
                                             std::span<const uint32_t> part_boundaries) override;
+  Blobs& blobs() override { return blobs_; }
   ClientStats stats() const override { return counters_.Snapshot(); }
 
  private:
@@ -61,6 +63,7 @@ class ClientImpl final : public Client {
   ModelBook models_;
   Connection connection_;
   Breaker breaker_;
+  BlobStore blobs_;
   Fetcher fetcher_;  // stops first
 };
 

@@ -204,6 +204,7 @@ absl::Status SessionCore::OnHello(const HelloRequest& hello, const RequestHead& 
   reply.node_name = options.node_name;
   reply.incarnation = options.incarnation;
   reply.arena_bytes = info_.maps_arena ? options.arena_bytes : 0;
+  reply.blob_block_bytes = options.blob_block_bytes;
   channel.SendReply(EncodeReply({.call_id = head.call_id}, reply), {}, Sent());
   return absl::OkStatus();
 }

@@ -68,6 +68,7 @@ struct HelloReply {
   nodeName @1 :Text;
   incarnation @2 :UInt64;
   arenaBytes @3 :UInt64;
+  blobBlockBytes @4 :UInt64;
 }
 
 struct ErrorReply {

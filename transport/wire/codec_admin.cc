@@ -22,6 +22,7 @@ void Encode(const transport::HelloReply& message, HelloReply::Builder out) {
   out.setNodeName(ToKj(message.node_name));
   out.setIncarnation(message.incarnation);
   out.setArenaBytes(message.arena_bytes);
+  out.setBlobBlockBytes(message.blob_block_bytes);
 }
 
 absl::Status Decode(HelloReply::Reader in, transport::HelloReply* message) {
@@ -29,6 +30,7 @@ absl::Status Decode(HelloReply::Reader in, transport::HelloReply* message) {
   message->node_name = FromKj(in.getNodeName());
   message->incarnation = in.getIncarnation();
   message->arena_bytes = in.getArenaBytes();
+  message->blob_block_bytes = in.getBlobBlockBytes();
   return absl::OkStatus();
 }
 

@@ -24,7 +24,7 @@
 
 namespace cistern::transport {
 
-inline constexpr uint32_t kProtocolVersion = 5;
+inline constexpr uint32_t kProtocolVersion = 6;
 inline constexpr uint64_t kMaxMessageBytes = 32ull << 20;  // of one encoded message
 inline constexpr uint32_t kMaxItems = 16384;               // keys, ids or headers in one message
 
@@ -45,7 +45,8 @@ struct HelloReply {
   uint32_t version = kProtocolVersion;
   std::string node_name;
   uint64_t incarnation = 0;
-  uint64_t arena_bytes = 0;  // 0: nothing is mapped, bytes come by Read
+  uint64_t arena_bytes = 0;       // 0: nothing is mapped, bytes come by Read
+  uint64_t blob_block_bytes = 0;  // how the node cuts blobs; 0: it takes none
   friend bool operator==(const HelloReply&, const HelloReply&) = default;
 };
 
@@ -76,9 +77,9 @@ struct FindItem {
 };
 
 // Looks up the chunks of one prompt, in order. It neither refreshes nor pins what it finds unless
-// `lease` is set.
+// `lease` is set. Blobs are found by their content alone: their model and context are zero.
 struct FindRequest {
-  base::Key model;
+  base::Key model;          // zero: the items are blobs
   base::Key start_context;  // before items[0]
   bool lease = true;        // lease what lies in memory
   bool lossless = false;    // take no object whose lineage is approximate

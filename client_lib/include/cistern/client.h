@@ -32,6 +32,7 @@
 #include "absl/time/time.h"
 
 #include "base/model_spec.h"
+#include "cistern/blobs.h"
 #include "cistern/paged_cache.h"
 #include "cistern/plan.h"
 #include "cistern/policy.h"
@@ -249,6 +250,9 @@ class Client {
       const ModelSpec& model, std::span<const TokenId> tokens, const FetchResult& fetched,
       const StateSource& source, const StatePolicy& policy = {},
       std::span<const uint32_t> part_boundaries = {}) = 0;
+
+  // Bytes by name, without a model (blobs.h). As long as the client lives.
+  virtual Blobs& blobs() = 0;
 
   virtual ClientStats stats() const = 0;
 };

@@ -1,4 +1,6 @@
 // A replay whose node fails: the failures are counted, and the first of each kind is kept.
+#include <cstdlib>
+
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -50,6 +52,7 @@ class FailingClient : public Client {
                                             std::span<const uint32_t> /*parts*/) override {
     return absl::ResourceExhaustedError("no room for states");
   }
+  Blobs& blobs() override { std::abort(); }  // a replay has none
   ClientStats stats() const override { return stats_; }
 
  private:

@@ -119,7 +119,11 @@ std::vector<Reply> SampleReplies() {
   return {
       ErrorReply{.code = 5, .message = "no such thing"},
       HelloReply{},
-      HelloReply{.version = 9, .node_name = "node", .incarnation = kBig, .arena_bytes = 4096},
+      HelloReply{.version = 9,
+                 .node_name = "node",
+                 .incarnation = kBig,
+                 .arena_bytes = 4096,
+                 .blob_block_bytes = kBig},
       RegisterModelReply{},
       RegisterModelReply{.fingerprint = {kBig, 1}},
       FindReply{},

@@ -1,0 +1,199 @@
+#include "client_lib/src/blob_put.h"
+
+#include <algorithm>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <utility>
+
+#include "base/object.h"
+#include "client_lib/src/pending_call.h"
+#include "transport/checksum.h"
+
+namespace cistern::client {
+namespace {
+
+using transport::ReserveOutcome;
+using transport::ReserveReply;
+
+constexpr uint64_t kUnitBytes = 1 << 20;  // of one call, or one blob
+constexpr size_t kUnitBlobs = 1024;
+constexpr size_t kUnitsInFlight = 3;
+
+struct Unit {
+  size_t begin = 0, end = 0;  // of the blobs
+  uint64_t bytes = 0;
+  std::shared_ptr<Staging::Lent> buffer;
+  std::shared_ptr<PendingCall> call;
+};
+
+class PutRun {
+ public:
+  PutRun(std::span<const NewBlob> blobs, absl::Time until, Session* session, Counters* counters,
+         std::span<PutOutcome> outcomes)
+      : blobs_(blobs),
+        until_(until),
+        session_(*session),
+        counters_(*counters),
+        outcomes_(outcomes) {}
+
+  absl::Status Run() {
+    size_t next = 0;
+    while (next < blobs_.size() || !flying_.empty()) {
+      const bool more = next < blobs_.size() && fatal_.ok();
+      if (more && flying_.size() < kUnitsInFlight && StartAt(&next)) continue;
+      if (flying_.empty()) break;
+      FinishOldest();
+    }
+    return fatal_;
+  }
+
+ private:
+  Unit UnitAt(size_t begin) const {
+    Unit unit{.begin = begin, .end = begin};
+    do {
+      unit.bytes += blobs_[unit.end++].bytes.size();
+    } while (unit.end < blobs_.size() && unit.end - begin < kUnitBlobs &&
+             unit.bytes + blobs_[unit.end].bytes.size() <= kUnitBytes);
+    return unit;
+  }
+
+  transport::CallOptions Options(const Unit& unit, uint64_t bytes) const {
+    transport::CallOptions options;
+    options.deadline = session_.CallDeadline(until_);
+    options.send = {unit.buffer->bytes(bytes)};
+    options.late = session_.KeepLate();
+    return options;
+  }
+  uint64_t Checksum(const transport::CallOptions& options) const {
+    return session_.mapped() ? 0 : transport::PayloadChecksum(options.send);
+  }
+  // The call keeps the buffer until it has ended.
+  std::shared_ptr<PendingCall> Start(const Unit& unit, transport::Request request,
+                                     transport::CallOptions options) {
+    return PendingCall::Start(session_.link(), std::move(request), std::move(options),
+                              [buffer = unit.buffer]() mutable { buffer.reset(); });
+  }
+  // Its reply; DeadlineExceeded at once when the deadline is over, whatever moves still.
+  template <typename ReplyType>
+  absl::StatusOr<ReplyType> Await(const std::shared_ptr<PendingCall>& call) {
+    if (call->WaitUntil(until_)) return As<ReplyType>(call->Take());
+    call->Abandon([late = session_.late_book()](const absl::StatusOr<transport::Reply>& reply) {
+      if (reply.ok()) late->Add(*reply);
+    });
+    return absl::DeadlineExceededError("the node did not take the blobs in time");
+  }
+
+  // False: no buffer is free now; there will be, when a unit is done.
+  bool StartAt(size_t* next) {
+    Unit unit = UnitAt(*next);
+    auto buffer = flying_.empty() ? session_.staging().Take(unit.bytes, until_)
+                                  : session_.staging().TryTake(unit.bytes);
+    if (!buffer.ok() && !flying_.empty()) return false;
+    *next = unit.end;
+    if (!buffer.ok()) return true;  // dropped
+    unit.buffer = std::make_shared<Staging::Lent>(*std::move(buffer));
+    transport::ReserveRequest request;
+    request.headers.reserve(unit.end - unit.begin);
+    std::byte* to = unit.buffer->bytes(unit.bytes).data();
+    for (size_t i = unit.begin; i < unit.end; ++i) {
+      request.headers.push_back(HeaderOf(blobs_[i]));
+      std::memcpy(to, blobs_[i].bytes.data(), blobs_[i].bytes.size());
+      to += blobs_[i].bytes.size();
+    }
+    transport::CallOptions options = Options(unit, unit.bytes);
+    request.payload_headers = static_cast<uint32_t>(request.headers.size());
+    request.layer_end = 1;
+    request.checksum = Checksum(options);
+    request.commit = true;
+    unit.call = Start(unit, std::move(request), std::move(options));
+    flying_.push_back(std::move(unit));
+    return true;
+  }
+
+  static base::ObjectHeader HeaderOf(const NewBlob& blob) {
+    base::ObjectHeader header;
+    header.kind = base::ObjectKind::kBlob;
+    header.tenant = blob.tenant;
+    header.content = blob.key;
+    header.blob_bytes = blob.bytes.size();
+    return header;
+  }
+
+  void FinishOldest() {
+    Unit unit = std::move(flying_.front());
+    flying_.pop_front();
+    const auto reply = Await<ReserveReply>(unit.call);
+    Note(reply.status());
+    if (!reply.ok()) return;
+    if (reply->results.size() != unit.end - unit.begin) {
+      session_.late_book()->Add(*reply);
+      return;
+    }
+    std::vector<size_t> reserved;
+    std::vector<transport::ReservationId> ids;
+    for (size_t i = unit.begin; i < unit.end; ++i) {
+      const transport::ReserveResult& result = reply->results[i - unit.begin];
+      if (result.outcome == ReserveOutcome::kAlreadyHave) outcomes_[i] = PutOutcome::kHad;
+      if (result.outcome != ReserveOutcome::kReserved) continue;
+      reserved.push_back(i);
+      ids.push_back(result.reservation);
+    }
+    if (ids.empty()) return;
+    if (reply->written) return Settle(reserved, std::move(ids), reply->committed);
+    const auto committed = Write(unit, reserved, ids);
+    Note(committed.status());
+    Settle(reserved, std::move(ids), committed.value_or(0));
+  }
+
+  // Those that were reserved, moved together in their buffer.
+  absl::StatusOr<uint32_t> Write(const Unit& unit, const std::vector<size_t>& reserved,
+                                 const std::vector<transport::ReservationId>& ids) {
+    std::byte* const buffer = unit.buffer->bytes(unit.bytes).data();
+    uint64_t bytes = 0;
+    for (const size_t i : reserved) {
+      std::memcpy(buffer + bytes, blobs_[i].bytes.data(), blobs_[i].bytes.size());
+      bytes += blobs_[i].bytes.size();
+    }
+    transport::CallOptions options = Options(unit, bytes);
+    transport::WriteRequest request;
+    request.reservations = ids;
+    request.layer_end = 1;
+    request.checksum = Checksum(options);
+    request.commit = true;
+    const auto reply =
+        Await<transport::WriteReply>(Start(unit, std::move(request), std::move(options)));
+    if (!reply.ok()) return reply.status();
+    return reply->committed;
+  }
+
+  // Which ones were not committed is not known, if some were: those that were take no notice of
+  // being given up, and count as dropped.
+  void Settle(const std::vector<size_t>& reserved, std::vector<transport::ReservationId> ids,
+              uint32_t committed) {
+    if (committed < ids.size()) return session_.Abort(std::move(ids));
+    for (const size_t i : reserved) outcomes_[i] = PutOutcome::kStored;
+  }
+
+  void Note(const absl::Status& status) {
+    if (absl::IsDataLoss(status)) ++counters_.checksum_failures;
+    if (IsFatal(status)) fatal_.Update(status);
+  }
+
+  const std::span<const NewBlob> blobs_;
+  const absl::Time until_;
+  Session& session_;
+  Counters& counters_;
+  const std::span<PutOutcome> outcomes_;
+  std::deque<Unit> flying_;
+  absl::Status fatal_;
+};
+
+}  // namespace
+
+absl::Status PutBlobs(std::span<const NewBlob> blobs, absl::Time until, Session& session,
+                      Counters* counters, std::span<PutOutcome> outcomes) {
+  return PutRun(blobs, until, &session, counters, outcomes).Run();
+}
+
+}  // namespace cistern::client
