@@ -56,8 +56,7 @@ class ByCopy {
     Unit unit{.begin = begin, .end = begin};
     do {
       unit.bytes += copies_[unit.end++].to.size();
-    } while (unit.end < copies_.size() &&
-             unit.bytes + copies_[unit.end].to.size() <= kUnitBytes);
+    } while (unit.end < copies_.size() && unit.bytes + copies_[unit.end].to.size() <= kUnitBytes);
     return unit;
   }
 

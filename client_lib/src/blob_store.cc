@@ -61,12 +61,12 @@ namespace {
 absl::Status CheckSize(const BlobSource& blob, uint64_t max_staging_bytes) {
   const uint64_t bytes = blob.bytes.size();
   if (bytes == 0 || bytes > base::ObjectHeader::kMaxBlobBytes) {
-    return absl::InvalidArgumentError(absl::StrCat("a blob of ", bytes, " bytes; 1 to ",
-                                                   base::ObjectHeader::kMaxBlobBytes, " can be stored"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a blob of ", bytes, " bytes; 1 to ", base::ObjectHeader::kMaxBlobBytes, " can be stored"));
   }
   if (bytes <= max_staging_bytes) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("a blob of ", bytes,
-                                                 " bytes; max_staging_bytes is ", max_staging_bytes));
+  return absl::InvalidArgumentError(
+      absl::StrCat("a blob of ", bytes, " bytes; max_staging_bytes is ", max_staging_bytes));
 }
 
 // Copies what is leased and has the size of its memory; gives the leases back.
@@ -122,15 +122,15 @@ absl::StatusOr<Answer> BlobStore::Asking(absl::Duration deadline, Fn ask) {
 absl::StatusOr<std::vector<uint64_t>> BlobStore::Find(std::span<const absl::string_view> names,
                                                       absl::Duration deadline) {
   using Sizes = std::vector<uint64_t>;
-  return Asking<Sizes>(deadline,
-                       [&](std::shared_ptr<Session> session, absl::Time until) -> absl::StatusOr<Sizes> {
-                         BlobLeases found(std::move(session), until);
-                         CISTERN_RETURN_IF_ERROR(found.Find(Keys(names), /*lease=*/false));
-                         Sizes sizes;
-                         sizes.reserve(names.size());
-                         for (const FoundBlob& blob : found.blobs()) sizes.push_back(blob.bytes);
-                         return sizes;
-                       });
+  return Asking<Sizes>(
+      deadline, [&](std::shared_ptr<Session> session, absl::Time until) -> absl::StatusOr<Sizes> {
+        BlobLeases found(std::move(session), until);
+        CISTERN_RETURN_IF_ERROR(found.Find(Keys(names), /*lease=*/false));
+        Sizes sizes;
+        sizes.reserve(names.size());
+        for (const FoundBlob& blob : found.blobs()) sizes.push_back(blob.bytes);
+        return sizes;
+      });
 }
 
 absl::StatusOr<std::vector<PutOutcome>> BlobStore::Put(std::span<const BlobSource> blobs,

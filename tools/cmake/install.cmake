@@ -22,6 +22,11 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/cistern-config-version.cm
 install(FILES ${PROJECT_BINARY_DIR}/cistern-config.cmake ${PROJECT_BINARY_DIR}/cistern-config-version.cmake
   DESTINATION ${package_dir} COMPONENT client)
 
+# For C: cc -I PREFIX/include -L PREFIX/lib -lcistern
+install(TARGETS cistern_c
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT c
+  FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT c)
+
 install(TARGETS cistern-server cistern cistern-bench RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT node)
 install(FILES cacheserver/cistern.example.json DESTINATION ${CMAKE_INSTALL_DATADIR}/cistern COMPONENT node)
 # With the path at which the server is installed, which may be given as late as by --prefix.

@@ -9,7 +9,8 @@
 // as any. A call takes any number of names; each is answered by itself.
 //
 // Thread   any
-// Errors   InvalidArgument: fix the call. Unavailable, DeadlineExceeded: no node, or it is too slow:
+// Errors   InvalidArgument: fix the call. Unavailable, DeadlineExceeded: no node, or it is too
+// slow:
 //          compute. What was stored before stays
 #pragma once
 

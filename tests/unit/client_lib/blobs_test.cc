@@ -36,7 +36,8 @@ Bytes RandomBytes(size_t count, uint64_t seed) {
   Bytes bytes(count);
   for (size_t at = 0; at < count; at += 4096) {  // pages that differ in their first bytes
     const uint32_t word = random();
-    std::memset(bytes.data() + at, static_cast<int>(word >> 16), std::min<size_t>(4096, count - at));
+    std::memset(bytes.data() + at, static_cast<int>(word >> 16),
+                std::min<size_t>(4096, count - at));
     std::memcpy(bytes.data() + at, &word, std::min<size_t>(sizeof(word), count - at));
   }
   return bytes;
@@ -102,10 +103,9 @@ class BlobsTest : public ::testing::TestWithParam<BlobsSetting> {
   FaultyLink* link_ = nullptr;  // of the last client
 };
 
-INSTANTIATE_TEST_SUITE_P(Ways, BlobsTest,
-                         ::testing::Values(BlobsSetting{.mapped = true},
-                                           BlobsSetting{.mapped = false}),
-                         [](const auto& param) { return param.param.mapped ? "Mapped" : "Copied"; });
+INSTANTIATE_TEST_SUITE_P(
+    Ways, BlobsTest, ::testing::Values(BlobsSetting{.mapped = true}, BlobsSetting{.mapped = false}),
+    [](const auto& param) { return param.param.mapped ? "Mapped" : "Copied"; });
 
 TEST_P(BlobsTest, WhatWasPutComesBackInAnySize) {
   const std::vector<size_t> sizes = {1, 1000, 65535, 65536, 65537, 1 << 20, (5 << 20) + 3};
@@ -267,8 +267,7 @@ TEST_P(BlobsTest, AViewReadsInPlaceAndKeepsItsLease) {
   EXPECT_TRUE(view.StillThere());
   EXPECT_TRUE(read == bytes);
   view = BlobView();
-  for (uint64_t i = 20; i < 30; ++i)
-    PutOne(absl::StrCat("flood ", i), RandomBytes(16 << 20, i));
+  for (uint64_t i = 20; i < 30; ++i) PutOne(absl::StrCat("flood ", i), RandomBytes(16 << 20, i));
   EXPECT_THAT(*blobs().Find({names.data(), 1}, kSoon), ElementsAre(0));
 }
 
