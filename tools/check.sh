@@ -20,6 +20,7 @@ while [ $# -gt 0 ]; do
 done
 
 tools/deps/install.sh debian12.txt
+[ "$preset" != dev ] || tools/deps/python.sh
 cmake --preset "$preset" >/dev/null
 cmake --build --preset "$preset"
 ctest --preset "$preset" -j "$(nproc)" "$@"

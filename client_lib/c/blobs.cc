@@ -56,11 +56,10 @@ int32_t cistern_blobs_put(cistern_client* client, const cistern_blob_source* blo
     for (size_t i = 0; i < count; ++i) {
       CISTERN_RETURN_IF_ERROR(
           NeedArray(blobs[i].data, blobs[i].bytes, absl::StrCat("blobs[", i, "].data")));
-      in.push_back({NameOf(blobs[i].name),
-                    {static_cast<const std::byte*>(blobs[i].data), blobs[i].bytes}});
+      in.push_back(
+          {NameOf(blobs[i].name), {static_cast<const std::byte*>(blobs[i].data), blobs[i].bytes}});
     }
-    CISTERN_ASSIGN_OR_RETURN(const auto put,
-                             client->client->blobs().Put(in, Millis(deadline_ms)));
+    CISTERN_ASSIGN_OR_RETURN(const auto put, client->client->blobs().Put(in, Millis(deadline_ms)));
     CopyOutcomes(put, outcomes);
     return absl::OkStatus();
   });
@@ -80,8 +79,7 @@ int32_t cistern_blobs_get(cistern_client* client, const cistern_blob_target* blo
       in.push_back(
           {NameOf(blobs[i].name), {static_cast<std::byte*>(blobs[i].memory), blobs[i].bytes}});
     }
-    CISTERN_ASSIGN_OR_RETURN(const auto got,
-                             client->client->blobs().Get(in, Millis(deadline_ms)));
+    CISTERN_ASSIGN_OR_RETURN(const auto got, client->client->blobs().Get(in, Millis(deadline_ms)));
     CopyOutcomes(got, outcomes);
     return absl::OkStatus();
   });
@@ -94,8 +92,8 @@ int32_t cistern_blobs_pin(cistern_client* client, const cistern_name* names, siz
     CISTERN_RETURN_IF_ERROR(Need(client, "client"));
     std::vector<absl::string_view> in;
     CISTERN_RETURN_IF_ERROR(ReadNames(names, count, &in));
-    CISTERN_ASSIGN_OR_RETURN(
-        const uint64_t found, client->client->blobs().Pin(in, pinned != 0, Millis(deadline_ms)));
+    CISTERN_ASSIGN_OR_RETURN(const uint64_t found,
+                             client->client->blobs().Pin(in, pinned != 0, Millis(deadline_ms)));
     if (stored != nullptr) *stored = found;
     return absl::OkStatus();
   });

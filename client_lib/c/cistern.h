@@ -7,11 +7,10 @@
  * follow; what differs in C is told here.
  *
  * Handles   are made by one call and freed by one; a handle belongs to one thread at a time, except
- *           for clients, models and nodes, which any number of threads may use at once. Freeing NULL
- *           does nothing. A client outlives what was made with it, a node its clients
- * Errors    a call that can fail answers a code; 0 is success. `error`, where it is not NULL, gets
- *           code and text. Nothing is written to other outputs then. No call throws, exits or keeps
- *           errors anywhere else
+ *           for clients, models and nodes, which any number of threads may use at once. Freeing
+ * NULL does nothing. A client outlives what was made with it, a node its clients Errors    a call
+ * that can fail answers a code; 0 is success. `error`, where it is not NULL, gets code and text.
+ * Nothing is written to other outputs then. No call throws, exits or keeps errors anywhere else
  * Structs   that the caller fills begin with struct_size, the caller's sizeof: a library that knows
  *           more fields takes their defaults, one that knows fewer refuses what it does not know,
  *           unless it is zero. The *_init functions fill in the defaults and struct_size; the size
@@ -20,8 +19,8 @@
  * Outputs   structs that the library fills have struct_size set by the caller, too, and are filled
  *           that far. Arrays: the caller gives room for `capacity` entries; answered is how many
  *           there are, of which at most `capacity` were written
- * Memory    is the caller's, and stays as it is until the call or the handle that uses it has ended.
- *           Text that goes in is bytes and a length, or ends in a zero byte where no length is given
+ * Memory    is the caller's, and stays as it is until the call or the handle that uses it has
+ * ended. Text that goes in is bytes and a length, or ends in a zero byte where no length is given
  * ABI       CISTERN_ABI_VERSION grows when something is added; what is there does not change
  */
 #ifndef CISTERN_H_
@@ -92,9 +91,9 @@ typedef struct cistern_client_options {
   uint32_t call_deadline_ms;
   uint32_t publish_deadline_ms;
   uint32_t reconnect_backoff_ms;
-  int32_t want_mapping;              /* 0 or 1: read the node's memory in place, on one host */
-  int32_t arithmetic;                /* CISTERN_FP32_TABLE ...: how this worker turns k_r */
-  double prefill_tokens_per_second;  /* 0: unknown; whatever is stored is fetched */
+  int32_t want_mapping;             /* 0 or 1: read the node's memory in place, on one host */
+  int32_t arithmetic;               /* CISTERN_FP32_TABLE ...: how this worker turns k_r */
+  double prefill_tokens_per_second; /* 0: unknown; whatever is stored is fetched */
   uint64_t max_staging_bytes;
   uint32_t fetch_threads;
   uint32_t max_queued_fetches;
@@ -156,7 +155,7 @@ typedef struct cistern_model_info {
   uint32_t state_layers;   /* 0: no recurrent state */
   uint64_t temporal_bytes; /* of one state layer */
   uint64_t conv_bytes;
-  uint32_t state_inputs;   /* fields of a log; their bytes for one token and layer: */
+  uint32_t state_inputs; /* fields of a log; their bytes for one token and layer: */
   uint32_t input_bytes[8];
 } cistern_model_info;
 
@@ -262,8 +261,8 @@ typedef struct cistern_fetch_options {
   void* user;
   void* const* pre_rope; /* [num_layers]; NULL: k_r before RoPE is not wanted */
   uint64_t pre_rope_stride;
-  const cistern_state* state;  /* where it goes; needed when resume_position is not 0 */
-  const float* const* decay;   /* [state_layers], of families that fold with it */
+  const cistern_state* state; /* where it goes; needed when resume_position is not 0 */
+  const float* const* decay;  /* [state_layers], of families that fold with it */
 } cistern_fetch_options;
 
 CISTERN_API void cistern_fetch_options_init(cistern_fetch_options* options, size_t struct_size);
@@ -271,8 +270,8 @@ CISTERN_API void cistern_fetch_options_init(cistern_fetch_options* options, size
 /* Uses the plan up, whatever the answer; it is still to be freed. */
 CISTERN_API int32_t cistern_fetch_start(cistern_client* client, cistern_plan* plan,
                                         const cistern_paged_cache* destination,
-                                        const cistern_fetch_options* options,
-                                        cistern_fetch** fetch, cistern_error* error);
+                                        const cistern_fetch_options* options, cistern_fetch** fetch,
+                                        cistern_error* error);
 /* Until all rows of `layer` are in place, or it is known which are not. */
 CISTERN_API int32_t cistern_fetch_wait_layer(cistern_fetch* fetch, uint32_t layer,
                                              cistern_error* error);
@@ -333,12 +332,13 @@ CISTERN_API int32_t cistern_publish_layer_done(cistern_publishing* publishing, u
                                                cistern_error* error);
 CISTERN_API int32_t cistern_publish_finish(cistern_publishing* publishing,
                                            cistern_publish_report* report, cistern_error* error);
-CISTERN_API void cistern_publish_free(cistern_publishing* publishing); /* gives up what is not done */
+CISTERN_API void cistern_publish_free(
+    cistern_publishing* publishing); /* gives up what is not done */
 
 /* ---- Recurrent state (state.h) */
 
 typedef struct cistern_state_point {
-  uint32_t position;          /* tokens before it */
+  uint32_t position; /* tokens before it */
   uint32_t reserved;
   const cistern_state* state; /* its temporal may be NULL where a log leads there */
 } cistern_state_point;
@@ -356,11 +356,11 @@ typedef struct cistern_state_source {
   size_t struct_size;
   const cistern_state_point* points; /* ascending */
   size_t num_points;
-  uint32_t log_begin, log_end;          /* equal: no log */
-  const cistern_log_field* log_fields;  /* [state_inputs] */
-  const cistern_log_field* conv_rows;   /* NULL: logs have a tail at their end only */
-  uint32_t max_chain_tokens;            /* 0: the default */
-  int32_t tails;                        /* CISTERN_TAILS_END ... */
+  uint32_t log_begin, log_end;         /* equal: no log */
+  const cistern_log_field* log_fields; /* [state_inputs] */
+  const cistern_log_field* conv_rows;  /* NULL: logs have a tail at their end only */
+  uint32_t max_chain_tokens;           /* 0: the default */
+  int32_t tails;                       /* CISTERN_TAILS_END ... */
 } cistern_state_source;
 
 typedef struct cistern_state_report {
@@ -375,7 +375,8 @@ CISTERN_API int32_t cistern_publish_states(cistern_client* client, const cistern
                                            const cistern_state_source* source,
                                            cistern_state_report* report, cistern_error* error);
 
-/* ---- Blobs: bytes by name (blobs.h). Arrays of `count` entries; these structs stay as they are. */
+/* ---- Blobs: bytes by name (blobs.h). Arrays of `count` entries; these structs stay as they are.
+ */
 
 typedef struct cistern_name {
   const void* data;
@@ -411,8 +412,8 @@ CISTERN_API int32_t cistern_blobs_pin(cistern_client* client, const cistern_name
                                       uint64_t* stored, cistern_error* error);
 /* `views`: [count]; NULL: not stored. Each is to be freed, which gives its lease back. */
 CISTERN_API int32_t cistern_blobs_view(cistern_client* client, const cistern_name* names,
-                                       size_t count, uint32_t deadline_ms, cistern_blob_view** views,
-                                       cistern_error* error);
+                                       size_t count, uint32_t deadline_ms,
+                                       cistern_blob_view** views, cistern_error* error);
 
 typedef struct cistern_run {
   const void* data;

@@ -1,7 +1,6 @@
 // What several calls take: prompts, caches, rows, states.
-#include "client_lib/c/handles.h"
-
 #include "base/status_macros.h"
+#include "client_lib/c/handles.h"
 
 namespace cistern::c {
 

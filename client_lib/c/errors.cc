@@ -13,20 +13,34 @@ static_assert(CISTERN_UNAVAILABLE == static_cast<int>(absl::StatusCode::kUnavail
 
 const char* NameOf(int32_t code) {
   switch (code) {
-    case CISTERN_OK: return "OK";
-    case CISTERN_CANCELLED: return "CANCELLED";
-    case CISTERN_INVALID_ARGUMENT: return "INVALID_ARGUMENT";
-    case CISTERN_DEADLINE_EXCEEDED: return "DEADLINE_EXCEEDED";
-    case CISTERN_NOT_FOUND: return "NOT_FOUND";
-    case CISTERN_PERMISSION_DENIED: return "PERMISSION_DENIED";
-    case CISTERN_RESOURCE_EXHAUSTED: return "RESOURCE_EXHAUSTED";
-    case CISTERN_FAILED_PRECONDITION: return "FAILED_PRECONDITION";
-    case CISTERN_ABORTED: return "ABORTED";
-    case CISTERN_UNIMPLEMENTED: return "UNIMPLEMENTED";
-    case CISTERN_INTERNAL: return "INTERNAL";
-    case CISTERN_UNAVAILABLE: return "UNAVAILABLE";
-    case CISTERN_DATA_LOSS: return "DATA_LOSS";
-    default: return "UNKNOWN";
+    case CISTERN_OK:
+      return "OK";
+    case CISTERN_CANCELLED:
+      return "CANCELLED";
+    case CISTERN_INVALID_ARGUMENT:
+      return "INVALID_ARGUMENT";
+    case CISTERN_DEADLINE_EXCEEDED:
+      return "DEADLINE_EXCEEDED";
+    case CISTERN_NOT_FOUND:
+      return "NOT_FOUND";
+    case CISTERN_PERMISSION_DENIED:
+      return "PERMISSION_DENIED";
+    case CISTERN_RESOURCE_EXHAUSTED:
+      return "RESOURCE_EXHAUSTED";
+    case CISTERN_FAILED_PRECONDITION:
+      return "FAILED_PRECONDITION";
+    case CISTERN_ABORTED:
+      return "ABORTED";
+    case CISTERN_UNIMPLEMENTED:
+      return "UNIMPLEMENTED";
+    case CISTERN_INTERNAL:
+      return "INTERNAL";
+    case CISTERN_UNAVAILABLE:
+      return "UNAVAILABLE";
+    case CISTERN_DATA_LOSS:
+      return "DATA_LOSS";
+    default:
+      return "UNKNOWN";
   }
 }
 

@@ -56,8 +56,8 @@ int32_t cistern_make_plan(cistern_client* client, const cistern_model* model,
     CISTERN_RETURN_IF_ERROR(ReadPrompt(prompt, &in));
     cistern::PlanPolicy wanted;
     CISTERN_RETURN_IF_ERROR(ReadPolicy(policy, &wanted));
-    CISTERN_ASSIGN_OR_RETURN(
-        auto made, client->client->MakePlan(model->spec, in.tokens, wanted, in.parts));
+    CISTERN_ASSIGN_OR_RETURN(auto made,
+                             client->client->MakePlan(model->spec, in.tokens, wanted, in.parts));
     *plan = new cistern_plan{std::move(made), model->spec};
     return absl::OkStatus();
   });

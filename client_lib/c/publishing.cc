@@ -73,10 +73,9 @@ int32_t cistern_publish(cistern_client* client, const cistern_model* model,
     CISTERN_RETURN_IF_ERROR(ReadPrompt(prompt, &in));
     cistern::RowSource source;
     CISTERN_RETURN_IF_ERROR(ReadRows(rows, model->spec, &source));
-    CISTERN_ASSIGN_OR_RETURN(
-        const auto published,
-        client->client->Publish(model->spec, in.tokens, ResultOf(fetched), {range.begin, range.end},
-                                source, in.parts));
+    CISTERN_ASSIGN_OR_RETURN(const auto published,
+                             client->client->Publish(model->spec, in.tokens, ResultOf(fetched),
+                                                     {range.begin, range.end}, source, in.parts));
     return FillReport(published, report);
   });
 }

@@ -32,9 +32,9 @@ class CFetchTest : public CTest {
     auto rows = Sized<cistern_rows>();
     rows.cache = &cache;
     auto report = Sized<cistern_publish_report>();
-    EXPECT_EQ(cistern_publish(client_, model_, &prompt, fetched, {0, kTokens}, &rows, &report,
-                              &error_),
-              CISTERN_OK)
+    EXPECT_EQ(
+        cistern_publish(client_, model_, &prompt, fetched, {0, kTokens}, &rows, &report, &error_),
+        CISTERN_OK)
         << message();
     return report;
   }

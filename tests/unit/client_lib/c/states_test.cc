@@ -38,9 +38,9 @@ TEST_F(CStatesTest, ACheckpointAndALogAreResumed) {
   const cistern_paged_cache cache = computed.view();
   auto rows = Sized<cistern_rows>();
   rows.cache = &cache;
-  ASSERT_EQ(cistern_publish(client_, model_, &prompt, nullptr, {0, kTokens}, &rows, nullptr,
-                            &error_),
-            CISTERN_OK)
+  ASSERT_EQ(
+      cistern_publish(client_, model_, &prompt, nullptr, {0, kTokens}, &rows, nullptr, &error_),
+      CISTERN_OK)
       << message();
 
   std::vector<testing::StateMemory> memory = {sequence.At(kFirst), sequence.At(kTokens)};

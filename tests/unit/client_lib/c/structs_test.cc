@@ -197,8 +197,9 @@ TEST_F(CStructsTest, ModelsFromTextAndBack) {
   EXPECT_EQ(info.row_bytes, 1152u);
   EXPECT_EQ(info.rotary_bytes, 128u);
   cistern_model_free(again);
-  EXPECT_EQ(cistern_model_from_config(config.data(), config.size(), "mine", "1", 7, &again, &error_),
-            CISTERN_INVALID_ARGUMENT);
+  EXPECT_EQ(
+      cistern_model_from_config(config.data(), config.size(), "mine", "1", 7, &again, &error_),
+      CISTERN_INVALID_ARGUMENT);
   EXPECT_EQ(cistern_model_from_json("{}", 2, &again, &error_), CISTERN_INVALID_ARGUMENT);
   EXPECT_EQ(cistern_model_preset("qwen3-next", 1000, &again, &error_), CISTERN_INVALID_ARGUMENT);
   EXPECT_THAT(message(), StartsWith("qwen3-next has "));

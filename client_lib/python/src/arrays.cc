@@ -1,0 +1,198 @@
+#include "client_lib/python/src/arrays.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+
+#include "client_lib/python/src/errors.h"
+
+namespace cistern::python {
+namespace {
+
+using Code = nb::dlpack::dtype_code;
+
+[[noreturn]] void Wrong(absl::string_view name, absl::string_view what) {
+  Raise(absl::InvalidArgumentError(absl::StrCat(name, " ", what)));
+}
+
+template <typename Array>
+void CheckHost(const Array& array, absl::string_view name) {
+  if (array.device_type() == nb::device::cpu::value) return;
+  Raise(absl::UnimplementedError(
+      absl::StrCat(name, " does not lie in host memory; rows are moved in host memory only")));
+}
+
+// Dimensions from `first` on lie densely, last one fastest.
+bool IsDense(const nb::ndarray<>& array, size_t first) {
+  int64_t expected = 1;
+  for (size_t i = array.ndim(); i-- > first;) {
+    if (array.shape(i) != 1 && array.stride(i) != expected) return false;
+    expected *= static_cast<int64_t>(array.shape(i));
+  }
+  return true;
+}
+
+nb::ndarray<> ReadArray(nb::handle from, absl::string_view name) {
+  nb::ndarray<> array;
+  if (!nb::try_cast(from, array)) {
+    Wrong(name, "is not a writable array (DLPack or the buffer protocol)");
+  }
+  CheckHost(array, name);
+  return array;
+}
+
+template <typename T>
+std::vector<uint32_t> Converted(const nb::ndarray<nb::ro>& array, const char* name) {
+  const auto* data = static_cast<const T*>(array.data());
+  std::vector<uint32_t> out;
+  out.reserve(array.shape(0));
+  for (size_t i = 0; i < array.shape(0); ++i) {
+    const auto value = static_cast<int64_t>(data[static_cast<int64_t>(i) * array.stride(0)]);
+    if (value < 0 || value > std::numeric_limits<uint32_t>::max()) {
+      Wrong(name, absl::StrCat("[", i, "] is ", value));
+    }
+    out.push_back(static_cast<uint32_t>(value));
+  }
+  return out;
+}
+
+}  // namespace
+
+Numbers::Numbers(nb::handle from, const char* name) {
+  if (from.is_none()) return;
+  nb::ndarray<nb::ro> array;
+  if (!nb::isinstance<nb::list>(from) && !nb::isinstance<nb::tuple>(from) &&
+      nb::try_cast(from, array)) {
+    CheckHost(array, name);
+    const nb::dlpack::dtype type = array.dtype();
+    const bool integer = type.code == static_cast<uint8_t>(Code::Int) ||
+                         type.code == static_cast<uint8_t>(Code::UInt);
+    if (array.ndim() != 1 || !integer || type.lanes != 1) {
+      Wrong(name, "is not a one-dimensional array of integers");
+    }
+    const bool is_signed = type.code == static_cast<uint8_t>(Code::Int);
+    if (type.bits == 32 && !is_signed && (array.stride(0) == 1 || array.shape(0) <= 1)) {
+      array_ = array;
+      numbers_ = {static_cast<const uint32_t*>(array.data()), array.shape(0)};
+      return;
+    }
+    if (type.bits == 64) {
+      copy_ = is_signed ? Converted<int64_t>(array, name) : Converted<uint64_t>(array, name);
+    } else if (type.bits == 32) {
+      copy_ = is_signed ? Converted<int32_t>(array, name) : Converted<uint32_t>(array, name);
+    } else if (type.bits == 16) {
+      copy_ = is_signed ? Converted<int16_t>(array, name) : Converted<uint16_t>(array, name);
+    } else {
+      Wrong(name, "has integers of a size that is neither 16, 32 nor 64 bits");
+    }
+    numbers_ = copy_;
+    return;
+  }
+  for (const nb::handle one : nb::iter(from)) {
+    uint32_t value = 0;
+    if (!nb::try_cast(one, value)) {
+      Wrong(name, absl::StrCat("[", copy_.size(), "] is not an integer from 0 to 2^32 - 1"));
+    }
+    copy_.push_back(value);
+  }
+  numbers_ = copy_;
+}
+
+// ---- Paged caches
+
+void Cache::AddLayer(const nb::ndarray<>& array, size_t first_dim) {
+  const size_t dims = array.ndim() - first_dim;
+  if (dims < 3) Wrong("layers", "have the shape [blocks, block_tokens, ...]");
+  if (!IsDense(array, first_dim + 2)) Wrong("layers", "have rows that do not lie densely");
+  const uint64_t item = array.itemsize();
+  uint64_t row = item;
+  for (size_t i = first_dim + 2; i < array.ndim(); ++i) row *= array.shape(i);
+  const int64_t block_stride = array.stride(first_dim), row_stride = array.stride(first_dim + 1);
+  if (block_stride < 0 || row_stride < 0) Wrong("layers", "have a negative stride");
+  PagedCache layer;
+  layer.num_blocks = array.shape(first_dim);
+  layer.block_tokens = static_cast<uint32_t>(array.shape(first_dim + 1));
+  layer.block_stride = static_cast<uint64_t>(block_stride) * item;
+  layer.row_stride = static_cast<uint64_t>(row_stride) * item;
+  if (view_.layer_base.empty()) {
+    view_.num_blocks = layer.num_blocks;
+    view_.block_tokens = layer.block_tokens;
+    view_.block_stride = layer.block_stride;
+    view_.row_stride = layer.row_stride;
+    row_bytes_ = row;
+  } else if (layer.num_blocks != view_.num_blocks || layer.block_tokens != view_.block_tokens ||
+             layer.block_stride != view_.block_stride || layer.row_stride != view_.row_stride ||
+             row != row_bytes_) {
+    Wrong("layers", "do not all have the same shape and strides");
+  }
+  view_.layer_base.push_back(static_cast<std::byte*>(array.data()));
+}
+
+Cache::Cache(nb::handle layers, nb::handle block_table) {
+  nb::ndarray<> whole;
+  if (!nb::isinstance<nb::list>(layers) && !nb::isinstance<nb::tuple>(layers)) {
+    whole = ReadArray(layers, "layers");
+    if (whole.ndim() < 4) Wrong("layers", "have the shape [layers, blocks, block_tokens, ...]");
+    AddLayer(whole, 1);
+    const int64_t stride = whole.stride(0) * static_cast<int64_t>(whole.itemsize());
+    std::byte* const first = view_.layer_base.front();
+    for (size_t i = 1; i < whole.shape(0); ++i) {
+      view_.layer_base.push_back(first + static_cast<int64_t>(i) * stride);
+    }
+    keep_.push_back(whole);
+  } else {
+    for (const nb::handle layer : nb::iter(layers)) {
+      keep_.push_back(ReadArray(layer, absl::StrCat("layers[", keep_.size(), "]")));
+      AddLayer(keep_.back(), 0);
+    }
+    if (keep_.empty()) Wrong("layers", "are none");
+  }
+  const Numbers table(block_table, "block_table");
+  for (const uint32_t block : table.get()) {
+    if (block >= view_.num_blocks) {
+      Wrong("block_table", absl::StrCat("names block ", block, " of ", view_.num_blocks));
+    }
+    block_table_.push_back(static_cast<int32_t>(block));
+  }
+  view_.block_table = block_table_;
+}
+
+void Cache::CheckFits(const base::ModelSpec& spec) const {
+  if (view_.layer_base.size() != spec.num_layers) {
+    Wrong("the cache", absl::StrCat("has ", view_.layer_base.size(), " layers, the model ",
+                                    spec.num_layers));
+  }
+  if (row_bytes_ != spec.row_bytes) {
+    Wrong("the cache",
+          absl::StrCat("has rows of ", row_bytes_, " bytes, the model ", spec.row_bytes));
+  }
+}
+
+// ---- Lists of arrays
+
+LayerArrays ReadLayers(nb::handle layers, const std::string& name, size_t count) {
+  LayerArrays out;
+  if (layers.is_none()) return out;
+  for (const nb::handle layer : nb::iter(layers)) {
+    const std::string one = absl::StrCat(name, "[", out.keep.size(), "]");
+    nb::ndarray<> array = ReadArray(layer, one);
+    if (array.ndim() == 0) Wrong(one, "is a scalar");
+    if (!IsDense(array, 1)) Wrong(one, "does not lie densely");
+    if (array.stride(0) < 0) Wrong(one, "has a negative stride");
+    const uint64_t stride = static_cast<uint64_t>(array.stride(0)) * array.itemsize();
+    if (!out.keep.empty() && (stride != out.stride || array.nbytes() != out.layer_bytes)) {
+      Wrong(name, "do not all have the same shape and strides");
+    }
+    out.stride = stride;
+    out.layer_bytes = array.nbytes();
+    out.pointers.push_back(static_cast<std::byte*>(array.data()));
+    out.keep.push_back(std::move(array));
+  }
+  if (out.keep.size() != count) {
+    Wrong(name, absl::StrCat("has ", out.keep.size(), " arrays, the model ", count, " layers"));
+  }
+  return out;
+}
+
+}  // namespace cistern::python

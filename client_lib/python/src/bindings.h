@@ -1,0 +1,60 @@
+// The parts of the module, and the classes that several of them know.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <nanobind/nanobind.h>
+
+#include "absl/time/time.h"
+
+#include "base/model_spec.h"
+#include "cistern/client.h"
+#include "client_lib/python/src/arrays.h"
+
+namespace cistern::python {
+
+struct PyModel {
+  base::ModelSpec spec;
+};
+
+// Shared by whatever came from it, so that it closes last.
+struct PyClient {
+  std::shared_ptr<Client> client;  // null: closed
+  Client& get() const;             // raises when it is closed
+};
+
+struct PyPlan {
+  std::shared_ptr<Client> client;
+  std::shared_ptr<const base::ModelSpec> spec;
+  std::unique_ptr<Plan> plan;  // null: used up
+  const Plan& get() const;     // raises when it is used up
+};
+
+struct PyResult {
+  FetchResult result;
+};
+
+// A recurrent state in Python's memory.
+struct PyState {
+  nb::object temporal, conv;  // sequences of arrays, one for each state layer; conv may be None
+};
+struct StateArrays {
+  LayerArrays temporal, conv;
+  StateView view;
+};
+// `need_temporal`: false where a log leads to the state. Sizes are checked against the spec.
+StateArrays ReadState(const PyState& state, const base::StateSpec& spec, bool need_temporal);
+LayerArrays ReadDecay(nb::handle decay, const base::StateSpec& spec, StateConstants* constants);
+
+inline absl::Duration Seconds(double seconds) { return absl::Seconds(seconds); }
+
+void BindModels(nb::module_& module);
+void BindClients(nb::module_& module);
+void BindFetches(nb::module_& module);
+void BindPublishing(nb::module_& module);
+void BindBlobs(nb::module_& module);
+
+}  // namespace cistern::python

@@ -1,0 +1,12 @@
+// cistern._native: the client library for Python. What users see is cistern/__init__.py.
+#include "client_lib/python/src/bindings.h"
+
+NB_MODULE(_native, module) {
+  using namespace cistern::python;  // NOLINT(google-build-using-namespace)
+  module.attr("__version__") = CISTERN_VERSION;
+  BindModels(module);
+  BindClients(module);
+  BindFetches(module);
+  BindPublishing(module);
+  BindBlobs(module);
+}

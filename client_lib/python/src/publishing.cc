@@ -1,0 +1,191 @@
+// Publishing rows and states.
+#include <optional>
+
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/vector.h>
+
+#include "absl/strings/str_cat.h"
+
+#include "client_lib/python/src/bindings.h"
+#include "client_lib/python/src/errors.h"
+
+namespace cistern::python {
+
+using namespace nb::literals;  // NOLINT(google-build-using-namespace)
+
+namespace {
+
+// Rows in Python's memory.
+struct Rows {
+  Rows(nb::object from, nb::handle pre_rope_layers, const base::ModelSpec& spec)
+      : cache(std::move(from)), pre_rope(ReadLayers(pre_rope_layers, "pre_rope", spec.num_layers)) {
+    const auto& paged = nb::cast<const Cache&>(cache);
+    paged.CheckFits(spec);
+    source.cache = paged.view();
+    source.pre_rope = {pre_rope.pointers.begin(), pre_rope.pointers.end()};
+    source.pre_rope_stride = pre_rope.stride;
+  }
+  nb::object cache;
+  LayerArrays pre_rope;
+  RowSource source;
+};
+
+nb::dict DictOf(const PublishReport& report) {
+  nb::dict out;
+  out["segments"] = report.segments;
+  out["segments_had"] = report.segments_had;
+  out["segments_linked"] = report.segments_linked;
+  out["segments_dropped"] = report.segments_dropped;
+  out["bytes"] = report.bytes;
+  return out;
+}
+
+nb::dict Publish(const PyClient& client, const PyModel& model, nb::handle tokens,
+                 const PyResult& fetched, nb::object cache, std::pair<uint32_t, uint32_t> range,
+                 nb::handle pre_rope, nb::handle parts) {
+  const Numbers ids(tokens, "tokens"), boundaries(parts, "parts");
+  const Rows rows(std::move(cache), pre_rope, model.spec);
+  Client& to = client.get();
+  absl::StatusOr<PublishReport> report;
+  {
+    nb::gil_scoped_release release;
+    report = to.Publish(model.spec, ids.get(), fetched.result, {range.first, range.second},
+                        rows.source, boundaries.get());
+  }
+  return DictOf(Take(std::move(report)));
+}
+
+// All that it reads stays until it is gone.
+class PyPublishing {
+ public:
+  PyPublishing(const PyClient& client, const PyModel& model, nb::handle tokens,
+               const PyResult& fetched, nb::object cache, std::pair<uint32_t, uint32_t> range,
+               nb::handle pre_rope, nb::handle parts)
+      : client_(client.client), rows_(std::move(cache), pre_rope, model.spec) {
+    const Numbers ids(tokens, "tokens"), boundaries(parts, "parts");
+    Client& to = client.get();
+    absl::StatusOr<PublishHandle> handle;
+    {
+      nb::gil_scoped_release release;
+      handle = to.StartPublish(model.spec, ids.get(), fetched.result, {range.first, range.second},
+                               rows_.source, boundaries.get());
+    }
+    handle_ = Take(std::move(handle));
+  }
+
+  void LayerDone(uint32_t layer) {
+    absl::Status status;
+    {
+      nb::gil_scoped_release release;
+      status = handle_.LayerDone(layer);
+    }
+    Check(status);
+  }
+  nb::dict Finish() {
+    absl::StatusOr<PublishReport> report;
+    {
+      nb::gil_scoped_release release;
+      report = handle_.Finish();
+    }
+    return DictOf(Take(std::move(report)));
+  }
+  void Close() {
+    nb::gil_scoped_release release;
+    handle_ = PublishHandle();
+  }
+
+ private:
+  const std::shared_ptr<Client> client_;
+  const Rows rows_;
+  PublishHandle handle_;  // goes first
+};
+
+// ---- States
+
+struct LogArrays {
+  std::vector<LayerArrays> fields;
+  LayerArrays conv_rows;
+};
+
+LogSource::Field FieldOf(const LayerArrays& arrays) {
+  return {{arrays.pointers.begin(), arrays.pointers.end()}, arrays.stride};
+}
+
+LogSource ReadLog(nb::handle fields, nb::handle conv_rows, std::pair<uint32_t, uint32_t> range,
+                  const base::StateSpec& spec, LogArrays* arrays) {
+  LogSource log;
+  if (range.first == range.second) return log;
+  log.begin = range.first;
+  log.end = range.second;
+  for (const nb::handle field : nb::iter(fields)) {
+    const std::string name = absl::StrCat("log[", arrays->fields.size(), "]");
+    arrays->fields.push_back(ReadLayers(field, name, spec.num_layers));
+    const uint64_t tokens = log.end - log.begin;
+    if (arrays->fields.back().layer_bytes < tokens * arrays->fields.back().stride) {
+      Raise(absl::InvalidArgumentError(absl::StrCat(name, " has fewer tokens than the log's ", tokens)));
+    }
+    log.fields.push_back(FieldOf(arrays->fields.back()));
+  }
+  arrays->conv_rows = ReadLayers(conv_rows, "conv_rows", spec.num_layers);
+  if (!arrays->conv_rows.keep.empty()) log.conv_rows = FieldOf(arrays->conv_rows);
+  return log;
+}
+
+nb::dict DictOf(const StateReport& report) {
+  nb::dict out;
+  out["checkpoints"] = report.checkpoints;
+  out["logs"] = report.logs;
+  out["had"] = report.had;
+  out["dropped"] = report.dropped;
+  out["without_base"] = report.without_base;
+  out["bytes"] = report.bytes;
+  return out;
+}
+
+nb::dict PublishStates(const PyClient& client, const PyModel& model, nb::handle tokens,
+                       const PyResult& fetched, nb::dict points, nb::handle log,
+                       nb::handle conv_rows, std::pair<uint32_t, uint32_t> log_range,
+                       uint32_t max_chain_tokens, bool tails_at_every_token, nb::handle parts) {
+  const Numbers ids(tokens, "tokens"), boundaries(parts, "parts");
+  StateSource source;
+  std::vector<StateArrays> states;
+  for (const auto& [position, state] : points) {
+    states.push_back(
+        ReadState(nb::cast<const PyState&>(state), model.spec.state, /*need_temporal=*/false));
+    source.points.push_back({nb::cast<uint32_t>(position), states.back().view});
+  }
+  std::ranges::sort(source.points, {}, &StatePoint::position);
+  LogArrays arrays;
+  source.log = ReadLog(log, conv_rows, log_range, model.spec.state, &arrays);
+  StatePolicy policy;
+  policy.max_chain_tokens = max_chain_tokens;
+  if (tails_at_every_token) policy.tails = base::LogTails::kEveryToken;
+  Client& to = client.get();
+  absl::StatusOr<StateReport> report;
+  {
+    nb::gil_scoped_release release;
+    report = to.PublishStates(model.spec, ids.get(), fetched.result, source, policy,
+                              boundaries.get());
+  }
+  return DictOf(Take(std::move(report)));
+}
+
+}  // namespace
+
+void BindPublishing(nb::module_& module) {
+  module.def("publish", Publish, "client"_a, "model"_a, "tokens"_a, "fetched"_a, "cache"_a,
+             "range"_a, "pre_rope"_a.none(), "parts"_a.none());
+  module.def("publish_states", PublishStates, "client"_a, "model"_a, "tokens"_a, "fetched"_a,
+             "points"_a, "log"_a.none(), "conv_rows"_a.none(), "log_range"_a, "max_chain_tokens"_a,
+             "tails_at_every_token"_a, "parts"_a.none());
+  nb::class_<PyPublishing>(module, "Publishing")
+      .def(nb::init<const PyClient&, const PyModel&, nb::handle, const PyResult&, nb::object,
+                    std::pair<uint32_t, uint32_t>, nb::handle, nb::handle>(),
+           "client"_a, "model"_a, "tokens"_a, "fetched"_a, "cache"_a, "range"_a, "pre_rope"_a.none(),
+           "parts"_a.none())
+      .def("layer_done", &PyPublishing::LayerDone, "layer"_a)
+      .def("finish", &PyPublishing::Finish)
+      .def("close", &PyPublishing::Close);
+}
+
+}  // namespace cistern::python

@@ -1,0 +1,92 @@
+"""Blobs: bytes by name, put, found, read by copy and in place."""
+
+import gc
+
+import numpy as np
+import pytest
+
+import cistern
+
+
+def test_put_find_get(client):
+    pages = {f"page {i}": np.full(1000 + i, i, np.uint8) for i in range(200)}
+    assert set(client.blobs.put(pages, deadline=20).values()) == {"stored"}
+    assert client.blobs.put({"page 3": b"other bytes"}) == {"page 3": "had"}
+    assert client.blobs.find(["page 3", "unknown", b"page 4"]) == [1003, 0, 1004]
+    into = {name: np.zeros_like(page) for name, page in pages.items()}
+    into["unknown"] = bytearray(10)
+    got = client.blobs.get(into, deadline=20)
+    assert not got.pop("unknown") and all(got.values())
+    assert all(np.array_equal(into[name], page) for name, page in pages.items())
+
+
+def test_any_dense_array(client):
+    array = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
+    client.blobs.put({b"\x00\xff": array, "bytes": b"abc", "view": memoryview(array)})
+    into = np.zeros((3, 4, 5), np.float32)
+    assert client.blobs.get({b"\x00\xff": into}) == {b"\x00\xff": True}
+    assert np.array_equal(into, array)
+    assert client.blobs.find(["bytes", "view"]) == [3, 240]
+
+
+def test_what_is_wrong_is_named(client):
+    with pytest.raises(cistern.InvalidArgument, match="'sparse' does not lie densely"):
+        client.blobs.put({"sparse": np.zeros((4, 4))[:, ::2]})
+    with pytest.raises(cistern.InvalidArgument, match="a blob of 0 bytes"):
+        client.blobs.put({"empty": b""})
+    with pytest.raises(cistern.InvalidArgument, match="writable"):
+        client.blobs.get({"name": b"immutable"})
+    with pytest.raises(cistern.InvalidArgument, match="neither bytes nor str"):
+        client.blobs.find([3])
+    client.blobs.put({"name": b"12345"})
+    with pytest.raises(cistern.InvalidArgument, match="another size than its array's 4"):
+        client.blobs.get({"name": bytearray(4)})
+
+
+def test_a_view_is_the_nodes_memory(node, client):
+    page = np.random.default_rng(1).integers(0, 256, 200_000, dtype=np.uint8)
+    client.blobs.put({"page": page})
+    view, missing = client.blobs.view(["page", "unknown"])
+    assert missing is None and view.nbytes == 200_000
+    arrays = view.arrays
+    assert np.array_equal(np.concatenate(arrays), page)
+    assert view.still_there()
+    with pytest.raises(ValueError):
+        arrays[0][0] = 1
+    del view
+    gc.collect()
+    # The array alone keeps the lease: what pushes everything else out does not touch it.
+    flood = {f"flood {i}": np.full(8 << 20, i, np.uint8) for i in range(16)}
+    for name, bytes_ in flood.items():
+        client.blobs.put({name: bytes_}, deadline=20)
+    assert np.array_equal(np.concatenate(arrays), page)
+    assert client.blobs.find(["page"]) == [200_000]
+    del arrays
+    gc.collect()
+    for name in [f"again {i}" for i in range(16)]:
+        client.blobs.put({name: flood["flood 1"]}, deadline=20)
+    assert client.blobs.find(["page"]) == [0]
+
+
+def test_a_view_needs_the_mapping(node):
+    with node.connect(want_mapping=False) as client:
+        client.blobs.put({"page": b"abc"})
+        with pytest.raises(cistern.FailedPrecondition, match="not mapped"):
+            client.blobs.view(["page"])
+        into = bytearray(3)
+        assert client.blobs.get({"page": into}) == {"page": True} and into == b"abc"
+
+
+def test_pin(client):
+    client.blobs.put({"kept": b"abc"})
+    assert client.blobs.pin(["kept", "unknown"]) == 1
+    for i in range(16):
+        client.blobs.put({f"flood {i}": np.zeros(8 << 20, np.uint8)}, deadline=20)
+    assert client.blobs.find(["kept"]) == [3]
+    assert client.blobs.pin(["kept"], pinned=False) == 1
+
+
+def test_salts_are_tenants(node, client):
+    client.blobs.put({"name": b"mine"})
+    with node.connect(salt=b"another") as other:
+        assert other.blobs.find(["name"]) == [0]

@@ -1,0 +1,120 @@
+"""Models, exceptions, programs, type hints."""
+
+import inspect
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import cistern
+from conftest import Worker, some_tokens
+
+
+def test_models():
+    model = cistern.Model.preset("deepseek-v3")
+    assert (model.num_layers, model.row_bytes, model.rotary_bytes) == (61, 1152, 128)
+    assert cistern.Model.from_json(model.to_json()) == model
+    assert cistern.Model.from_json(model.to_json()).fingerprint == model.fingerprint
+    assert cistern.Model.preset("deepseek-v3", layers=2) != model
+    hybrid = cistern.Model.preset("qwen3-next")
+    assert (hybrid.state_layers, hybrid.temporal_bytes) == (36, 2097152)
+    config = {"architectures": ["DeepseekV2ForCausalLM"], "num_hidden_layers": 3, "kv_lora_rank": 512,
+              "qk_rope_head_dim": 64, "rope_theta": 10000, "max_position_embeddings": 4096}
+    assert cistern.Model.from_config(json.dumps(config), "mine", "1").num_layers == 3
+    with pytest.raises(ValueError, match="deepseek-v2-lite"):
+        cistern.Model.preset("nonsense")
+    with pytest.raises(cistern.InvalidArgument):
+        cistern.Model.from_json("{}")
+
+
+def test_each_code_has_a_class():
+    for name in cistern.errors.__all__:
+        cls = getattr(cistern.errors, name)
+        assert issubclass(cls, cistern.Error)
+        if cls is not cistern.Error:
+            assert type(cistern.errors.of_status(cls.code, "text")) is cls
+    assert issubclass(cistern.Unavailable, ConnectionError)
+    unknown = cistern.errors.of_status(11, "text")
+    assert type(unknown) is cistern.Error and unknown.code == 11
+
+
+def test_no_node():
+    with pytest.raises(cistern.Unavailable, match="/nonexistent/node.sock") as raised:
+        cistern.connect("unix:/nonexistent/node.sock", connect_timeout=0.2)
+    assert raised.value.code == 14
+    with pytest.raises(cistern.InvalidArgument, match="unknown arithmetic 'x'; there are fp32_table"):
+        cistern.connect("unix:/nonexistent/node.sock", arithmetic="x")
+    with pytest.raises(cistern.InvalidArgument, match="pool_bytes"):
+        cistern.Node(pool_bites="1GiB")
+
+
+def test_a_closed_client_says_so(node, model):
+    client = node.connect()
+    client.close()
+    with pytest.raises(cistern.FailedPrecondition, match="closed"):
+        client.plan(model, [1, 2, 3])
+
+
+def test_a_node_that_goes(model):
+    node = cistern.Node(pool_bytes="64MiB")
+    client = node.connect()
+    tokens = some_tokens(500)
+    worker = Worker(model, 500)
+    worker.prefill(tokens)
+    client.publish(model, tokens, worker.cache)
+    plan = client.plan(model, tokens, deadline=20)
+    node.stop()
+    result = client.fetch(plan, Worker(model, 500).cache).wait()
+    assert result.missing or worker.holds(tokens, 0, 499)
+    with pytest.raises(cistern.Unavailable):
+        client.blobs.find(["any"])
+
+
+def test_another_process(server, model):
+    address, process = server
+    tokens = some_tokens(1500)
+    with cistern.connect(address, name="pytest") as client:
+        worker = Worker(model, 1500)
+        worker.prefill(tokens)
+        client.publish(model, tokens, worker.cache)
+    with cistern.connect(address, want_mapping=False) as client:
+        worker = Worker(model, 1500)
+        result = client.fetch(client.plan(model, tokens, deadline=20), worker.cache).wait()
+        assert result.mapped_bytes == 0 and worker.holds(tokens, 0, 1499)
+        plan = client.plan(model, tokens, deadline=20)
+        process.kill()
+        process.wait()
+        result = client.fetch(plan, Worker(model, 1500).cache, deadline=5).wait()
+        assert result.missing == [(0, 1499)]
+        with pytest.raises(cistern.Unavailable):
+            client.plan(model, tokens)
+
+
+def test_the_programs(server):
+    address, _ = server
+    environment = dict(os.environ, PATH=os.environ["CISTERN_PROGRAMS"] + ":" + os.environ["PATH"])
+    shown = subprocess.run([sys.executable, "-m", "cistern.server", "--help"], env=environment, capture_output=True,
+                           text=True, check=False)
+    assert "--unix_socket" in shown.stdout + shown.stderr
+    status = subprocess.run([sys.executable, "-c", "from cistern._programs import cistern; cistern()",
+                             "--address", address, "--json", "status"], env=environment, capture_output=True, text=True,
+                            check=True)
+    assert json.loads(status.stdout)["leases"] == 0
+
+
+def test_everything_public_is_documented():
+    for name in cistern.__all__:
+        thing = getattr(cistern, name)
+        if not inspect.isclass(thing) or issubclass(thing, Exception):
+            continue
+        for attribute, member in vars(thing).items():
+            if not attribute.startswith("_") and inspect.isfunction(member) and member.__name__ not in (
+                    "close", "cancel", "stop"):
+                assert member.__doc__, f"{name}.{attribute}"
+    package = pathlib.Path(cistern.__file__).parent
+    assert (package / "py.typed").exists()
+    assert "class PagedCache" in (package / "_native.pyi").read_text()
