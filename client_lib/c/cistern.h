@@ -261,8 +261,9 @@ typedef struct cistern_fetch_options {
   void* user;
   void* const* pre_rope; /* [num_layers]; NULL: k_r before RoPE is not wanted */
   uint64_t pre_rope_stride;
-  const cistern_state* state; /* where it goes; needed when resume_position is not 0 */
-  const float* const* decay;  /* [state_layers], of families that fold with it */
+  const cistern_state* state;  /* where it goes; needed when resume_position is not 0 */
+  const float* const* decay;   /* [state_layers], of families that fold with it */
+  int32_t pre_rope_everywhere; /* 0 or 1: also in chunks that are reused as a whole */
 } cistern_fetch_options;
 
 CISTERN_API void cistern_fetch_options_init(cistern_fetch_options* options, size_t struct_size);

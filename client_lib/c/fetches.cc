@@ -23,6 +23,7 @@ absl::Status ReadFetchOptions(const cistern_fetch_options* options, const base::
   if (in.pre_rope != nullptr) {
     to->pre_rope = Pointers<std::byte>(in.pre_rope, spec.num_layers);
     to->pre_rope_stride = in.pre_rope_stride;
+    to->pre_rope_everywhere = in.pre_rope_everywhere != 0;
   }
   if (in.state != nullptr) {
     CISTERN_RETURN_IF_ERROR(

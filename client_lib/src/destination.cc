@@ -16,7 +16,8 @@ Destination::Destination(const PagedCache& cache, const FetchOptions& options)
       block_stride_(cache.block_stride),
       row_stride_(cache.row_stride),
       pre_rope_(options.pre_rope),
-      pre_rope_stride_(options.pre_rope_stride) {}
+      pre_rope_stride_(options.pre_rope_stride),
+      pre_rope_everywhere_(options.pre_rope_everywhere) {}
 
 kernels::PagedCache Destination::View() const {
   kernels::PagedCache view;

@@ -25,6 +25,7 @@ class Destination {
 
   kernels::PagedCache View() const;
   bool has_pre_rope() const { return !pre_rope_.empty(); }
+  bool pre_rope_everywhere() const { return pre_rope_everywhere_; }
   std::byte* PreRope(uint32_t layer, uint32_t token) const {
     return pre_rope_[layer] + token * pre_rope_stride_;
   }
@@ -38,6 +39,7 @@ class Destination {
   const uint64_t row_stride_;
   const std::vector<std::byte*> pre_rope_;  // [num_layers] or empty
   const uint64_t pre_rope_stride_;
+  const bool pre_rope_everywhere_;
 };
 
 // The kernels' view of `cache`, which outlives it.

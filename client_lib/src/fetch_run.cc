@@ -99,7 +99,8 @@ void FetchRun::Prepare() {
     if (span.kind == SpanKind::kCompute) continue;
     spans_of_[span.object].push_back(i);
     const PlannedObject& object = plan_.objects[span.object];
-    const bool pre_rope = job_.destination.has_pre_rope() && plan_.beside_computed[i] &&
+    const bool pre_rope = job_.destination.has_pre_rope() &&
+                          (plan_.beside_computed[i] || job_.destination.pre_rope_everywhere()) &&
                           spec.movable() && !plan_.model->position_free() &&
                           object.encoding == base::RotaryEncoding::kUnrotated;
     auto mover =

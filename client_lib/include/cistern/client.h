@@ -84,6 +84,9 @@ struct FetchOptions {
   // a chunk can be published whole. Empty: not delivered.
   std::vector<std::byte*> pre_rope;  // [num_layers]
   uint64_t pre_rope_stride = 0;
+  // In all chunks that are stored unrotated: for a worker that turns them by its own operation, to
+  // the very bytes that it would have computed.
+  bool pre_rope_everywhere = false;
   // Where the state goes, of a plan whose resume() is not at 0, and what folding needs.
   StateView state;
   StateConstants constants;

@@ -248,6 +248,7 @@ class Client:
         *,
         on_layer: Optional[Callable[[int], None]] = None,
         pre_rope: Optional[Arrays] = None,
+        pre_rope_everywhere: bool = False,
         state: Optional[State] = None,
         decay: Optional[Arrays] = None,
         deadline: float = 30.0,
@@ -255,10 +256,11 @@ class Client:
         """Brings the planned rows into `cache`; uses the plan up.
 
         on_layer(layer): once per layer, in order, from a thread of the library's or of whoever waits. pre_rope: one array
-        [tokens, rotary dim] for each layer, where k_r before RoPE goes as well. state, decay: of a hybrid model, where the
+        [tokens, rotary dim] for each layer, where k_r before RoPE goes as well: beside computed tokens, so that chunks can be
+        shared whole, or everywhere, for a worker that turns it by its own operation (Span.pre_rope says where). state, decay: of a hybrid model, where the
         state of plan.resume goes, and what folding needs.
         """
-        return Fetch(_native.Fetch(plan, cache, on_layer, pre_rope, state, decay, deadline))
+        return Fetch(_native.Fetch(plan, cache, on_layer, pre_rope, pre_rope_everywhere, state, decay, deadline))
 
     def publish(
         self,

@@ -160,8 +160,8 @@ Cache::Cache(nb::handle layers, nb::handle block_table) {
 
 void Cache::CheckFits(const base::ModelSpec& spec) const {
   if (view_.layer_base.size() != spec.num_layers) {
-    Wrong("the cache", absl::StrCat("has ", view_.layer_base.size(), " layers, the model ",
-                                    spec.num_layers));
+    Wrong("the cache",
+          absl::StrCat("has ", view_.layer_base.size(), " layers, the model ", spec.num_layers));
   }
   if (row_bytes_ != spec.row_bytes) {
     Wrong("the cache",

@@ -1,8 +1,8 @@
 // Python's arrays (DLPack, the buffer protocol) as the client's descriptions of memory. Nothing is
 // copied but token ids and block tables that do not have the right type.
 //
-// Errors   raises InvalidArgument: what an array lacks. Unimplemented: memory that is not the host's
-// Thread   with the GIL
+// Errors   raises InvalidArgument: what an array lacks. Unimplemented: memory that is not the
+// host's Thread   with the GIL
 #pragma once
 
 #include <cstdint>

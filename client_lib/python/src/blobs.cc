@@ -41,8 +41,8 @@ template <typename... Config>
 nb::ndarray<Config...> ReadBytes(nb::handle from, const std::string& name, bool writable) {
   nb::ndarray<Config...> array;
   if (!nb::try_cast(from, array)) {
-    Raise(absl::InvalidArgumentError(absl::StrCat(
-        "'", name, "' is not ", writable ? "a writable" : "an", " array or buffer")));
+    Raise(absl::InvalidArgumentError(
+        absl::StrCat("'", name, "' is not ", writable ? "a writable" : "an", " array or buffer")));
   }
   if (array.device_type() != nb::device::cpu::value) {
     Raise(absl::UnimplementedError(absl::StrCat("'", name, "' does not lie in host memory")));
@@ -59,9 +59,12 @@ nb::ndarray<Config...> ReadBytes(nb::handle from, const std::string& name, bool 
 
 const char* TextOf(PutOutcome outcome) {
   switch (outcome) {
-    case PutOutcome::kStored: return "stored";
-    case PutOutcome::kHad: return "had";
-    case PutOutcome::kDropped: break;
+    case PutOutcome::kStored:
+      return "stored";
+    case PutOutcome::kHad:
+      return "had";
+    case PutOutcome::kDropped:
+      break;
   }
   return "dropped";
 }
@@ -192,8 +195,9 @@ void BindBlobs(nb::module_& module) {
       .def_prop_ro("nbytes", [](const PyView& self) { return self.view.size(); })
       .def_prop_ro("arrays", ArraysOf,
                    "Read-only uint8 arrays, in order: the pieces that the blob lies in.")
-      .def("still_there", [](const PyView& self) { return self.view.StillThere(); },
-           "Whether all that was read until now was the blob.");
+      .def(
+          "still_there", [](const PyView& self) { return self.view.StillThere(); },
+          "Whether all that was read until now was the blob.");
   module.def("blobs_find", Find, "client"_a, "names"_a, "deadline"_a);
   module.def("blobs_put", Put, "client"_a, "blobs"_a, "deadline"_a);
   module.def("blobs_get", Get, "client"_a, "blobs"_a, "deadline"_a);

@@ -67,12 +67,19 @@ ClientOptions OptionsOf(const Terms& terms) {
   return options;
 }
 
-Terms TermsOf(const std::string& name, nb::bytes salt, double connect_timeout,
-              double call_deadline, double publish_deadline, bool want_mapping,
-              const std::string& arithmetic, double prefill_tokens_per_second,
-              uint64_t max_staging_bytes, uint32_t fetch_threads) {
-  return {name, std::string(salt.c_str(), salt.size()), connect_timeout, call_deadline,
-          publish_deadline, want_mapping, arithmetic, prefill_tokens_per_second, max_staging_bytes,
+Terms TermsOf(const std::string& name, nb::bytes salt, double connect_timeout, double call_deadline,
+              double publish_deadline, bool want_mapping, const std::string& arithmetic,
+              double prefill_tokens_per_second, uint64_t max_staging_bytes,
+              uint32_t fetch_threads) {
+  return {name,
+          std::string(salt.c_str(), salt.size()),
+          connect_timeout,
+          call_deadline,
+          publish_deadline,
+          want_mapping,
+          arithmetic,
+          prefill_tokens_per_second,
+          max_staging_bytes,
           fetch_threads};
 }
 
@@ -129,9 +136,12 @@ PyPlan MakePlan(const PyClient& client, const PyModel& model, nb::handle tokens,
 
 const char* KindOf(const Span& span) {
   switch (span.kind) {
-    case SpanKind::kExact: return "exact";
-    case SpanKind::kContent: return "content";
-    case SpanKind::kCompute: break;
+    case SpanKind::kExact:
+      return "exact";
+    case SpanKind::kContent:
+      return "content";
+    case SpanKind::kCompute:
+      break;
   }
   return "compute";
 }
@@ -164,13 +174,15 @@ void Stop(PyNode& node) {
 }
 
 void BindSpans(nb::module_& module) {
-  nb::class_<Span>(module, "Span", "Tokens [begin, end) of a prompt, and where their rows come from.")
+  nb::class_<Span>(module, "Span",
+                   "Tokens [begin, end) of a prompt, and where their rows come from.")
       .def_ro("begin", &Span::begin)
       .def_ro("end", &Span::end)
       .def_prop_ro("kind", KindOf, "'exact', 'content' or 'compute'.")
       .def_ro("lossless", &Span::lossless, "Nothing in its past was reused by content.")
       .def_ro("on_disk", &Span::on_disk)
       .def_ro("native", &Span::native, "The bytes are what this worker would have computed.")
+      .def_ro("pre_rope", &Span::pre_rope, "k_r before RoPE was delivered beside it.")
       .def_ro("source_position", &Span::source_position,
               "Where the row that goes to `begin` was computed.")
       .def("__repr__", [](const Span& span) {
@@ -183,18 +195,22 @@ void BindSpans(nb::module_& module) {
       .def_ro("checkpoint_bytes", &Resume::checkpoint_bytes)
       .def_ro("log_bytes", &Resume::log_bytes)
       .def_ro("on_disk", &Resume::on_disk);
-  nb::class_<PyPlan>(module, "Plan", "Spans in order, without gaps. Holds leases until it is fetched or dropped.")
+  nb::class_<PyPlan>(module, "Plan",
+                     "Spans in order, without gaps. Holds leases until it is fetched or dropped.")
       .def_prop_ro("spans", [](const PyPlan& plan) { return plan.get().spans(); })
       .def_prop_ro("num_tokens", [](const PyPlan& plan) { return plan.get().num_tokens(); })
-      .def_prop_ro("exact_tokens", [](const PyPlan& plan) { return plan.get().stats().exact_tokens; })
+      .def_prop_ro("exact_tokens",
+                   [](const PyPlan& plan) { return plan.get().stats().exact_tokens; })
       .def_prop_ro("content_tokens",
                    [](const PyPlan& plan) { return plan.get().stats().content_tokens; })
       .def_prop_ro("compute_tokens",
                    [](const PyPlan& plan) { return plan.get().stats().compute_tokens; })
       .def_prop_ro("resume", [](const PyPlan& plan) { return plan.get().resume(); })
-      .def_prop_ro("wanted_states", [](const PyPlan& plan) { return plan.get().wanted_states(); },
-                   "Positions where a state would serve later prompts.")
-      .def("close", [](PyPlan& plan) { plan.plan.reset(); }, "Gives its leases back.");
+      .def_prop_ro(
+          "wanted_states", [](const PyPlan& plan) { return plan.get().wanted_states(); },
+          "Positions where a state would serve later prompts.")
+      .def(
+          "close", [](PyPlan& plan) { plan.plan.reset(); }, "Gives its leases back.");
 }
 
 }  // namespace
@@ -202,28 +218,29 @@ void BindSpans(nb::module_& module) {
 void BindClients(nb::module_& module) {
   BindSpans(module);
   nb::class_<Terms>(module, "Terms")
-      .def("__init__", [](Terms* self, const std::string& name, nb::bytes salt,
-                          double connect_timeout, double call_deadline, double publish_deadline,
-                          bool want_mapping, const std::string& arithmetic,
-                          double prefill_tokens_per_second, uint64_t max_staging_bytes,
-                          uint32_t fetch_threads) {
-        new (self) Terms(TermsOf(name, std::move(salt), connect_timeout, call_deadline,
-                                 publish_deadline, want_mapping, arithmetic,
-                                 prefill_tokens_per_second, max_staging_bytes, fetch_threads));
-      });
-  nb::class_<PyNode>(module, "Node")
       .def("__init__",
-           [](PyNode* self, const std::string& config) {
-             cacheserver::NodeConfig in = cacheserver::EmbeddedConfig();
-             if (!config.empty()) Check(cacheserver::ApplyConfigText(in, config, "config"));
-             absl::StatusOr<std::unique_ptr<EmbeddedNode>> node;
-             {
-               nb::gil_scoped_release release;
-               node = EmbeddedNode::Start(in);
-             }
-             new (self) PyNode{Take(std::move(node))};
-           },
-           "config"_a = "")
+           [](Terms* self, const std::string& name, nb::bytes salt, double connect_timeout,
+              double call_deadline, double publish_deadline, bool want_mapping,
+              const std::string& arithmetic, double prefill_tokens_per_second,
+              uint64_t max_staging_bytes, uint32_t fetch_threads) {
+             new (self) Terms(TermsOf(name, std::move(salt), connect_timeout, call_deadline,
+                                      publish_deadline, want_mapping, arithmetic,
+                                      prefill_tokens_per_second, max_staging_bytes, fetch_threads));
+           });
+  nb::class_<PyNode>(module, "Node")
+      .def(
+          "__init__",
+          [](PyNode* self, const std::string& config) {
+            cacheserver::NodeConfig in = cacheserver::EmbeddedConfig();
+            if (!config.empty()) Check(cacheserver::ApplyConfigText(in, config, "config"));
+            absl::StatusOr<std::unique_ptr<EmbeddedNode>> node;
+            {
+              nb::gil_scoped_release release;
+              node = EmbeddedNode::Start(in);
+            }
+            new (self) PyNode{Take(std::move(node))};
+          },
+          "config"_a = "")
       .def("connect", ConnectTo, "terms"_a)
       .def("stop", Stop);
   nb::class_<PyClient>(module, "Client")

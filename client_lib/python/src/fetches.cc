@@ -33,7 +33,7 @@ Ranges RangesOf(const std::vector<TokenRange>& from) {
 class PyFetch {
  public:
   PyFetch(PyPlan& plan, nb::object cache, nb::object on_layer, nb::object pre_rope,
-          nb::object state, nb::object decay, double deadline)
+          bool pre_rope_everywhere, nb::object state, nb::object decay, double deadline)
       : client_(plan.client), cache_(std::move(cache)), on_layer_(std::move(on_layer)) {
     plan.get();
     std::unique_ptr<Plan> used = std::move(plan.plan);
@@ -48,6 +48,7 @@ class PyFetch {
     pre_rope_ = ReadLayers(pre_rope, "pre_rope", spec.num_layers);
     options.pre_rope = pre_rope_.pointers;
     options.pre_rope_stride = pre_rope_.stride;
+    options.pre_rope_everywhere = pre_rope_everywhere;
     if (!state.is_none()) {
       state_ = ReadState(nb::cast<const PyState&>(state), spec.state, /*need_temporal=*/true);
       options.state = state_.view;
@@ -115,29 +116,33 @@ class PyFetch {
 
 void BindResults(nb::module_& module) {
   nb::class_<PyState>(module, "State")
-      .def("__init__",
-           [](PyState* self, nb::object temporal, nb::object conv) {
-             new (self) PyState{std::move(temporal), std::move(conv)};
-           },
-           "temporal"_a.none(), "conv"_a.none())
+      .def(
+          "__init__",
+          [](PyState* self, nb::object temporal, nb::object conv) {
+            new (self) PyState{std::move(temporal), std::move(conv)};
+          },
+          "temporal"_a.none(), "conv"_a.none())
       .def_ro("temporal", &PyState::temporal)
       .def_ro("conv", &PyState::conv);
   nb::class_<PyResult>(module, "FetchResult", "Rows that are in the cache now, and what is not.")
       .def(nb::init<>())
-      .def_prop_ro("missing", [](const PyResult& self) { return RangesOf(self.result.missing); },
-                   "[(begin, end)] of tokens that were planned and did not come: compute them.")
+      .def_prop_ro(
+          "missing", [](const PyResult& self) { return RangesOf(self.result.missing); },
+          "[(begin, end)] of tokens that were planned and did not come: compute them.")
       .def_prop_ro("delivered", [](const PyResult& self) { return self.result.delivered; })
       .def_prop_ro("bytes_memory", [](const PyResult& self) { return self.result.bytes_memory; })
       .def_prop_ro("bytes_disk", [](const PyResult& self) { return self.result.bytes_disk; })
       .def_prop_ro("mapped_bytes", [](const PyResult& self) { return self.result.mapped_bytes; })
       .def_prop_ro("approximate", [](const PyResult& self) { return self.result.approximate; })
-      .def_prop_ro("approximate_from",
-                   [](const PyResult& self) -> nb::object {
-                     if (self.result.approximate_from == UINT32_MAX) return nb::none();
-                     return nb::int_(self.result.approximate_from);
-                   },
-                   "Rows from here on have an approximate past; None: none have.")
-      .def_prop_ro("state_position", [](const PyResult& self) { return self.result.state_position; })
+      .def_prop_ro(
+          "approximate_from",
+          [](const PyResult& self) -> nb::object {
+            if (self.result.approximate_from == UINT32_MAX) return nb::none();
+            return nb::int_(self.result.approximate_from);
+          },
+          "Rows from here on have an approximate past; None: none have.")
+      .def_prop_ro("state_position",
+                   [](const PyResult& self) { return self.result.state_position; })
       .def_prop_ro("state_bytes", [](const PyResult& self) { return self.result.state_bytes; });
 }
 
@@ -173,9 +178,10 @@ void BindFetches(nb::module_& module) {
       .def(nb::init<nb::handle, nb::handle>(), "layers"_a, "block_table"_a)
       .def_prop_ro("row_bytes", &Cache::row_bytes);
   nb::class_<PyFetch>(module, "Fetch")
-      .def(nb::init<PyPlan&, nb::object, nb::object, nb::object, nb::object, nb::object, double>(),
-           "plan"_a, "cache"_a, "on_layer"_a.none(), "pre_rope"_a.none(), "state"_a.none(),
-           "decay"_a.none(), "deadline"_a)
+      .def(nb::init<PyPlan&, nb::object, nb::object, nb::object, bool, nb::object, nb::object,
+                    double>(),
+           "plan"_a, "cache"_a, "on_layer"_a.none(), "pre_rope"_a.none(), "pre_rope_everywhere"_a,
+           "state"_a.none(), "decay"_a.none(), "deadline"_a)
       .def("wait_layer", &PyFetch::WaitLayer, "layer"_a)
       .def("wait", &PyFetch::Wait)
       .def_prop_ro("missing", &PyFetch::Missing)

@@ -47,12 +47,15 @@ void BindModels(nb::module_& module) {
       .def_prop_ro("name", [](const PyModel& model) { return model.spec.name; })
       .def_prop_ro("fingerprint",
                    [](const PyModel& model) { return model.spec.Fingerprint().ToHex(); })
-      .def_prop_ro("num_layers", [](const PyModel& model) { return model.spec.num_layers; },
-                   "Layers that keep rows.")
-      .def_prop_ro("row_bytes", [](const PyModel& model) { return model.spec.row_bytes; },
-                   "What a token leaves in one of them.")
-      .def_prop_ro("rotary_bytes", [](const PyModel& model) { return model.spec.rotary_bytes(); },
-                   "Of k_r at the end of a row; 0: the rows are opaque.")
+      .def_prop_ro(
+          "num_layers", [](const PyModel& model) { return model.spec.num_layers; },
+          "Layers that keep rows.")
+      .def_prop_ro(
+          "row_bytes", [](const PyModel& model) { return model.spec.row_bytes; },
+          "What a token leaves in one of them.")
+      .def_prop_ro(
+          "rotary_bytes", [](const PyModel& model) { return model.spec.rotary_bytes(); },
+          "Of k_r at the end of a row; 0: the rows are opaque.")
       .def_prop_ro("state_layers", [](const PyModel& model) { return model.spec.state.num_layers; })
       .def_prop_ro("temporal_bytes",
                    [](const PyModel& model) {
@@ -62,12 +65,13 @@ void BindModels(nb::module_& module) {
                    [](const PyModel& model) {
                      return model.spec.state.present() ? model.spec.state.conv_bytes() : 0;
                    })
-      .def_prop_ro("input_bytes",
-                   [](const PyModel& model) {
-                     return model.spec.state.present() ? model.spec.state.field_bytes()
-                                                       : std::vector<uint64_t>();
-                   },
-                   "Of each input of a state layer, for one token.")
+      .def_prop_ro(
+          "input_bytes",
+          [](const PyModel& model) {
+            return model.spec.state.present() ? model.spec.state.field_bytes()
+                                              : std::vector<uint64_t>();
+          },
+          "Of each input of a state layer, for one token.")
       .def("__eq__", [](const PyModel& a, const PyModel& b) { return a.spec == b.spec; })
       .def("__repr__", [](const PyModel& model) {
         return absl::StrCat("<cistern.Model ", model.spec.name, ": ", model.spec.num_layers,

@@ -122,7 +122,8 @@ LogSource ReadLog(nb::handle fields, nb::handle conv_rows, std::pair<uint32_t, u
     arrays->fields.push_back(ReadLayers(field, name, spec.num_layers));
     const uint64_t tokens = log.end - log.begin;
     if (arrays->fields.back().layer_bytes < tokens * arrays->fields.back().stride) {
-      Raise(absl::InvalidArgumentError(absl::StrCat(name, " has fewer tokens than the log's ", tokens)));
+      Raise(absl::InvalidArgumentError(
+          absl::StrCat(name, " has fewer tokens than the log's ", tokens)));
     }
     log.fields.push_back(FieldOf(arrays->fields.back()));
   }
@@ -164,8 +165,8 @@ nb::dict PublishStates(const PyClient& client, const PyModel& model, nb::handle 
   absl::StatusOr<StateReport> report;
   {
     nb::gil_scoped_release release;
-    report = to.PublishStates(model.spec, ids.get(), fetched.result, source, policy,
-                              boundaries.get());
+    report =
+        to.PublishStates(model.spec, ids.get(), fetched.result, source, policy, boundaries.get());
   }
   return DictOf(Take(std::move(report)));
 }
@@ -181,8 +182,8 @@ void BindPublishing(nb::module_& module) {
   nb::class_<PyPublishing>(module, "Publishing")
       .def(nb::init<const PyClient&, const PyModel&, nb::handle, const PyResult&, nb::object,
                     std::pair<uint32_t, uint32_t>, nb::handle, nb::handle>(),
-           "client"_a, "model"_a, "tokens"_a, "fetched"_a, "cache"_a, "range"_a, "pre_rope"_a.none(),
-           "parts"_a.none())
+           "client"_a, "model"_a, "tokens"_a, "fetched"_a, "cache"_a, "range"_a,
+           "pre_rope"_a.none(), "parts"_a.none())
       .def("layer_done", &PyPublishing::LayerDone, "layer"_a)
       .def("finish", &PyPublishing::Finish)
       .def("close", &PyPublishing::Close);

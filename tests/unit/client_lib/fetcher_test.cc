@@ -338,5 +338,29 @@ TEST_F(FetcherTest, ManyFetchesAtOnceFromManyThreads) {
   EXPECT_EQ(recovered, 4u * 5 * 1499);
 }
 
+// For a worker that turns k_r by its own operation: k_r before RoPE of every row, whole chunks too.
+TEST_F(FetcherTest, PreRopeComesEverywhereWhenAsked) {
+  Start();
+  const Text text = Join({RandomTokens(700, 1)});
+  Seed(text);
+  const auto delivered = [&](bool everywhere) {
+    FetchOptions options = Raw();
+    options.pre_rope_everywhere = everywhere;
+    NewWorker();  // nothing in its buffers
+    options.pre_rope = worker_->pre_rope();
+    std::vector<Span> spans = MustFetch(text, MustPlan(text, Exact()), options).Wait()->delivered;
+    return std::count_if(spans.begin(), spans.end(), [](const Span& s) { return s.pre_rope; }) ==
+           static_cast<ptrdiff_t>(spans.size());
+  };
+  EXPECT_FALSE(delivered(false));
+  ASSERT_TRUE(delivered(true));
+  for (uint32_t layer = 0; layer < model_.num_layers; ++layer) {
+    const std::byte* const side = worker_->pre_rope()[layer];
+    const std::vector<std::byte> came(side, side + 699 * worker_->pre_rope_stride());
+    worker_->Compute({0, 699});
+    EXPECT_EQ(std::memcmp(came.data(), side, came.size()), 0) << layer;
+  }
+}
+
 }  // namespace
 }  // namespace cistern
