@@ -34,6 +34,15 @@ inline constexpr size_t kDotRows = kLanes == 16 ? 16 : kLanes == 8 ? 4 : 2;
 inline constexpr size_t kUpdateRows = 4;
 inline constexpr size_t kUpdateVecs = kLanes == 16 ? 4 : 2;
 
+// `v`, from now on in a register. GCC would rather load a vector again for each multiplication that
+// it goes into, and where there are four of them, loads become what a tile waits for.
+HWY_INLINE FloatVec Held(FloatVec v) {
+#if HWY_ARCH_X86 && HWY_COMPILER_GCC && HWY_TARGET != HWY_EMU128 && HWY_TARGET != HWY_SCALAR
+  asm("" : "+v"(v.raw));
+#endif
+  return v;
+}
+
 // What a head needs of each token lies far from what the head before it needed: no prefetcher of
 // the processor's finds it. Asks for `width` elements of head `head`, tokens [first, first +
 // count).
@@ -47,7 +56,9 @@ HWY_INLINE void AskForTokens(const TokenArray& tokens, size_t first, size_t coun
   }
 }
 
-// y[r][t] = sum_d rows[r][d] w[d][t] for kDotRows rows. Asks for one line of `ahead` for each d.
+// y[r][t] = sum_d rows[r][d] w[d][t] for kDotRows rows. kAhead: asks for one line of `ahead` for
+// each d.
+template <bool kAhead>
 HWY_INLINE void DotRows(const float* HWY_RESTRICT rows, size_t stride, const float* HWY_RESTRICT w,
                         size_t width, const float* ahead, float* HWY_RESTRICT y) {
   const Floats df;
@@ -56,7 +67,7 @@ HWY_INLINE void DotRows(const float* HWY_RESTRICT rows, size_t stride, const flo
     for (size_t n = 0; n < kTokenVecs; ++n) sums[r][n] = hn::Zero(df);
   }
   for (size_t d = 0; d < width; ++d) {
-    hwy::Prefetch(ahead + d * 16);
+    if constexpr (kAhead) hwy::Prefetch(ahead + d * 16);
     for (size_t n = 0; n < kTokenVecs; ++n) {
       const FloatVec tokens = hn::Load(df, w + d * kChunk + n * kLanes);
       HWY_UNROLL(16)
@@ -76,16 +87,20 @@ HWY_INLINE void DotRows(const float* HWY_RESTRICT rows, size_t stride, const flo
 // not 16, which are more than there are.
 inline constexpr size_t kUsualWidth = 128;
 
-// DotRows for a block of 16 rows; `ahead` is a block, too.
-HWY_INLINE void DotBlock(const float* rows, size_t stride, const float* w, size_t width,
-                         const float* ahead, float* y) {
+// DotRows for a block of 16 rows; kAhead: `ahead` is a block, too.
+template <bool kAhead = false>
+HWY_INLINE void DotBlock(const float* rows, size_t stride, const float* w, size_t width, float* y,
+                         const float* ahead = nullptr) {
   const bool usual = stride == kUsualWidth && width == kUsualWidth;
   for (size_t r = 0; r < kBlock; r += kDotRows) {
-    const float* const next = r == 0 ? ahead : rows;
-    if (usual) {
-      DotRows(rows + r * kUsualWidth, kUsualWidth, w, kUsualWidth, next, y + r * kChunk);
+    const float* const from = rows + r * stride;
+    float* const to = y + r * kChunk;
+    if (kAhead && r == 0) {
+      usual ? DotRows<true>(from, kUsualWidth, w, kUsualWidth, ahead, to)
+            : DotRows<true>(from, stride, w, width, ahead, to);
     } else {
-      DotRows(rows + r * stride, stride, w, width, next, y + r * kChunk);
+      usual ? DotRows<false>(from, kUsualWidth, w, kUsualWidth, ahead, to)
+            : DotRows<false>(from, stride, w, width, ahead, to);
     }
   }
 }
@@ -116,8 +131,11 @@ HWY_INLINE void AskFourRows(const float* rows, size_t stride, const float* key, 
   }
 }
 
+// How the values lie that go into 16 rows.
+enum class ValueOrder { kByToken, kByRow };  // [16 tokens][16 rows], [16 rows][16 tokens]
+
 // One tile of UpdateBlock: kUpdateRows rows, kVecs vectors wide.
-template <size_t kVecs, bool kByChannel, bool kStream, bool kAhead>
+template <ValueOrder kOrder, size_t kVecs, bool kByChannel, bool kStream, bool kAhead>
 HWY_INLINE void UpdateTile(const float* in, size_t in_stride, float* out, size_t out_stride,
                            const float* HWY_RESTRICT u, const float* HWY_RESTRICT k, size_t width,
                            const float* decay, size_t num_tokens, size_t ahead) {
@@ -136,10 +154,11 @@ HWY_INLINE void UpdateTile(const float* in, size_t in_stride, float* out, size_t
   for (size_t t = 0; t < num_tokens; ++t) {
     FloatVec keys[kVecs];
     HWY_UNROLL(4)
-    for (size_t n = 0; n < kVecs; ++n) keys[n] = hn::Load(df, k + t * width + n * kLanes);
+    for (size_t n = 0; n < kVecs; ++n) keys[n] = Held(hn::Load(df, k + t * width + n * kLanes));
     HWY_UNROLL(4)
     for (size_t r = 0; r < kUpdateRows; ++r) {
-      const FloatVec value = hn::Set(df, u[r * kChunk + t]);
+      const size_t at = kOrder == ValueOrder::kByToken ? t * kBlock + r : r * kChunk + t;
+      const FloatVec value = hn::Set(df, u[at]);
       HWY_UNROLL(4)
       for (size_t n = 0; n < kVecs; ++n) sums[r][n] = hn::MulAdd(value, keys[n], sums[r][n]);
     }
@@ -158,10 +177,10 @@ HWY_INLINE void UpdateTile(const float* in, size_t in_stride, float* out, size_t
   }
 }
 
-// out[r][d] = decay[d] in[r][d] + sum_t u[r][t] k[t][d] for 16 rows; out is in, or apart.
+// out[r][d] = decay[d] in[r][d] + sum_t u(r, t) k[t][d] for 16 rows; out is in, or apart.
 // kByChannel: decay [width], else one number. kStream: `out` is aligned to 64 and will not be read
 // soon. kAhead: asks for what lies `ahead` floats further.
-template <bool kByChannel, bool kStream, bool kAhead>
+template <ValueOrder kOrder, bool kByChannel, bool kStream, bool kAhead>
 HWY_INLINE void UpdateBlock(const float* in, size_t in_stride, float* out, size_t out_stride,
                             const float* u, const float* k, size_t width, const float* decay,
                             size_t num_tokens, size_t ahead) {
@@ -169,17 +188,17 @@ HWY_INLINE void UpdateBlock(const float* in, size_t in_stride, float* out, size_
   for (size_t r = 0; r < kBlock; r += kUpdateRows) {
     const float* const from = in + r * in_stride;
     float* const to = out + r * out_stride;
-    const float* const values = u + r * kChunk;
+    const float* const values = kOrder == ValueOrder::kByToken ? u + r : u + r * kChunk;
     size_t d = 0;
     for (; d + kWide <= width; d += kWide) {
-      UpdateTile<kUpdateVecs, kByChannel, kStream, kAhead>(
+      UpdateTile<kOrder, kUpdateVecs, kByChannel, kStream, kAhead>(
           from + d, in_stride, to + d, out_stride, values, k + d, width,
           kByChannel ? decay + d : decay, num_tokens, ahead);
     }
     for (; d < width; d += kLanes) {
-      UpdateTile<1, kByChannel, kStream, kAhead>(from + d, in_stride, to + d, out_stride, values,
-                                                 k + d, width, kByChannel ? decay + d : decay,
-                                                 num_tokens, ahead);
+      UpdateTile<kOrder, 1, kByChannel, kStream, kAhead>(
+          from + d, in_stride, to + d, out_stride, values, k + d, width,
+          kByChannel ? decay + d : decay, num_tokens, ahead);
     }
   }
 }
@@ -192,21 +211,37 @@ HWY_INLINE void TransposeTokens(const float* HWY_RESTRICT in, size_t stride, siz
     for (size_t t = 0; t < kChunk; ++t) out[d * kChunk + t] = in[t * stride + d];
   }
 #else
-  const hn::CappedTag<float, 4> d4;
-  for (size_t d = 0; d < width; d += 4) {
-    for (size_t t = 0; t < kChunk; t += 4) {
-      const float* const from = in + t * stride + d;
-      float* const to = out + d * kChunk + t;
-      const auto row0 = hn::LoadU(d4, from), row1 = hn::LoadU(d4, from + stride);
-      const auto row2 = hn::LoadU(d4, from + 2 * stride), row3 = hn::LoadU(d4, from + 3 * stride);
-      const auto low01 = hn::InterleaveLower(d4, row0, row1);
-      const auto low23 = hn::InterleaveLower(d4, row2, row3);
-      const auto high01 = hn::InterleaveUpper(d4, row0, row1);
-      const auto high23 = hn::InterleaveUpper(d4, row2, row3);
-      hn::StoreU(hn::ConcatLowerLower(d4, low23, low01), d4, to);
-      hn::StoreU(hn::ConcatUpperUpper(d4, low23, low01), d4, to + kChunk);
-      hn::StoreU(hn::ConcatLowerLower(d4, high23, high01), d4, to + 2 * kChunk);
-      hn::StoreU(hn::ConcatUpperUpper(d4, high23, high01), d4, to + 3 * kChunk);
+  const Floats df;
+  const hn::Repartition<uint64_t, Floats> d64;
+  const auto lower = [&](FloatVec a, FloatVec b) {
+    return hn::BitCast(df, hn::InterleaveLower(d64, hn::BitCast(d64, a), hn::BitCast(d64, b)));
+  };
+  const auto upper = [&](FloatVec a, FloatVec b) {
+    return hn::BitCast(df, hn::InterleaveUpper(d64, hn::BitCast(d64, a), hn::BitCast(d64, b)));
+  };
+  for (size_t n = 0; n < kChunk; n += kLanes) {
+    for (size_t d = 0; d < width; d += 4) {
+      FloatVec quads[4];  // block b of quads[j] is token n + 4 b + j's: 4 x 4 in each block is left
+      HWY_UNROLL(4)
+      for (size_t j = 0; j < 4; ++j) {
+        const float* const from = in + (n + j) * stride + d;
+        quads[j] = hn::LoadDup128(df, from);
+        HWY_UNROLL(4)
+        for (size_t b = 4; b < kLanes; b += 4) {
+          const auto next =
+              Held(hn::LoadDup128(df, from + b * stride));  // GCC 12 dies of one masked
+          quads[j] = hn::IfThenElse(hn::FirstN(df, b), quads[j], next);
+        }
+      }
+      float* const to = out + d * kChunk + n;
+      const auto low01 = hn::InterleaveLower(df, quads[0], quads[1]);
+      const auto low23 = hn::InterleaveLower(df, quads[2], quads[3]);
+      const auto high01 = hn::InterleaveUpper(df, quads[0], quads[1]);
+      const auto high23 = hn::InterleaveUpper(df, quads[2], quads[3]);
+      hn::StoreU(lower(low01, low23), df, to);
+      hn::StoreU(upper(low01, low23), df, to + kChunk);
+      hn::StoreU(lower(high01, high23), df, to + 2 * kChunk);
+      hn::StoreU(upper(high01, high23), df, to + 3 * kChunk);
     }
   }
 #endif
