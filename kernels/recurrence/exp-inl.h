@@ -1,7 +1,7 @@
 // e^x of decays, compiled once per Highway target. Include after foreach_target.h.
 //
-// Why not hn::Exp: a head of KDA takes 2048 of them a chunk, Mamba-1 one for each element and token,
-// and this one takes less than half the time. Both err by about one unit in the last place.
+// Why not hn::Exp: a head of KDA takes 2048 of them a chunk, Mamba-1 one for each element and
+// token, and this one takes less than half the time. Both err by about one unit in the last place.
 #if defined(CISTERN_KERNELS_EXP_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CISTERN_KERNELS_EXP_INL_H_
 #undef CISTERN_KERNELS_EXP_INL_H_

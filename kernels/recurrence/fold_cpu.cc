@@ -62,12 +62,23 @@ HWY_INLINE void LoadValues(FoldWork& work, const FoldItem& item, const ChunkToke
   }
 }
 
-// value_lanes = what goes into the rows at `in`: values less what the rows answer, solved.
-HWY_INLINE void SolveLanes(FoldWork& work, const ChunkScratch& chunk, size_t num_tokens,
-                           const float* in, size_t in_stride, const float* ahead) {
-  const Floats df;
-  std::fill_n(work.values + num_tokens * kBlock, (kChunk - num_tokens) * kBlock, 0.0f);
+// value_lanes = the chunk's values of 16 rows from `row` on.
+HWY_INLINE void LoadValueLanes(FoldWork& work, const FoldItem& item, const ChunkTokens& tokens,
+                               size_t head, size_t row) {
+  const bool whole = tokens.count == kChunk && row + kBlock <= work.shape.value_dim;
+  if (whole && item.v.type == ElementType::kBf16) {
+    TransposeBf16(item.v.At(tokens.first, head) + 2 * row, item.v.token_stride, work.value_lanes);
+    return;
+  }
+  LoadValues(work, item, tokens, head, row, nullptr);
+  std::fill_n(work.values + tokens.count * kBlock, (kChunk - tokens.count) * kBlock, 0.0f);
   TransposeTokens(work.values, kBlock, kBlock, work.value_lanes);
+}
+
+// value_lanes = what goes into the rows at `in`: values less what the rows answer, solved.
+HWY_INLINE void SolveLanes(FoldWork& work, const ChunkScratch& chunk, const float* in,
+                           size_t in_stride, const float* ahead) {
+  const Floats df;
   ahead == nullptr ? DotBlock<false>(in, in_stride, chunk.key_lanes, work.width, work.seen)
                    : DotBlock<true>(in, in_stride, chunk.key_lanes, work.width, work.seen, ahead);
   for (size_t n = 0; n < kChunk; n += kLanes) {
@@ -90,9 +101,11 @@ HWY_INLINE void FoldBlock(FoldWork& work, const FoldItem& item, size_t head, siz
   for (size_t c = 0; c < work.num_chunks; ++c) {
     const ChunkScratch& chunk = work.chunks[c];
     const size_t count = work.tokens[c].count;
-    LoadValues(work, item, work.tokens[c], head, row, IsDelta(kKind) ? nullptr : chunk.scale);
     if constexpr (IsDelta(kKind)) {
-      SolveLanes(work, chunk, count, in, in_stride, c == 0 ? in + ahead : nullptr);
+      LoadValueLanes(work, item, work.tokens[c], head, row);
+      SolveLanes(work, chunk, in, in_stride, c == 0 ? in + ahead : nullptr);
+    } else {
+      LoadValues(work, item, work.tokens[c], head, row, chunk.scale);
     }
     const bool last = c + 1 == work.num_chunks;
     const auto update = [&]<bool kToStream, bool kAhead>() {

@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"
@@ -205,14 +206,9 @@ HWY_INLINE void UpdateBlock(const float* in, size_t in_stride, float* out, size_
   }
 }
 
-// out[d][t] = in[t][d] for 16 tokens; width is a multiple of 4.
-HWY_INLINE void TransposeTokens(const float* HWY_RESTRICT in, size_t stride, size_t width,
-                                float* HWY_RESTRICT out) {
-#if HWY_TARGET == HWY_SCALAR
-  for (size_t d = 0; d < width; ++d) {
-    for (size_t t = 0; t < kChunk; ++t) out[d * kChunk + t] = in[t * stride + d];
-  }
-#else
+#if HWY_TARGET != HWY_SCALAR
+// columns[c] = column c of 4 columns of 4-byte elements, kLanes tokens from `from` on in its lanes.
+HWY_INLINE void LoadColumns(const std::byte* from, size_t stride_bytes, FloatVec (&columns)[4]) {
   const Floats df;
   const hn::Repartition<uint64_t, Floats> d64;
   const auto lower = [&](FloatVec a, FloatVec b) {
@@ -221,29 +217,77 @@ HWY_INLINE void TransposeTokens(const float* HWY_RESTRICT in, size_t stride, siz
   const auto upper = [&](FloatVec a, FloatVec b) {
     return hn::BitCast(df, hn::InterleaveUpper(d64, hn::BitCast(d64, a), hn::BitCast(d64, b)));
   };
+  FloatVec rows[4];  // block b of rows[j] is token 4 b + j's: 4 x 4 in each block is left to do
+  HWY_UNROLL(4)
+  for (size_t j = 0; j < 4; ++j) {
+    const auto row = [&](size_t token) {
+      return hn::LoadDup128(df, reinterpret_cast<const float*>(from + token * stride_bytes));
+    };
+    rows[j] = row(j);
+    HWY_UNROLL(4)
+    for (size_t b = 4; b < kLanes; b += 4) {
+      const auto next = Held(row(j + b));  // GCC 12 cannot compile a masked one
+      rows[j] = hn::IfThenElse(hn::FirstN(df, b), rows[j], next);
+    }
+  }
+  const auto low01 = hn::InterleaveLower(df, rows[0], rows[1]);
+  const auto low23 = hn::InterleaveLower(df, rows[2], rows[3]);
+  const auto high01 = hn::InterleaveUpper(df, rows[0], rows[1]);
+  const auto high23 = hn::InterleaveUpper(df, rows[2], rows[3]);
+  columns[0] = lower(low01, low23);
+  columns[1] = upper(low01, low23);
+  columns[2] = lower(high01, high23);
+  columns[3] = upper(high01, high23);
+}
+#endif
+
+// out[d][t] = in[t][d] for 16 tokens; width is a multiple of 4.
+HWY_INLINE void TransposeTokens(const float* HWY_RESTRICT in, size_t stride, size_t width,
+                                float* HWY_RESTRICT out) {
+#if HWY_TARGET == HWY_SCALAR
+  for (size_t d = 0; d < width; ++d) {
+    for (size_t t = 0; t < kChunk; ++t) out[d * kChunk + t] = in[t * stride + d];
+  }
+#else
   for (size_t n = 0; n < kChunk; n += kLanes) {
     for (size_t d = 0; d < width; d += 4) {
-      FloatVec quads[4];  // block b of quads[j] is token n + 4 b + j's: 4 x 4 in each block is left
+      FloatVec columns[4];
+      const auto* const from = reinterpret_cast<const std::byte*>(in + n * stride + d);
+      LoadColumns(from, stride * sizeof(float), columns);
       HWY_UNROLL(4)
-      for (size_t j = 0; j < 4; ++j) {
-        const float* const from = in + (n + j) * stride + d;
-        quads[j] = hn::LoadDup128(df, from);
-        HWY_UNROLL(4)
-        for (size_t b = 4; b < kLanes; b += 4) {
-          const auto next =
-              Held(hn::LoadDup128(df, from + b * stride));  // GCC 12 dies of one masked
-          quads[j] = hn::IfThenElse(hn::FirstN(df, b), quads[j], next);
-        }
+      for (size_t c = 0; c < 4; ++c) {
+        hn::StoreU(columns[c], Floats(), out + (d + c) * kChunk + n);
       }
-      float* const to = out + d * kChunk + n;
-      const auto low01 = hn::InterleaveLower(df, quads[0], quads[1]);
-      const auto low23 = hn::InterleaveLower(df, quads[2], quads[3]);
-      const auto high01 = hn::InterleaveUpper(df, quads[0], quads[1]);
-      const auto high23 = hn::InterleaveUpper(df, quads[2], quads[3]);
-      hn::StoreU(lower(low01, low23), df, to);
-      hn::StoreU(upper(low01, low23), df, to + kChunk);
-      hn::StoreU(lower(high01, high23), df, to + 2 * kChunk);
-      hn::StoreU(upper(high01, high23), df, to + 3 * kChunk);
+    }
+  }
+#endif
+}
+
+// out[r][t] = 16 bf16 of each of 16 tokens, `stride` elements apart.
+HWY_INLINE void TransposeBf16(const std::byte* in, size_t stride, float* HWY_RESTRICT out) {
+#if HWY_TARGET == HWY_SCALAR
+  for (size_t t = 0; t < kChunk; ++t) {
+    for (size_t r = 0; r < kBlock; ++r) {
+      uint16_t bits;
+      std::memcpy(&bits, in + 2 * (t * stride + r), sizeof(bits));
+      out[r * kChunk + t] = Bf16ToFloat(bits);
+    }
+  }
+#else
+  const Floats df;
+  const hn::RebindToUnsigned<Floats> d32;
+  const auto upper = hn::Set(d32, 0xffff0000u);
+  for (size_t n = 0; n < kChunk; n += kLanes) {
+    for (size_t r = 0; r < kBlock; r += 8) {
+      FloatVec columns[4];  // two rows each
+      LoadColumns(in + 2 * (n * stride + r), 2 * stride, columns);
+      HWY_UNROLL(4)
+      for (size_t c = 0; c < 4; ++c) {
+        float* const to = out + (r + 2 * c) * kChunk + n;
+        const auto both = hn::BitCast(d32, columns[c]);
+        hn::StoreU(hn::BitCast(df, hn::ShiftLeft<16>(both)), df, to);
+        hn::StoreU(hn::BitCast(df, hn::And(both, upper)), df, to + kChunk);
+      }
     }
   }
 #endif
