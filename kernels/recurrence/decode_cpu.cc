@@ -50,7 +50,7 @@ HWY_INLINE void AskBlock(DecodeWork& work, const float* rows, size_t stride, siz
     return;
   }
   HWY_ALIGN float by_row[256];
-  DotBlock(rows, stride, window.lanes, window.width, rows + ahead, by_row);
+  DotBlock<true>(rows, stride, window.lanes, window.width, by_row, rows + ahead);
   TransposeTokens(by_row, kChunk, kChunk, work.answers);
   for (size_t q = 0; q < 2 * kGroup; ++q) {
     std::copy_n(work.answers + q * kBlock, kBlock, work.seen + q * work.columns + row);

@@ -35,7 +35,7 @@ struct FoldWork {
   ChunkScratch chunks[kPassChunks];
   float* block;        // [16][width]: rows between two chunks, or rows that fill no block
   float* values;       // [16 tokens][16 rows]
-  float* value_lanes;  // [16 rows][16 tokens]
+  float* value_lanes;  // [16 rows][16 tokens] (delta rules)
   float* seen;         // [16 rows][16 tokens]: what the rows answer to the keys (delta rules)
   float* raw_keys;     // [16][width]
   float* logs;         // [16][width]: of one chunk by channel
@@ -45,24 +45,33 @@ struct FoldWork {
   size_t num_chunks = 0;
 };
 
-// The chunk's values of 16 rows from `row` on, tokens in lanes; each token's times its `scale`, if
-// any.
+// values = the chunk's values of 16 rows from `row` on, each token's times its `scale`, if any.
 HWY_INLINE void LoadValues(FoldWork& work, const FoldItem& item, const ChunkTokens& tokens,
                            size_t head, size_t row, const float* scale) {
   const Floats df;
   const size_t count = std::min<size_t>(kBlock, work.shape.value_dim - row);
   const size_t row_bytes = row * (item.v.type == ElementType::kBf16 ? 2 : 4);
-  for (size_t t = 0; t < kChunk; ++t) {
-    const bool there = t < tokens.count;
+  for (size_t t = 0; t < tokens.count; ++t) {
     float* const values = work.values + t * kBlock;
-    LoadFloats(there ? item.v.At(tokens.first + t, head) + row_bytes : nullptr, item.v.type,
-               there ? count : 0, kBlock, values);
+    LoadFloats(item.v.At(tokens.first + t, head) + row_bytes, item.v.type, count, kBlock, values);
     if (scale == nullptr) continue;
     const auto factor = hn::Set(df, scale[t]);
     for (size_t r = 0; r < kBlock; r += kLanes) {
       hn::Store(hn::Mul(factor, hn::Load(df, values + r)), df, values + r);
     }
   }
+}
+
+// value_lanes = the chunk's values of 16 rows from `row` on.
+HWY_INLINE void LoadValueLanes(FoldWork& work, const FoldItem& item, const ChunkTokens& tokens,
+                               size_t head, size_t row) {
+  const bool whole = tokens.count == kChunk && row + kBlock <= work.shape.value_dim;
+  if (whole && item.v.type == ElementType::kBf16) {
+    TransposeBf16(item.v.At(tokens.first, head) + 2 * row, item.v.token_stride, work.value_lanes);
+    return;
+  }
+  LoadValues(work, item, tokens, head, row, nullptr);
+  std::fill_n(work.values + tokens.count * kBlock, (kChunk - tokens.count) * kBlock, 0.0f);
   TransposeTokens(work.values, kBlock, kBlock, work.value_lanes);
 }
 
@@ -70,7 +79,8 @@ HWY_INLINE void LoadValues(FoldWork& work, const FoldItem& item, const ChunkToke
 HWY_INLINE void SolveLanes(FoldWork& work, const ChunkScratch& chunk, const float* in,
                            size_t in_stride, const float* ahead) {
   const Floats df;
-  DotBlock(in, in_stride, chunk.key_lanes, work.width, ahead, work.seen);
+  ahead == nullptr ? DotBlock<false>(in, in_stride, chunk.key_lanes, work.width, work.seen)
+                   : DotBlock<true>(in, in_stride, chunk.key_lanes, work.width, work.seen, ahead);
   for (size_t n = 0; n < kChunk; n += kLanes) {
     const auto before = hn::Load(df, chunk.before + n);
     for (size_t at = n; at < 256; at += kChunk) {
@@ -78,7 +88,7 @@ HWY_INLINE void SolveLanes(FoldWork& work, const ChunkScratch& chunk, const floa
       hn::Store(hn::NegMulAdd(before, hn::Load(df, work.seen + at), value), df, work.seen + at);
     }
   }
-  DotBlock(work.seen, kChunk, chunk.solve, kChunk, work.seen, work.value_lanes);
+  DotBlock(work.seen, kChunk, chunk.solve, kChunk, work.value_lanes);
 }
 
 // All chunks of the pass, for 16 rows that lie at `in` and go to `out`; between chunks they stay in
@@ -91,17 +101,22 @@ HWY_INLINE void FoldBlock(FoldWork& work, const FoldItem& item, size_t head, siz
   for (size_t c = 0; c < work.num_chunks; ++c) {
     const ChunkScratch& chunk = work.chunks[c];
     const size_t count = work.tokens[c].count;
-    LoadValues(work, item, work.tokens[c], head, row, IsDelta(kKind) ? nullptr : chunk.scale);
     if constexpr (IsDelta(kKind)) {
-      SolveLanes(work, chunk, in, in_stride, c == 0 ? in + ahead : in);
+      LoadValueLanes(work, item, work.tokens[c], head, row);
+      SolveLanes(work, chunk, in, in_stride, c == 0 ? in + ahead : nullptr);
+    } else {
+      LoadValues(work, item, work.tokens[c], head, row, chunk.scale);
     }
     const bool last = c + 1 == work.num_chunks;
     const auto update = [&]<bool kToStream, bool kAhead>() {
-      UpdateBlock<DecaysByChannel(kKind), kToStream, kAhead>(
-          in, in_stride, last ? out : between, last ? out_stride : between_stride, work.value_lanes,
-          chunk.keys, work.width, chunk.decay, count, ahead);
+      constexpr ValueOrder kOrder = IsDelta(kKind) ? ValueOrder::kByRow : ValueOrder::kByToken;
+      UpdateBlock<kOrder, DecaysByChannel(kKind), kToStream, kAhead>(
+          in, in_stride, last ? out : between, last ? out_stride : between_stride,
+          IsDelta(kKind) ? work.value_lanes : work.values, chunk.keys, work.width, chunk.decay,
+          count, ahead);
     };
-    constexpr bool kAsk = !IsDelta(kKind);  // the delta rules have asked already
+    // The delta rules have asked already: reads then do not meet the writes of an update.
+    constexpr bool kAsk = !IsDelta(kKind);
     // NOLINTBEGIN(bugprone-branch-clone): these differ, but not for every kind and width
     if (c == 0) {
       last ? update.template operator()<kStream, kAsk>()
@@ -123,12 +138,34 @@ HWY_INLINE void CopyRows(const float* from, size_t from_stride, size_t num_rows,
   }
 }
 
+// Asks for a share of the pass's inputs for the next head, while rows of this one are worked on:
+// all at once they would hold up the state.
+template <Recurrence kKind>
+HWY_INLINE void AskForNextHead(const FoldWork& work, const FoldItem& item, uint32_t head,
+                               size_t row) {
+  const RecurrenceShape& shape = work.shape;
+  if (++head >= shape.num_heads) return;
+  const ChunkTokens& last = work.tokens[work.num_chunks - 1];
+  const size_t begin = work.tokens[0].first, pass = last.first + last.count - begin;
+  const size_t from = pass * row / shape.value_dim;
+  const size_t to = pass * std::min<size_t>(row + kBlock, shape.value_dim) / shape.value_dim;
+  const uint32_t key_head = shape.key_head(head);
+  AskForTokens(item.v, begin + from, to - from, head, shape.value_dim);
+  if (DecaysByChannel(kKind)) {
+    AskForTokens(item.decay.log, begin + from, to - from, head, shape.key_dim);
+  }
+  if (key_head != shape.key_head(head - 1)) {
+    AskForTokens(item.k, begin + from, to - from, key_head, shape.key_dim);
+  }
+}
+
 // All rows of one head, block by block. `in` null: zeros.
 template <Recurrence kKind, bool kStream>
 HWY_INLINE void FoldHead(FoldWork& work, const FoldItem& item, size_t head, const float* in,
                          float* out) {
   const size_t key_dim = work.shape.key_dim, value_dim = work.shape.value_dim;
   for (size_t row = 0; row < value_dim; row += kBlock) {
+    AskForNextHead<kKind>(work, item, static_cast<uint32_t>(head), row);
     const size_t num_rows = std::min(kBlock, value_dim - row);
     const float* const from = in == nullptr ? nullptr : in + row * key_dim;
     float* const to = out + row * key_dim;
@@ -192,22 +229,6 @@ HWY_INLINE void PrepareHead(FoldWork& work, const FoldItem& item, size_t head) {
   }
 }
 
-// The inputs of the pass for the next head, while this one is worked on.
-template <Recurrence kKind>
-HWY_INLINE void AskForHead(const FoldWork& work, const FoldItem& item, uint32_t head) {
-  const RecurrenceShape& shape = work.shape;
-  if (head >= shape.num_heads) return;
-  const size_t first = work.tokens[0].first;
-  const size_t count =
-      work.tokens[work.num_chunks - 1].first - first + work.tokens[work.num_chunks - 1].count;
-  const uint32_t key_head = shape.key_head(head);
-  AskForTokens(item.v, first, count, head, shape.value_dim);
-  if (DecaysByChannel(kKind)) AskForTokens(item.decay.log, first, count, head, shape.key_dim);
-  if (key_head != shape.key_head(head - 1)) {
-    AskForTokens(item.k, first, count, key_head, shape.key_dim);
-  }
-}
-
 template <Recurrence kKind>
 void FoldPass(FoldWork& work, const FoldItem& item, const float* in) {
   const RecurrenceShape& shape = work.shape;
@@ -220,7 +241,6 @@ void FoldPass(FoldWork& work, const FoldItem& item, const float* in) {
       PrepareKeyHead<kKind>(work, item, key_head);
     }
     PrepareHead<kKind>(work, item, head);
-    AskForHead<kKind>(work, item, head + 1);
     const float* const from = in == nullptr ? nullptr : in + head * shape.head_floats();
     float* const to = item.state_out + head * shape.head_floats();
     stream ? FoldHead<kKind, true>(work, item, head, from, to)

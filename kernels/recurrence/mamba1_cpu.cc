@@ -7,6 +7,7 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 #include "kernels/recurrence/chunk-inl.h"
+#include "kernels/recurrence/exp-inl.h"
 #include "kernels/recurrence/scratch.h"
 #include "kernels/recurrence/tile-inl.h"
 
@@ -47,13 +48,13 @@ HWY_INLINE void FoldRow(const Mamba1Work& work, size_t count, size_t channel) {
       FloatVec added = hn::Zero(df);
       for (size_t t = first; t < std::min(count, first + kChunk); ++t) {
         const size_t at = t * kChannelBlock + channel;
-        const auto decay = hn::Exp(df, hn::Mul(a, hn::Set(df, work.dt[at])));
+        const auto decay = ExpOfLog(df, hn::Mul(a, hn::Set(df, work.dt[at])));
         const auto input =
             hn::Mul(hn::Set(df, work.dtx[at]), hn::Load(df, work.b + t * work.width + n));
         added = hn::MulAdd(decay, added, input);
       }
       const float sum = work.dt_sums[first / kChunk * kChannelBlock + channel];
-      h = hn::MulAdd(hn::Exp(df, hn::Mul(a, hn::Set(df, sum))), h, added);
+      h = hn::MulAdd(ExpOfLog(df, hn::Mul(a, hn::Set(df, sum))), h, added);
     }
     hn::Store(h, df, work.row + n);
   }

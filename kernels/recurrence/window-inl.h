@@ -15,6 +15,7 @@
 #include "hwy/highway.h"
 #include "kernels/recurrence/chunk-inl.h"
 #include "kernels/recurrence/decode.h"
+#include "kernels/recurrence/exp-inl.h"
 #include "kernels/recurrence/scratch.h"
 #include "kernels/recurrence/tile-inl.h"
 
@@ -139,30 +140,30 @@ HWY_INLINE void PairWindow(Window& window, size_t key_head) {
   TransposeTokens(window.questions, width, width, window.lanes);
   for (size_t i = 0; i < window.num_tokens(); i += kChunk) {
     const float* const keys = window.keys + i * width;
-    DotBlock(keys, width, window.lanes, width, keys, window.pairs + i * kChunk);
+    DotBlock(keys, width, window.lanes, width, window.pairs + i * kChunk);
   }
 }
 
 // The shared products, decayed for one head.
 HWY_INLINE void DecayWindow(Window& window, size_t head) {
   const size_t num_tokens = window.num_tokens();
-  double sums[kMaxDecodeTokens];
+  LogSums<kMaxDecodeTokens> sums;
   double sum = 0;
   for (size_t i = 0; i < num_tokens; i += kChunk) {
     sum = SumLogs(window.item->decay, {.first = i, .count = std::min(kChunk, num_tokens - i)}, head,
-                  sum, sums + i);
+                  sum, i, sums);
   }
   HWY_ALIGN float decays[kMaxDecodeTokens];
   for (size_t t = 0; t < window.count; ++t) {
     float* const with_key = window.with_key + t * kMaxDecodeTokens;
     float* const with_query = window.with_query + t * kMaxDecodeTokens;
     const size_t past = window.past(t);
-    DecaysSince(sums, sums[past], past / kChunk * kChunk + kChunk, decays);
+    DecaysSince(sums, past, past / kChunk * kChunk + kChunk, decays);
     for (size_t i = 0; i <= past; ++i) {
       with_key[i] = decays[i] * window.pairs[i * kChunk + t];
       with_query[i] = decays[i] * window.pairs[i * kChunk + kGroup + t];
     }
-    window.before[t] = static_cast<float>(std::exp(sums[past]));
+    window.before[t] = static_cast<float>(std::exp(sums.At(past)));
   }
 }
 
@@ -202,7 +203,7 @@ HWY_INLINE void LoadWindowDecays(Window& window, size_t head) {
       for (size_t t = 0; t < count; ++t) {
         const FloatVec log = hn::Load(df, alpha + t * width + d);
         sum.Add(log);
-        hn::Store(hn::Exp(df, log), df, alpha + t * width + d);
+        hn::Store(ExpOfLog(df, log), df, alpha + t * width + d);
         if (first + t < first_new) continue;
         StoreSum(sum, window.logs + 2 * (first + t - first_new) * width + d, width);
       }

@@ -76,7 +76,7 @@ void RunSteps(const hk::RecurrenceShape& shape, std::span<const StepItem> items,
 }
 
 size_t RingScratchFloats(const hk::RecurrenceShape& shape) {
-  return (3 * 16 + 1 + size_t{4} * kRingNew) * hk::PaddedWidth(shape.key_dim) + size_t{2} * 256 +
+  return (3 * 16 + 1 + size_t{4} * kRingNew) * hk::PaddedWidth(shape.key_dim) + 256 +
          hk::ScratchCutter::kAlignFloats;
 }
 

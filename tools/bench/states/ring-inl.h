@@ -30,7 +30,6 @@ struct RingWork {
     block = cutter.Cut(kBlock * width);
     decay = cutter.Cut(width);
     values = cutter.Cut(256);
-    lanes = cutter.Cut(256);
     for (TokenRows& rows : fresh)
       rows = {cutter.Cut(width), cutter.Cut(width), cutter.Cut(width), cutter.Cut(width)};
   }
@@ -41,7 +40,6 @@ struct RingWork {
   float* block;   // [16][width]: rows as they are after the ring
   float* decay;   // [width], or one number
   float* values;  // [16 tokens][16 rows]
-  float* lanes;   // [16 rows][16 tokens]
   HWY_ALIGN float after[kChunk];
   TokenRows fresh[tools::kRingNew];
 };
@@ -60,8 +58,8 @@ HWY_INLINE void PrepareReplay(RingWork& work, const TokenArray& k, const DecayAr
     PrepareDiagonal(work.logs, {}, tokens, head, work.width, chunk);
     return;
   }
-  double sums[kChunk];
-  SumLogs(decay, tokens, head, 0, sums);
+  LogSums<kChunk> sums;
+  SumLogs(decay, tokens, head, 0, 0, sums);
   work.decay[0] = DecaysAfter(sums, count, work.after);
 }
 
@@ -70,21 +68,21 @@ template <bool kStream>
 HWY_INLINE void ReplayBlock(RingWork& work, const float* u, size_t u_stride, size_t count,
                             const float* in, float* out, size_t row) {
   const Floats df;
-  for (size_t t = 0; t < kChunk; ++t) {
-    const auto scale = hn::Set(df, t < count ? work.after[t] : 0.0f);
+  for (size_t t = 0; t < count; ++t) {
+    const auto scale = hn::Set(df, work.after[t]);
     for (size_t r = 0; r < kBlock; r += kLanes) {
-      const auto value = t < count ? hn::LoadU(df, u + t * u_stride + row + r) : hn::Zero(df);
+      const auto value = hn::LoadU(df, u + t * u_stride + row + r);
       hn::Store(hn::Mul(scale, value), df, work.values + t * kBlock + r);
     }
   }
-  TransposeTokens(work.values, kBlock, kBlock, work.lanes);
+  constexpr ValueOrder kOrder = ValueOrder::kByToken;
   const size_t width = work.width, ahead = 2 * kBlock * width;
   if (DecaysByChannel(work.shape.recurrence)) {
-    UpdateBlock<true, kStream, true>(in, width, out, width, work.lanes, work.keys, width,
-                                     work.decay, count, ahead);
+    UpdateBlock<kOrder, true, kStream, true>(in, width, out, width, work.values, work.keys, width,
+                                             work.decay, count, ahead);
   } else {
-    UpdateBlock<false, kStream, true>(in, width, out, width, work.lanes, work.keys, width,
-                                      work.decay, count, ahead);
+    UpdateBlock<kOrder, false, kStream, true>(in, width, out, width, work.values, work.keys, width,
+                                              work.decay, count, ahead);
   }
 }
 
@@ -116,9 +114,8 @@ HWY_INLINE void AskReplayed(RingWork& work, const TokenRows& token, const RingRo
     }
   }
   if (!more) return;
-  for (size_t r = 0; r < kBlock; ++r) work.lanes[r * kChunk] = rows.u[r];
-  UpdateBlock<true, false, false>(work.block, width, work.block, width, work.lanes, token.key,
-                                  width, token.alpha, 1, 0);
+  UpdateBlock<ValueOrder::kByToken, true, false, false>(
+      work.block, width, work.block, width, rows.u, token.key, width, token.alpha, 1, 0);
 }
 
 template <bool kDelta, bool kAnswers>

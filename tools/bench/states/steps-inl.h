@@ -12,6 +12,7 @@
 
 #include "hwy/highway.h"
 #include "kernels/recurrence/chunk-inl.h"
+#include "kernels/recurrence/exp-inl.h"
 #include "kernels/recurrence/scratch.h"
 #include "kernels/recurrence/tile-inl.h"
 #include "tools/bench/states/published_forms.h"
@@ -43,7 +44,7 @@ HWY_INLINE void LoadTokenRows(const RecurrenceShape& shape, const TokenArray& q,
     ExpInPlace(rows.alpha, width);
   } else {
     const float log = RateOf(decay, head) * ElementAt(decay.log, past, head, 0);
-    const float one = hn::GetLane(hn::Exp(df, hn::Set(df, log)));
+    const float one = hn::GetLane(ExpOfLog(df, hn::Set(df, log)));
     std::fill_n(rows.alpha, width, one);
   }
   rows.weight = WeightAt(weight, fresh, head);
