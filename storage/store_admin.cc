@@ -51,8 +51,7 @@ void Store::Impl::EndUse(const base::Key& model) {
 }
 
 const base::ModelSpec* Store::FindModel(const base::Key& fingerprint) const {
-  const auto it = impl_->models.find(fingerprint);
-  return it == impl_->models.end() ? nullptr : &it->second->spec;
+  return impl_->ModelOf(fingerprint);
 }
 
 std::vector<const base::ModelSpec*> Store::Models() const {
@@ -62,8 +61,8 @@ std::vector<const base::ModelSpec*> Store::Models() const {
   return models;
 }
 
-const base::ModelSpec* Store::Impl::ModelOf(const base::ObjectHeader& header) const {
-  const auto it = models.find(header.model);
+const base::ModelSpec* Store::Impl::ModelOf(const base::Key& fingerprint) const {
+  const auto it = models.find(fingerprint);
   return it == models.end() ? nullptr : &it->second->spec;
 }
 
@@ -85,7 +84,7 @@ std::vector<base::BlockRef> Store::Impl::Refs(const std::vector<Handle>& blocks)
 }
 
 bool Store::Impl::Matches(const Selector& selector, const Object& object) const {
-  const base::ObjectHeader& header = object.header;
+  const StoredHeader& header = object.header;
   if (object.detached) return false;
   const bool restricts = selector.object != 0 || !selector.key.IsZero() ||
                          !selector.model.IsZero() || selector.has_tenant;
@@ -93,8 +92,8 @@ bool Store::Impl::Matches(const Selector& selector, const Object& object) const 
   if (selector.object != 0 && object.id != selector.object) return false;
   if (!selector.key.IsZero() && header.content != selector.key && header.context != selector.key)
     return false;
-  if (!selector.model.IsZero() && header.model != selector.model) return false;
-  return !selector.has_tenant || header.tenant == selector.tenant;
+  if (!selector.model.IsZero() && header.model() != selector.model) return false;
+  return !selector.has_tenant || header.tenant() == selector.tenant;
 }
 
 // In id order. With a key or an object it is a look-up, otherwise a walk over all objects.

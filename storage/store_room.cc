@@ -108,7 +108,7 @@ void Store::Impl::MakeRoomAhead(absl::Time now) {
 void Store::Impl::MoveBlock(Handle from, Handle to) {
   Object* object = FindAny(pools.table().at(from).owner);
   memcpy(arena->At(pools.Ref(to).offset), arena->At(pools.Ref(from).offset),
-         pools.counts(object->pool).block_bytes);
+         pools.counts(object->pool()).block_bytes);
   *std::find(object->blocks.begin(), object->blocks.end(), from) = to;
   ++stats.moved_blocks;
 }
@@ -144,7 +144,7 @@ bool Store::Impl::EvictForBlock(PoolId pool) {
     EvictFromMemory(lowest, VictimBook::Exit::kChosen);
     return true;
   }
-  if (lowest->pool != pool && trade_wait[pool] == 0) {
+  if (lowest->pool() != pool && trade_wait[pool] == 0) {
     if (EvictWindow(pool, own, own_level)) return true;
     trade_wait[pool] = kTradeWait;
   } else if (trade_wait[pool] > 0) {

@@ -1,13 +1,12 @@
 #include "storage/index/content_index.h"
 
 #include <algorithm>
-#include <memory>
 #include <utility>
 
 namespace cistern::storage {
 namespace {
 
-bool HasContext(const Object& object) { return object.header.kind != base::ObjectKind::kBlob; }
+bool HasContext(const Object& object) { return object.header.kind() != base::ObjectKind::kBlob; }
 
 ContextEntry LinkEntry(Object* object, const ContextLink& link) {
   return {.sequence = link.sequence, .object = object, .link = true};
@@ -40,11 +39,11 @@ void ContentIndex::RemoveVariant(Object* object) {
 // ---- Own contexts and children: newest first
 
 ContentIndex::EndHeads& ContentIndex::EndsOf(const Object& object) {
-  return base::IsState(object.header.kind) ? states_ : enders_;
+  return base::IsState(object.header.kind()) ? states_ : enders_;
 }
 
 ContentIndex::BeginHeads& ContentIndex::BeginsOf(const Object& object) {
-  switch (object.header.kind) {
+  switch (object.header.kind()) {
     case base::ObjectKind::kCheckpoint:
       return checkpoints_;
     case base::ObjectKind::kLog:
@@ -98,12 +97,11 @@ void ContentIndex::RemoveOwn(Object* object) {
 // ---- What was computed from which state
 
 void ContentIndex::InsertSuccessor(Object* object) {
-  if (object->header.kind != base::ObjectKind::kCheckpoint ||
-      object->header.previous_state.IsZero()) {
-    return;
-  }
-  origins_[object] = object->header.previous_state;
-  successors_[object->header.previous_state].push_back(object);
+  if (object->header.kind() != base::ObjectKind::kCheckpoint) return;
+  const base::Key origin = object->header.previous_state();
+  if (origin.IsZero()) return;
+  origins_[object] = origin;
+  successors_[origin].push_back(object);
 }
 
 // The last state of its context leaves its successors to the one that it was computed from itself.
@@ -136,7 +134,7 @@ size_t ContentIndex::CountSuccessors(const base::Key& context) const {
 }
 
 base::Key ContentIndex::OriginOf(const Object& object) const {
-  if (object.header.kind == base::ObjectKind::kLog) return object.header.previous_state;
+  if (object.header.kind() == base::ObjectKind::kLog) return object.header.previous_state();
   const auto it = origins_.find(&object);
   return it == origins_.end() ? base::Key{} : it->second;
 }
@@ -153,9 +151,13 @@ void ContentIndex::Remove(Object* object) {
   --num_objects_;
   if (!HasContext(*object)) return;
   RemoveOwn(object);
-  if (base::IsState(object->header.kind)) RemoveSuccessor(object);
-  for (const ContextLink& link : object->links()) RemoveEntry(link);
-  num_links_ -= object->links().size();
+  if (base::IsState(object->header.kind())) RemoveSuccessor(object);
+  if (!object->linked) return;
+  object->linked = false;
+  const auto links = links_.find(object);
+  for (const ContextLink& link : links->second) RemoveEntry(link);
+  num_links_ -= links->second.size();
+  links_.erase(links);
 }
 
 // ---- Links
@@ -187,20 +189,27 @@ void ContentIndex::RemoveEntry(const ContextLink& link) {
   }
 }
 
+std::span<const ContextLink> ContentIndex::LinksOf(const Object& object) const {
+  if (!object.linked) return {};
+  return links_.find(&object)->second;
+}
+
 void ContentIndex::AddLink(Object* object, const ContextLink& link) {
-  if (object->link_list == nullptr)
-    object->link_list = std::make_unique<std::vector<ContextLink>>();
-  object->link_list->push_back(link);
+  links_[object].push_back(link);
+  object->linked = true;
   AddEntry(link, LinkEntry(object, link));
   ++num_links_;
 }
 
 void ContentIndex::RemoveLink(Object* object, size_t position) {
-  std::vector<ContextLink>& links = *object->link_list;
+  const auto it = links_.find(object);
+  std::vector<ContextLink>& links = it->second;
   RemoveEntry(links[position]);
   links.erase(links.begin() + static_cast<ptrdiff_t>(position));
-  if (links.empty()) object->link_list.reset();
   --num_links_;
+  if (!links.empty()) return;
+  object->linked = false;
+  links_.erase(it);
 }
 
 // ---- Look-ups

@@ -24,6 +24,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
@@ -53,6 +54,8 @@ class ContentIndex {
   void Insert(Object* object);
   // With its links.
   void Remove(Object* object);
+  // The links of an object, oldest first.
+  std::span<const ContextLink> LinksOf(const Object& object) const;
   // `link` is appended to the object's links.
   void AddLink(Object* object, const ContextLink& link);
   // Takes the object's link number `position` away.
@@ -91,8 +94,8 @@ class ContentIndex {
   size_t num_children() const { return num_children_; }
 
  private:
-  using EndHeads = ChainHeads<&base::ObjectHeader::context>;
-  using BeginHeads = ChainHeads<&base::ObjectHeader::parent_context>;
+  using EndHeads = ChainHeads<&StoredHeader::context>;
+  using BeginHeads = ChainHeads<&StoredHeader::parent_context>;
 
   struct NewestFirst {
     bool operator()(const ContextEntry& a, const ContextEntry& b) const {
@@ -111,12 +114,13 @@ class ContentIndex {
   void AddEntry(const ContextLink& link, const ContextEntry& entry);
   void RemoveEntry(const ContextLink& link);
 
-  ChainHeads<&base::ObjectHeader::content> variants_;
+  ChainHeads<&StoredHeader::content> variants_;
   EndHeads enders_, states_;
   BeginHeads children_, checkpoints_, logs_;
   // Of checkpoints, which are few and large. Logs are listed by what they stand on already.
   absl::flat_hash_map<base::Key, absl::InlinedVector<const Object*, 1>> successors_;
   absl::flat_hash_map<const Object*, base::Key> origins_;
+  absl::flat_hash_map<const Object*, std::vector<ContextLink>> links_;
   absl::flat_hash_map<base::Key, absl::InlinedVector<ContextEntry, 1>> linked_;  // by context
   absl::flat_hash_map<base::Key, absl::btree_set<ContextEntry, NewestFirst>>
       linked_children_;  // by parent context

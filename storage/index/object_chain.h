@@ -59,7 +59,7 @@ class ObjectChain {
 };
 
 // The first object of each key's list.
-template <base::Key base::ObjectHeader::*kKey>
+template <base::Key StoredHeader::*kKey>
 class ChainHeads {
  public:
   // Null: there is none.

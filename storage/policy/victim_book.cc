@@ -36,7 +36,7 @@ VictimBook::VictimBook(const std::string& policy, std::vector<uint32_t> prioriti
 // A call that counts as a use, whichever rule the object is of.
 template <typename Call>
 void VictimBook::CountUse(const Object& object, Call call) {
-  PolicyAge& age = ages_[object.rule];
+  PolicyAge& age = ages_[object.rule()];
   age.uses = uses_;
   call(*GroupOf(object).policy);
   uses_ = age.uses;
@@ -49,15 +49,15 @@ bool VictimBook::Candidate::GoesBefore(const Candidate& other) const {
 }
 
 void VictimBook::Enter(Object& object, double cost, uint64_t bytes) {
-  const auto [it, fresh] = group_of_.try_emplace(std::pair(object.pool, object.rule),
-                                                 static_cast<uint32_t>(groups_.size()));
-  if (fresh) {
+  const size_t slot = SlotOf(object.pool(), object.rule());
+  if (slot >= group_of_.size()) group_of_.resize(slot + 1, kNoGroup);
+  if (group_of_[slot] == kNoGroup) {
+    group_of_[slot] = static_cast<uint32_t>(groups_.size());
     Group& group = groups_.emplace_back();
-    group.pool = object.pool;
-    group.rule = object.rule;
-    group.policy = MakeEvictionPolicy(policy_, &ages_[object.rule]).value();
+    group.pool = object.pool();
+    group.rule = object.rule();
+    group.policy = MakeEvictionPolicy(policy_, &ages_[object.rule()]).value();
   }
-  object.group = it->second;
   CountUse(object, [&](EvictionPolicy& policy) {
     policy.Insert({.key = KeyOf(object), .cost = cost, .bytes = bytes, .name = NameOf(object)},
                   std::nullopt);
@@ -95,15 +95,22 @@ void VictimBook::Follow(Object& object) {
   Appraise(object, group);
 }
 
-// Among rules, what counts is how much is left of an object's worth by the rule's own age.
-void VictimBook::Appraise(Object& object, const Group& group) {
+// Among rules, what counts is how much is left of an object's worth by the rule's own age. Where it
+// stands by its priority, it stands there by the new one.
+void VictimBook::Appraise(Object& object, Group& group) {
   uint64_t worth = group.policy->Worth(KeyOf(object));
   if (group.policy->inflates()) {
     const uint64_t own = ages_[group.rule].inflation;
     worth = std::min(inflation_ + (worth - std::min(worth, own)), EvictionPolicy::kMaxWorth);
   }
   const uint64_t level = priorities_[group.rule] - lowest_priority_;
-  object.priority = (level << kPriorityLevelShift) + std::max<uint64_t>(worth, 1);
+  const uint64_t priority = (level << kPriorityLevelShift) + std::max<uint64_t>(worth, 1);
+  if (priority == object.priority) return;
+  object.repriced = true;
+  const std::optional<Rung> rung = object.listed_rung;
+  if (rung.has_value() && rung != Rung::kLeaf) Unlist(object, group);
+  object.priority = priority;
+  if (rung.has_value() && rung != Rung::kLeaf) List(object, group, *rung);
 }
 
 uint64_t VictimBook::Value(const Object& object) const {
@@ -115,13 +122,13 @@ void VictimBook::Unlist(Object& object, Group& group) {
   if (!object.listed_rung.has_value()) return;
   switch (*object.listed_rung) {
     case Rung::kSpent:
-      group.spent.Erase(object.listed_priority, object);
+      group.spent.Erase(object.priority, object);
       break;
     case Rung::kLeaf:
       group.policy->Pin(KeyOf(object));
       break;
     case Rung::kInterior:
-      group.interior.Erase(object.listed_priority, object);
+      group.interior.Erase(object.priority, object);
       break;
   }
   object.listed_rung.reset();
@@ -129,14 +136,14 @@ void VictimBook::Unlist(Object& object, Group& group) {
 }
 
 void VictimBook::File(Object& object, std::optional<Rung> rung) {
-  if (rung == object.listed_rung &&
-      (!rung.has_value() || rung == Rung::kLeaf || object.listed_priority == object.priority)) {
-    return;
-  }
+  if (rung == object.listed_rung) return;
   Group& group = GroupOf(object);
   Unlist(object, group);
-  if (!rung.has_value()) return;
-  switch (*rung) {
+  if (rung.has_value()) List(object, group, *rung);
+}
+
+void VictimBook::List(Object& object, Group& group, Rung rung) {
+  switch (rung) {
     case Rung::kSpent:
       group.spent.Insert(object.priority, &object);
       break;
@@ -148,7 +155,6 @@ void VictimBook::File(Object& object, std::optional<Rung> rung) {
       break;
   }
   object.listed_rung = rung;
-  object.listed_priority = object.priority;
   ++listed_;
 }
 
@@ -181,8 +187,9 @@ Object* VictimBook::LowestOfPool(PoolId pool) {
 }
 
 Object* VictimBook::LowestOf(uint32_t rule, PoolId pool) {
-  const auto it = group_of_.find(std::pair(pool, rule));
-  return it == group_of_.end() ? nullptr : LowestOf(groups_[it->second]).object;
+  const size_t slot = SlotOf(pool, rule);
+  if (slot >= group_of_.size() || group_of_[slot] == kNoGroup) return nullptr;
+  return LowestOf(groups_[group_of_[slot]]).object;
 }
 
 Object* VictimBook::LowestOfRule(uint32_t rule) {

@@ -25,10 +25,7 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
-
-#include "absl/container/flat_hash_map.h"
 
 #include "storage/index/object.h"
 #include "storage/policy/eviction_policy.h"
@@ -48,7 +45,8 @@ class VictimBook {
   VictimBook(const std::string& policy, std::vector<uint32_t> priorities);
 
   // It is in memory. `cost`: FLOPs to compute it again. Sets Object::priority, as do Use and
-  // Follow; Object::rule and pool say which group it joins.
+  // Follow, and Object::repriced where that is another one; its form's rule and pool say which
+  // group it joins.
   void Enter(Object& object, double cost, uint64_t bytes);
   void Leave(Object& object, Exit exit);
   void Use(Object& object);
@@ -85,14 +83,18 @@ class VictimBook {
     bool GoesBefore(const Candidate& other) const;
   };
 
-  Group& GroupOf(const Object& object) { return groups_[object.group]; }
+  size_t SlotOf(PoolId pool, uint32_t rule) const { return size_t{pool} * ages_.size() + rule; }
+  Group& GroupOf(const Object& object) {
+    return groups_[group_of_[SlotOf(object.pool(), object.rule())]];
+  }
   template <typename Call>
   void CountUse(const Object& object, Call call);
   Candidate LowestOf(Group& group);
   template <typename Wanted>
   Object* LowestAmong(Wanted wanted);
-  void Appraise(Object& object, const Group& group);
+  void Appraise(Object& object, Group& group);
   void Unlist(Object& object, Group& group);
+  void List(Object& object, Group& group, Rung rung);
 
   std::string policy_;
   std::vector<uint32_t> priorities_;
@@ -101,7 +103,8 @@ class VictimBook {
   uint64_t uses_ = 0;            // of all rules: last uses compare
   uint64_t inflation_ = 0;
   std::vector<Group> groups_;
-  absl::flat_hash_map<std::pair<PoolId, uint32_t>, uint32_t> group_of_;  // (pool, rule)
+  static constexpr uint32_t kNoGroup = UINT32_MAX;
+  std::vector<uint32_t> group_of_;  // [pool x rules + rule]: its place in groups_
   size_t entered_ = 0;
   size_t listed_ = 0;
 };

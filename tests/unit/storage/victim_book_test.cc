@@ -8,6 +8,7 @@
 
 #include "storage/policy/tenant_ledger.h"
 #include "storage/policy/victim_queue.h"
+#include "tests/unit/storage/stored_fixture.h"
 
 namespace cistern::storage {
 namespace {
@@ -24,12 +25,17 @@ class VictimBookTest : public testing::TestWithParam<absl::string_view> {
   Object& Enter(PoolId pool, uint32_t rule, double cost, Rung rung = Rung::kLeaf) {
     Object& object = *objects_.emplace_back(std::make_unique<Object>());
     object.id = objects_.size();
-    object.header.content = {object.id, object.id};
-    object.pool = pool;
-    object.rule = rule;
+    object.header = Header(object.id, pool, rule);
     book_->Enter(object, cost, 1000);
     book_->File(object, rung);
     return object;
+  }
+  StoredHeader Header(uint64_t name, PoolId pool = 0, uint32_t rule = 0) {
+    base::ObjectHeader header;
+    header.content = {name, name};
+    header.tenant = rule;
+    header.model = {1, pool};
+    return stored_.Of(header, nullptr, pool, rule);
   }
   std::vector<uint64_t> EvictAll() {
     std::vector<uint64_t> victims;
@@ -40,6 +46,7 @@ class VictimBookTest : public testing::TestWithParam<absl::string_view> {
     return victims;
   }
 
+  StoredHeaders stored_;
   std::vector<std::unique_ptr<Object>> objects_;
   std::unique_ptr<VictimBook> book_;
 };
@@ -137,7 +144,7 @@ TEST_F(VictimBookTest, WhatComesBackIsKnownByItsName) {
   book_->Leave(*objects_[0], VictimBook::Exit::kTaken);
   Object again;
   again.id = 77;
-  again.header.content = objects_[0]->header.content;
+  again.header = Header(objects_[0]->id);
   book_->Enter(again, 5e9, 1000);
   EXPECT_GT(again.priority, once) << "its uses are remembered";
   book_->Leave(again, VictimBook::Exit::kErased);
