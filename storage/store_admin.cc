@@ -76,13 +76,6 @@ Object* Store::Impl::FindAttached(ObjectId id) const {
   return object == nullptr || object->detached ? nullptr : object;
 }
 
-std::vector<base::BlockRef> Store::Impl::Refs(const std::vector<Handle>& blocks) const {
-  std::vector<base::BlockRef> refs;
-  refs.reserve(blocks.size());
-  for (const Handle handle : blocks) refs.push_back(pools.Ref(handle));
-  return refs;
-}
-
 bool Store::Impl::Matches(const Selector& selector, const Object& object) const {
   const StoredHeader& header = object.header;
   if (object.detached) return false;

@@ -197,9 +197,9 @@ Staging Store::BeginStage(ObjectId id, absl::Time now) {
     ++s.stats.no_room;
     staging.outcome = Staging::Outcome::kNoRoom;
   } else if (s.FindAttached(id) == nullptr) {  // a log: the state that it needs has made the room
-    s.GiveBlocks(rule, pool, &blocks);
+    s.GiveBlocks(rule, pool, blocks);
   } else {
-    object->blocks = std::move(blocks);
+    object->blocks.Assign(blocks);
     for (const Handle handle : object->blocks) s.pools.SetOwner(handle, object->id);
     object->staging = true;
     s.Touch(object, now);

@@ -29,7 +29,9 @@ void Store::Impl::FreeBlocks(Object* object) {
   if (object->filed_evictable) tenants.at(object->rule()).evictable_bytes -= BlockBytes(*object);
   object->filed_evictable = false;
   object->filed_movable = false;
-  GiveBlocks(object->rule(), object->pool(), &object->blocks);
+  freed.assign(object->blocks.begin(), object->blocks.end());
+  object->blocks.clear();
+  GiveBlocks(object->rule(), object->pool(), freed);
   object->in_memory = false;
 }
 

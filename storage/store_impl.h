@@ -13,6 +13,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "absl/container/btree_map.h"
@@ -122,7 +123,7 @@ struct Store::Impl {
   uint64_t MaxBlocks(uint32_t rule, PoolId pool) const;
   // All `count` blocks or none, moving and evicting what it must, within the tenant's quota.
   bool TakeBlocks(uint32_t rule, PoolId pool, uint32_t count, std::vector<Handle>* handles);
-  void GiveBlocks(uint32_t rule, PoolId pool, std::vector<Handle>* handles);
+  void GiveBlocks(uint32_t rule, PoolId pool, std::span<const Handle> handles);
   void TrimTenant(uint32_t rule, PoolId pool, uint32_t count);
   bool AllocateOrEvict(PoolId pool, uint32_t count, std::vector<Handle>* handles);
   bool CanReach(PoolId pool, uint32_t count) const;
@@ -193,7 +194,13 @@ struct Store::Impl {
 
   Object* FindAny(ObjectId id) const;  // detached ones too
   Object* FindAttached(ObjectId id) const;
-  std::vector<base::BlockRef> Refs(const std::vector<Handle>& blocks) const;
+  template <typename Handles>
+  std::vector<base::BlockRef> Refs(const Handles& handles) const {
+    std::vector<base::BlockRef> refs;
+    refs.reserve(handles.size());
+    for (const Handle handle : handles) refs.push_back(pools.Ref(handle));
+    return refs;
+  }
   template <typename Header>
   static RecordKey KeyOf(const Header& header) {
     return {header.content, header.context};
@@ -235,6 +242,7 @@ struct Store::Impl {
   std::vector<uint32_t> trade_wait;
   std::vector<uint32_t> move_wait;
   absl::btree_set<ObjectId> set_aside;  // demotion failed; tried again when nothing else is left
+  std::vector<Handle> freed;            // of FreeBlocks, so that it need not be allocated
   uint64_t demoting_bytes = 0;
   bool draining = false;  // above the high watermark, not yet below the low one
   absl::flat_hash_set<RecordKey> records_in_flight;  // being written to disk

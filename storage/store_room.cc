@@ -42,12 +42,11 @@ bool Store::Impl::TakeBlocks(uint32_t rule, PoolId pool, uint32_t count,
   return true;
 }
 
-void Store::Impl::GiveBlocks(uint32_t rule, PoolId pool, std::vector<Handle>* handles) {
-  pools.FreeAll(*handles);
-  if (options.predict_demand && !handles->empty())
-    predictor.Record(pool, -static_cast<int64_t>(handles->size()), latest);
-  tenants.at(rule).stats.used_bytes -= handles->size() * pools.counts(pool).stride_bytes;
-  handles->clear();
+void Store::Impl::GiveBlocks(uint32_t rule, PoolId pool, std::span<const Handle> handles) {
+  pools.FreeAll(handles);
+  if (options.predict_demand && !handles.empty())
+    predictor.Record(pool, -static_cast<int64_t>(handles.size()), latest);
+  tenants.at(rule).stats.used_bytes -= handles.size() * pools.counts(pool).stride_bytes;
 }
 
 // The tenant makes room for itself before others do; where memory is full, too, in the pool where
@@ -109,7 +108,7 @@ void Store::Impl::MoveBlock(Handle from, Handle to) {
   Object* object = FindAny(pools.table().at(from).owner);
   memcpy(arena->At(pools.Ref(to).offset), arena->At(pools.Ref(from).offset),
          pools.counts(object->pool()).block_bytes);
-  *std::find(object->blocks.begin(), object->blocks.end(), from) = to;
+  object->blocks.Replace(from, to);
   ++stats.moved_blocks;
 }
 

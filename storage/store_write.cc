@@ -174,7 +174,7 @@ absl::StatusOr<ObjectId> Store::Commit(SessionId session, ReservationId id, absl
     }
   }
   Object* object = s.Attach(pending->header, pending->shape);
-  object->blocks = std::move(pending->blocks);
+  object->blocks.Assign(pending->blocks);
   object->in_memory = true;
   object->on_disk = saved;
   for (const Handle handle : object->blocks) s.pools.SetOwner(handle, object->id);
@@ -280,7 +280,7 @@ void Store::Impl::AbortPending(PendingWrite* aborted) {
 }
 
 void Store::Impl::ReleasePending(PendingWrite* released) {
-  GiveBlocks(released->rule, released->shape.pool, &released->blocks);
+  GiveBlocks(released->rule, released->shape.pool, released->blocks);
   if (const auto it = sessions.find(released->session); it != sessions.end()) {
     it->second.reservations.erase(released->id);
     if (it->second.reservations.empty() && it->second.leases.empty()) sessions.erase(it);

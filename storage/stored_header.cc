@@ -42,9 +42,9 @@ StoredHeader::StoredHeader(const base::ObjectHeader& header, const ObjectForm* s
       has_previous_state(header.kind == base::ObjectKind::kCheckpoint &&
                          !header.previous_state.IsZero()) {
   const size_t tokens = header.tokens.size();
-  const size_t bytes = has_previous_state                        ? sizeof(base::Key)
+  const size_t bytes = has_previous_state                       ? sizeof(base::Key)
                        : header.kind == base::ObjectKind::kBlob ? sizeof(uint64_t)
-                                                                 : 0;
+                                                                : 0;
   words = std::make_unique_for_overwrite<uint32_t[]>(tokens + bytes / sizeof(uint32_t));
   std::ranges::copy(header.tokens, words.get());
   const std::array<uint64_t, 2> halves = {header.previous_state.hi, header.previous_state.lo};

@@ -7,7 +7,8 @@
 #include <vector>
 
 #include "base/key.h"
-#include "storage/pool/asymmetric_pools.h"
+#include "storage/pool/handle_list.h"
+#include "storage/pool/slab.h"
 #include "storage/stored_header.h"
 
 namespace cistern::storage {
@@ -28,8 +29,8 @@ struct Object {
   uint64_t id = 0;  // also its place in the order of commits
   StoredHeader header;
 
-  std::vector<Handle> blocks;  // in page order; also while it is being staged
-  uint64_t priority = 1;       // its tenant's, then its worth when it was last used
+  HandleList blocks;      // in page order; also while it is being staged
+  uint64_t priority = 1;  // its tenant's, then its worth when it was last used
 
   // Lists of the index; its own.
   Object* next_variant = nullptr;  // of the same content, newer
