@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/key.h"
+#include "storage/policy/slot_pool.h"
 #include "storage/pool/handle_list.h"
 #include "storage/pool/slab.h"
 #include "storage/stored_header.h"
@@ -39,7 +40,8 @@ struct Object {
   Object* previous_child = nullptr;
 
   uint32_t leases = 0;
-  uint32_t children = 0;  // objects in memory that continue it
+  uint32_t children = 0;       // objects in memory that continue it
+  Slot policy_slot = kNoSlot;  // of the victim book; its own
   std::optional<Rung> listed_rung;
   uint8_t failed_writes : 2 = 0;  // in a row, as far as that counts
   uint8_t failed_reads : 2 = 0;   // in a row, as far as that counts

@@ -20,7 +20,7 @@ uint64_t NameOf(const Object& object) {
   return (object.header.content.hi ^ object.header.context.lo) | 1;
 }
 
-// What a policy knows it by: where it lies. No policy's order depends on it.
+// What a policy says of a slot: where the object lies. No policy's order depends on it.
 uint64_t KeyOf(const Object& object) { return reinterpret_cast<uintptr_t>(&object); }
 // NOLINTNEXTLINE(performance-no-int-to-ptr): the key is an object's address, made by KeyOf
 Object* ObjectOf(uint64_t key) { return reinterpret_cast<Object*>(key); }
@@ -59,9 +59,9 @@ void VictimBook::Enter(Object& object, double cost, uint64_t bytes) {
     group.policy = MakeEvictionPolicy(policy_, &ages_[object.rule()]).value();
   }
   CountUse(object, [&](EvictionPolicy& policy) {
-    policy.Insert({.key = KeyOf(object), .cost = cost, .bytes = bytes, .name = NameOf(object)},
-                  std::nullopt);
-    policy.Pin(KeyOf(object));
+    object.policy_slot = policy.Insert(
+        {.key = KeyOf(object), .cost = cost, .bytes = bytes, .name = NameOf(object)}, std::nullopt);
+    policy.Pin(object.policy_slot);
   });
   ++entered_;
   Appraise(object, GroupOf(object));
@@ -76,29 +76,29 @@ void VictimBook::Leave(Object& object, Exit exit) {
   }
   Unlist(object, group);
   if (exit == Exit::kErased) {
-    group.policy->Erase(KeyOf(object));
+    group.policy->Erase(object.policy_slot);
   } else {
-    group.policy->Take(KeyOf(object), exit == Exit::kChosen);
+    group.policy->Take(object.policy_slot, exit == Exit::kChosen, NameOf(object));
   }
   --entered_;
 }
 
 void VictimBook::Use(Object& object) {
   Group& group = GroupOf(object);
-  CountUse(object, [&](EvictionPolicy& policy) { policy.Hit(KeyOf(object)); });
+  CountUse(object, [&](EvictionPolicy& policy) { policy.Hit(object.policy_slot); });
   Appraise(object, group);
 }
 
 void VictimBook::Follow(Object& object) {
   Group& group = GroupOf(object);
-  group.policy->Follow(KeyOf(object));
+  group.policy->Follow(object.policy_slot);
   Appraise(object, group);
 }
 
 // Among rules, what counts is how much is left of an object's worth by the rule's own age. Where it
 // stands by its priority, it stands there by the new one.
 void VictimBook::Appraise(Object& object, Group& group) {
-  uint64_t worth = group.policy->Worth(KeyOf(object));
+  uint64_t worth = group.policy->Worth(object.policy_slot);
   if (group.policy->inflates()) {
     const uint64_t own = ages_[group.rule].inflation;
     worth = std::min(inflation_ + (worth - std::min(worth, own)), EvictionPolicy::kMaxWorth);
@@ -125,7 +125,7 @@ void VictimBook::Unlist(Object& object, Group& group) {
       group.spent.Erase(object.priority, object);
       break;
     case Rung::kLeaf:
-      group.policy->Pin(KeyOf(object));
+      group.policy->Pin(object.policy_slot);
       break;
     case Rung::kInterior:
       group.interior.Erase(object.priority, object);
@@ -148,7 +148,7 @@ void VictimBook::List(Object& object, Group& group, Rung rung) {
       group.spent.Insert(object.priority, &object);
       break;
     case Rung::kLeaf:
-      group.policy->Unpin(KeyOf(object));
+      group.policy->Unpin(object.policy_slot);
       break;
     case Rung::kInterior:
       group.interior.Insert(object.priority, &object);
@@ -162,8 +162,10 @@ VictimBook::Candidate VictimBook::LowestOf(Group& group) {
   const uint32_t priority = priorities_[group.rule];
   if (Object* spent = group.spent.Lowest(); spent != nullptr)
     return {.object = spent, .priority = priority, .rung = Rung::kSpent};
-  if (const std::optional<uint64_t> leaf = group.policy->Victim(); leaf.has_value())
-    return {.object = ObjectOf(*leaf), .priority = priority, .rung = Rung::kLeaf};
+  if (const std::optional<Slot> leaf = group.policy->Victim(); leaf.has_value()) {
+    return {
+        .object = ObjectOf(group.policy->KeyOf(*leaf)), .priority = priority, .rung = Rung::kLeaf};
+  }
   return {.object = group.interior.Lowest(), .priority = priority, .rung = Rung::kInterior};
 }
 

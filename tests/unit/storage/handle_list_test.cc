@@ -16,9 +16,15 @@ std::vector<Handle> Of(const HandleList& list) { return {list.begin(), list.end(
 
 TEST(HandleList, KeepsWhatItIsGivenInOrder) {
   constexpr Handle kLast = std::numeric_limits<Handle>::max();
-  for (const std::vector<Handle>& handles :
-       {std::vector<Handle>{}, {7}, {7, 8, 9}, {9, 8, 7}, {7, 7}, {7, 9}, {kLast - 1, kLast},
-        {kLast, 1}, {1, 2, 4, 5}}) {
+  for (const std::vector<Handle>& handles : {std::vector<Handle>{},
+                                             {7},
+                                             {7, 8, 9},
+                                             {9, 8, 7},
+                                             {7, 7},
+                                             {7, 9},
+                                             {kLast - 1, kLast},
+                                             {kLast, 1},
+                                             {1, 2, 4, 5}}) {
     HandleList list;
     list.Assign(handles);
     EXPECT_THAT(Of(list), ElementsAreArray(handles));
