@@ -66,10 +66,7 @@ const base::ModelSpec* Store::Impl::ModelOf(const base::Key& fingerprint) const 
   return it == models.end() ? nullptr : &it->second->spec;
 }
 
-Object* Store::Impl::FindAny(ObjectId id) const {
-  const auto it = objects.find(id);
-  return it == objects.end() ? nullptr : it->second.get();
-}
+Object* Store::Impl::FindAny(ObjectId id) const { return objects.Find(id); }
 
 Object* Store::Impl::FindAttached(ObjectId id) const {
   Object* object = FindAny(id);
@@ -100,7 +97,7 @@ std::vector<Object*> Store::Impl::Select(const Selector& selector) const {
     return selected;
   }
   if (selector.key.IsZero()) {
-    for (const auto& [id, object] : objects) consider(object.get());
+    for (Object* object : objects) consider(object);
     return selected;
   }
   for (Object* object : index.VariantsOf(selector.key)) consider(object);
@@ -144,8 +141,8 @@ ObjectId Store::List(
     absl::FunctionRef<void(const ObjectView&, bool pinned, uint32_t leases, double value)> each)
     const {
   uint32_t listed = 0;
-  for (auto it = impl_->objects.lower_bound(cursor); it != impl_->objects.end(); ++it) {
-    const Object& object = *it->second;
+  for (auto it = impl_->objects.From(cursor); it != impl_->objects.end(); ++it) {
+    const Object& object = **it;
     if (!impl_->Matches(selector, object)) continue;
     if (listed++ == limit) return object.id;
     each(impl_->ViewOf(object), object.pinned, object.leases,

@@ -29,7 +29,7 @@ absl::Status Store::Impl::CheckObject(const Object& o) const {
   }
   if (o.filed_resident != (o.in_memory && !o.detached))
     return broken("it is not where it is filed");
-  const std::optional<Rung> rung = o.filed_evictable ? std::optional(RungOf(o)) : std::nullopt;
+  const Rung rung = o.filed_evictable ? RungOf(o) : Rung::kNone;
   if (o.listed_rung != rung) return broken("it is listed as a victim of another kind, or of none");
   if (!o.detached && o.children != CountChildren(o)) return broken("its children are miscounted");
   if (o.rule() != tenants.RuleOf(o.header.tenant())) return broken("it counts for another tenant");
@@ -118,10 +118,10 @@ absl::Status Store::Impl::CheckSessions() const {
       return Broken("lease", id, "its age is not listed");
     ++count[held.object];
   }
-  for (const auto& [id, object] : objects) {
-    const auto it = count.find(object.get());
+  for (const Object* object : objects) {
+    const auto it = count.find(object);
     if (object->leases != (it == count.end() ? 0 : it->second))
-      return Broken("object", id, "its leases are miscounted");
+      return Broken("object", object->id, "its leases are miscounted");
   }
   return absl::OkStatus();
 }
@@ -131,7 +131,7 @@ absl::Status Store::Impl::CheckIndex() const {
   size_t links = 0;
   size_t entries = 0;
   size_t children = 0;
-  for (const auto& [id, o] : objects) {
+  for (const Object* o : objects) {
     if (o->detached) continue;
     ++attached;
     if (o->header.kind() == base::ObjectKind::kBlob) continue;
@@ -141,7 +141,7 @@ absl::Status Store::Impl::CheckIndex() const {
     for (const ContextLink& link : index.LinksOf(*o))
       children += link.parent_context.IsZero() ? 0 : 1;
     if (index.LinksOf(*o).size() > options.links_per_object)
-      return Broken("object", id, "it has too many links");
+      return Broken("object", o->id, "it has too many links");
   }
   if (attached != index.num_objects() || links != index.num_links() ||
       entries != index.num_context_entries() || children != index.num_children()) {
@@ -157,7 +157,7 @@ absl::Status Store::Impl::CheckQueues() const {
   uint64_t demoting = 0;
   uint64_t blocks = 0;
   StoreStats gauges;
-  for (const auto& [id, o] : objects) {
+  for (const Object* o : objects) {
     evictable += o->filed_evictable ? 1 : 0;
     unsaved += o->filed_dirty ? 1 : 0;
     demoting += o->demoting ? BlockBytes(*o) : 0;
@@ -171,7 +171,7 @@ absl::Status Store::Impl::CheckQueues() const {
     const auto last_use = last_uses.find(o->id);
     const bool is_listed =
         last_use != last_uses.end() && by_last_use.contains({last_use->second, o->id});
-    if (is_listed != expires()) return Broken("object", id, "its last use is not listed");
+    if (is_listed != expires()) return Broken("object", o->id, "its last use is not listed");
   }
   for (const Tenancy& tenancy : tenants.all()) queued += tenancy.dirty.map().size();
   if (queued != unsaved || book.listed() != evictable || book.size() != gauges.objects_memory)
@@ -192,7 +192,7 @@ absl::Status Store::Impl::CheckQueues() const {
 
 absl::Status Store::Impl::CheckTenants() const {
   std::vector<Tenancy> expected(tenants.all().size());
-  for (const auto& [id, o] : objects) {
+  for (const Object* o : objects) {
     Tenancy& tenancy = expected[o->rule()];
     const uint64_t held = o->blocks.empty() ? 0 : BlockBytes(*o);
     tenancy.stats.used_bytes += held;
@@ -221,7 +221,7 @@ absl::Status Store::Impl::CheckTenants() const {
 
 absl::Status Store::Impl::CheckModels() const {
   absl::flat_hash_map<base::Key, uint64_t> users;
-  for (const auto& [id, o] : objects) ++users[o->header.model()];
+  for (const Object* o : objects) ++users[o->header.model()];
   for (const auto& [id, p] : pending) ++users[p->header.model];
   for (const auto& [fingerprint, known] : models) {
     if (known->users != users[fingerprint])
@@ -237,12 +237,12 @@ absl::Status Store::Impl::CheckModels() const {
 absl::Status Store::CheckObjects(ObjectId cursor, uint32_t limit, ObjectId* next) const {
   const Impl& s = *impl_;
   *next = 0;
-  for (auto it = s.objects.lower_bound(cursor); it != s.objects.end(); ++it) {
+  for (auto it = s.objects.From(cursor); it != s.objects.end(); ++it) {
     if (limit-- == 0) {
-      *next = it->first;
+      *next = (*it)->id;
       break;
     }
-    CISTERN_RETURN_IF_ERROR(s.CheckObject(*it->second));
+    CISTERN_RETURN_IF_ERROR(s.CheckObject(**it));
   }
   return absl::OkStatus();
 }
@@ -250,7 +250,7 @@ absl::Status Store::CheckObjects(ObjectId cursor, uint32_t limit, ObjectId* next
 absl::Status Store::CheckInvariants() const {
   const Impl& s = *impl_;
   CISTERN_RETURN_IF_ERROR(s.pools.CheckInvariants());
-  for (const auto& [id, object] : s.objects) CISTERN_RETURN_IF_ERROR(s.CheckObject(*object));
+  for (const Object* object : s.objects) CISTERN_RETURN_IF_ERROR(s.CheckObject(*object));
   CISTERN_RETURN_IF_ERROR(s.CheckModels());
   CISTERN_RETURN_IF_ERROR(s.CheckPending());
   CISTERN_RETURN_IF_ERROR(s.CheckSessions());

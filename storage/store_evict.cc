@@ -1,6 +1,5 @@
 // What an object's state means for its blocks and for the queues, and the one place that decides
 // what may go.
-#include <optional>
 #include <utility>
 
 #include "storage/policy/recompute_cost.h"
@@ -65,7 +64,7 @@ void Store::Impl::DestroyIfUnused(Object* object) {
   Refile(object);
   EndUse(object->header.model());
   forms.Give(object->header.form);
-  objects.erase(object->id);
+  objects.Remove(object);
 }
 
 bool Store::Impl::MayEvict(const Object& object) const {
@@ -137,8 +136,7 @@ void Store::Impl::Refile(Object* object) {
   RefileResidence(object);
   const bool evictable = MayEvict(*object);
   const bool was_spent = object->listed_rung == Rung::kSpent;
-  if (object->filed_resident)
-    book.File(*object, evictable ? std::optional(RungOf(*object)) : std::nullopt);
+  if (object->filed_resident) book.File(*object, evictable ? RungOf(*object) : Rung::kNone);
   const bool moved = object->repriced || was_spent != (object->listed_rung == Rung::kSpent);
   if (evictable != object->filed_evictable) {
     uint64_t& bytes = tenants.at(object->rule()).evictable_bytes;

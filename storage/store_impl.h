@@ -24,6 +24,7 @@
 
 #include "storage/index/content_index.h"
 #include "storage/index/object.h"
+#include "storage/index/object_table.h"
 #include "storage/policy/tenant_ledger.h"
 #include "storage/policy/victim_book.h"
 #include "storage/policy/victim_queue.h"
@@ -97,7 +98,7 @@ struct Store::Impl {
         arena(store_arena),
         pools(store_arena),
         tenants(options.tenants, options.other_tenants),
-        book(options.eviction_policy, tenants.Priorities()) {}
+        book(options.eviction_policy, tenants.Priorities(), objects.slots()) {}
 
   // ---- store_write.cc
   // InvalidArgument, or FailedPrecondition for an unknown model.
@@ -219,13 +220,13 @@ struct Store::Impl {
   Arena* const arena;
   AsymmetricPools pools;
   FormTable forms;
-  ContentIndex index;
+  ObjectTable objects;  // detached ones too
+  ContentIndex index{objects.slots()};
   TenantLedger tenants;
   VictimBook book;
   absl::btree_map<base::Key, std::unique_ptr<KnownModel>> models;
   uint64_t next_registration = 1;
 
-  absl::btree_map<ObjectId, std::unique_ptr<Object>> objects;  // detached ones too
   absl::btree_map<ReservationId, std::unique_ptr<PendingWrite>> pending;
   absl::flat_hash_map<RecordKey, ReservationId> being_written;
   absl::flat_hash_map<LeaseId, HeldLease> leases;

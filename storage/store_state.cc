@@ -107,8 +107,9 @@ void Store::Impl::DropLogsWithoutBase(const base::Key& context) {
 // In id order: what is dropped takes what stands on it along.
 void Store::Impl::DropAllLogsWithoutBase() {
   std::vector<ObjectId> logs;
-  for (const auto& [id, object] : objects) {
-    if (!object->detached && object->header.kind() == base::ObjectKind::kLog) logs.push_back(id);
+  for (const Object* object : objects) {
+    if (!object->detached && object->header.kind() == base::ObjectKind::kLog)
+      logs.push_back(object->id);
   }
   for (const ObjectId id : logs) {
     Object* const log = FindAttached(id);

@@ -217,14 +217,11 @@ Object* Store::Impl::Attach(const base::ObjectHeader& header, const Shape& shape
   form.rule = tenants.RuleOf(header.tenant);
   form.block_bytes = shape.block_bytes;
   form.spec = ModelOf(header.model);
-  auto owned = std::make_unique<Object>();
-  Object* object = owned.get();
-  object->id = next_sequence++;
+  Object* object = objects.Add(next_sequence++);
   object->header = StoredHeader(header, forms.Take(form));
   object->children = CountChildren(*object);
   BeginUse(header.model);
   index.Insert(object);
-  objects[object->id] = std::move(owned);
   if (base::IsState(header.kind)) {
     RefileStatesAt(header.context);
     RefileStatesAt(header.previous_state);

@@ -18,19 +18,19 @@ ContextEntry LinkEntry(Object* object, const ContextLink& link) {
 
 void ContentIndex::InsertVariant(Object* object) {
   Object* last = variants_.Find(object->header.content);
-  if (last == nullptr) return variants_.Set(object);
-  while (last->next_variant != nullptr) last = last->next_variant;
-  last->next_variant = object;
+  if (last == nullptr) return variants_.Set(*object);
+  while (last->next_variant != kNoSlot) last = &slots_[last->next_variant];
+  last->next_variant = object->slot;
 }
 
 void ContentIndex::RemoveVariant(Object* object) {
-  Object* const next = std::exchange(object->next_variant, nullptr);
+  const Slot next = std::exchange(object->next_variant, kNoSlot);
   Object* before = variants_.Find(object->header.content);
   if (before != object) {
-    while (before->next_variant != object) before = before->next_variant;
+    while (before->next_variant != object->slot) before = &slots_[before->next_variant];
     before->next_variant = next;
-  } else if (next != nullptr) {
-    variants_.Set(next);
+  } else if (next != kNoSlot) {
+    variants_.Set(slots_[next]);
   } else {
     variants_.Clear(object->header.content);
   }
@@ -56,38 +56,42 @@ ContentIndex::BeginHeads& ContentIndex::BeginsOf(const Object& object) {
 void ContentIndex::InsertOwn(Object* object) {
   EndHeads& ends = EndsOf(*object);
   BeginHeads& begins = BeginsOf(*object);
-  object->next_ender = ends.Find(object->header.context);
-  ends.Set(object);
+  const Object* const older = ends.Find(object->header.context);
+  object->next_ender = older == nullptr ? kNoSlot : older->slot;
+  ends.Set(*object);
   ++num_context_entries_;
   if (object->header.parent_context.IsZero()) return;
-  object->next_child = begins.Find(object->header.parent_context);
-  if (object->next_child != nullptr) object->next_child->previous_child = object;
-  begins.Set(object);
+  Object* const sibling = begins.Find(object->header.parent_context);
+  if (sibling != nullptr) {
+    object->next_child = sibling->slot;
+    sibling->previous_child = object->slot;
+  }
+  begins.Set(*object);
   ++num_children_;
 }
 
 void ContentIndex::RemoveOwn(Object* object) {
   EndHeads& ends = EndsOf(*object);
   BeginHeads& begins = BeginsOf(*object);
-  Object* const next = std::exchange(object->next_ender, nullptr);
+  const Slot next = std::exchange(object->next_ender, kNoSlot);
   Object* newer = ends.Find(object->header.context);
   if (newer != object) {
-    while (newer->next_ender != object) newer = newer->next_ender;
+    while (newer->next_ender != object->slot) newer = &slots_[newer->next_ender];
     newer->next_ender = next;
-  } else if (next != nullptr) {
-    ends.Set(next);
+  } else if (next != kNoSlot) {
+    ends.Set(slots_[next]);
   } else {
     ends.Clear(object->header.context);
   }
   --num_context_entries_;
   if (object->header.parent_context.IsZero()) return;
-  Object* const next_child = std::exchange(object->next_child, nullptr);
-  Object* const previous_child = std::exchange(object->previous_child, nullptr);
-  if (next_child != nullptr) next_child->previous_child = previous_child;
-  if (previous_child != nullptr) {
-    previous_child->next_child = next_child;
-  } else if (next_child != nullptr) {
-    begins.Set(next_child);
+  const Slot next_child = std::exchange(object->next_child, kNoSlot);
+  const Slot previous_child = std::exchange(object->previous_child, kNoSlot);
+  if (next_child != kNoSlot) slots_[next_child].previous_child = previous_child;
+  if (previous_child != kNoSlot) {
+    slots_[previous_child].next_child = next_child;
+  } else if (next_child != kNoSlot) {
+    begins.Set(slots_[next_child]);
   } else {
     begins.Clear(object->header.parent_context);
   }
@@ -221,7 +225,7 @@ Object* ContentIndex::Exact(const base::Key& content, const base::Key& context) 
     return blob != nullptr && blob->header.context.IsZero() ? blob : nullptr;
   }
   for (const auto* heads : {&enders_, &states_}) {
-    for (Object* object : Enders(heads->Find(context))) {
+    for (Object* object : Enders(slots_, heads->Find(context))) {
       if (object->header.content == content) return object;
     }
   }
@@ -254,7 +258,8 @@ void ContentIndex::ForEachChild(const base::Key& context,
       if (!each(*link++)) return;
       continue;
     }
-    Object* const child = std::exchange(own, own->next_child);
+    Object* const child = own;
+    own = child->next_child == kNoSlot ? nullptr : &slots_[child->next_child];
     if (!each({.sequence = child->id, .object = child, .link = false})) return;
   }
 }

@@ -3,19 +3,19 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 #include "base/key.h"
-#include "storage/policy/slot_pool.h"
 #include "storage/pool/handle_list.h"
 #include "storage/pool/slab.h"
+#include "storage/slot_pool.h"
 #include "storage/stored_header.h"
 
 namespace cistern::storage {
 
 // In which turn objects go that may go; see policy/victim_book.h.
-enum class Rung : uint8_t { kSpent = 0, kLeaf = 1, kInterior = 2 };
+// kNone: they may not go.
+enum class Rung : uint8_t { kSpent = 0, kLeaf = 1, kInterior = 2, kNone = 3 };
 
 // "Also serves this context, approximately."
 struct ContextLink {
@@ -33,16 +33,20 @@ struct Object {
   HandleList blocks;      // in page order; also while it is being staged
   uint64_t priority = 1;  // its tenant's, then its worth when it was last used
 
+  Slot slot = kNoSlot;  // its own, in the table of objects
+
   // Lists of the index; its own.
-  Object* next_variant = nullptr;  // of the same content, newer
-  Object* next_ender = nullptr;    // of the same context, older
-  Object* next_child = nullptr;    // of the same parent context, older
-  Object* previous_child = nullptr;
+  Slot next_variant = kNoSlot;  // of the same content, newer
+  Slot next_ender = kNoSlot;    // of the same context, older
+  Slot next_child = kNoSlot;    // of the same parent context, older
+  Slot previous_child = kNoSlot;
 
   uint32_t leases = 0;
   uint32_t children = 0;       // objects in memory that continue it
-  Slot policy_slot = kNoSlot;  // of the victim book; its own
-  std::optional<Rung> listed_rung;
+  Slot policy_slot = kNoSlot;  // of the victim book, like the next two; its own
+  uint32_t place = 0;
+  Rung listed_rung = Rung::kNone;
+
   uint8_t failed_writes : 2 = 0;  // in a row, as far as that counts
   uint8_t failed_reads : 2 = 0;   // in a row, as far as that counts
 

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "storage/policy/slot_pool.h"
+#include "storage/slot_pool.h"
 
 namespace cistern::storage {
 

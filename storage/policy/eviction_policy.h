@@ -26,7 +26,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
-#include "storage/policy/slot_pool.h"
+#include "storage/slot_pool.h"
 
 namespace cistern::storage {
 

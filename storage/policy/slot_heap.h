@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "storage/policy/slot_pool.h"
+#include "storage/slot_pool.h"
 
 namespace cistern::storage {
 
@@ -20,7 +20,7 @@ namespace cistern::storage {
 template <typename Entry, typename Before>
 class SlotHeap {
  public:
-  explicit SlotHeap(const SlotPool<Entry>& pool) : pool_(pool) {}
+  explicit SlotHeap(const SlotPool<Entry>& pool) : pool_(&pool) {}
 
   bool empty() const { return heap_.empty(); }
   Slot top() const { return heap_.front(); }
@@ -29,21 +29,21 @@ class SlotHeap {
     Rise(heap_.size() - 1, slot);
   }
   void Erase(Slot slot) {
-    const size_t hole = pool_[slot].place;
+    const size_t hole = (*pool_)[slot].place;
     const Slot last = heap_.back();
     heap_.pop_back();
     if (last != slot) Settle(hole, last);
   }
   // Its rank is another one now.
-  void Update(Slot slot) { Settle(pool_[slot].place, slot); }
+  void Update(Slot slot) { Settle((*pool_)[slot].place, slot); }
 
  private:
   static constexpr size_t kFan = 4;
 
-  bool GoesBefore(Slot a, Slot b) const { return Before()(pool_[a], pool_[b]); }
+  bool GoesBefore(Slot a, Slot b) const { return Before()((*pool_)[a], (*pool_)[b]); }
   void Put(size_t at, Slot slot) {
     heap_[at] = slot;
-    pool_[slot].place = static_cast<uint32_t>(at);
+    (*pool_)[slot].place = static_cast<uint32_t>(at);
   }
   void Settle(size_t at, Slot slot) {
     if (at > 0 && GoesBefore(slot, heap_[(at - 1) / kFan])) {
@@ -75,7 +75,7 @@ class SlotHeap {
     Put(at, slot);
   }
 
-  const SlotPool<Entry>& pool_;
+  const SlotPool<Entry>* pool_;
   std::vector<Slot> heap_;
 };
 

@@ -20,15 +20,12 @@ uint64_t NameOf(const Object& object) {
   return (object.header.content.hi ^ object.header.context.lo) | 1;
 }
 
-// What a policy says of a slot: where the object lies. No policy's order depends on it.
-uint64_t KeyOf(const Object& object) { return reinterpret_cast<uintptr_t>(&object); }
-// NOLINTNEXTLINE(performance-no-int-to-ptr): the key is an object's address, made by KeyOf
-Object* ObjectOf(uint64_t key) { return reinterpret_cast<Object*>(key); }
-
 }  // namespace
 
-VictimBook::VictimBook(const std::string& policy, std::vector<uint32_t> priorities)
-    : policy_(policy),
+VictimBook::VictimBook(const std::string& policy, std::vector<uint32_t> priorities,
+                       const SlotPool<Object>& slots)
+    : slots_(slots),
+      policy_(policy),
       priorities_(std::move(priorities)),
       lowest_priority_(*std::min_element(priorities_.begin(), priorities_.end())),
       ages_(priorities_.size()) {}
@@ -53,14 +50,15 @@ void VictimBook::Enter(Object& object, double cost, uint64_t bytes) {
   if (slot >= group_of_.size()) group_of_.resize(slot + 1, kNoGroup);
   if (group_of_[slot] == kNoGroup) {
     group_of_[slot] = static_cast<uint32_t>(groups_.size());
-    Group& group = groups_.emplace_back();
-    group.pool = object.pool();
-    group.rule = object.rule();
-    group.policy = MakeEvictionPolicy(policy_, &ages_[object.rule()]).value();
+    groups_.push_back({.pool = object.pool(),
+                       .rule = object.rule(),
+                       .policy = MakeEvictionPolicy(policy_, &ages_[object.rule()]).value(),
+                       .spent = SlotHeap<Object, Before>(slots_),
+                       .interior = SlotHeap<Object, Before>(slots_)});
   }
   CountUse(object, [&](EvictionPolicy& policy) {
     object.policy_slot = policy.Insert(
-        {.key = KeyOf(object), .cost = cost, .bytes = bytes, .name = NameOf(object)}, std::nullopt);
+        {.key = object.slot, .cost = cost, .bytes = bytes, .name = NameOf(object)}, std::nullopt);
     policy.Pin(object.policy_slot);
   });
   ++entered_;
@@ -107,10 +105,10 @@ void VictimBook::Appraise(Object& object, Group& group) {
   const uint64_t priority = (level << kPriorityLevelShift) + std::max<uint64_t>(worth, 1);
   if (priority == object.priority) return;
   object.repriced = true;
-  const std::optional<Rung> rung = object.listed_rung;
-  if (rung.has_value() && rung != Rung::kLeaf) Unlist(object, group);
+  const Rung rung = object.listed_rung;
+  if (rung != Rung::kLeaf) Unlist(object, group);
   object.priority = priority;
-  if (rung.has_value() && rung != Rung::kLeaf) List(object, group, *rung);
+  if (rung != Rung::kLeaf) List(object, group, rung);
 }
 
 uint64_t VictimBook::Value(const Object& object) const {
@@ -119,39 +117,42 @@ uint64_t VictimBook::Value(const Object& object) const {
 }
 
 void VictimBook::Unlist(Object& object, Group& group) {
-  if (!object.listed_rung.has_value()) return;
-  switch (*object.listed_rung) {
+  switch (object.listed_rung) {
+    case Rung::kNone:
+      return;
     case Rung::kSpent:
-      group.spent.Erase(object.priority, object);
+      group.spent.Erase(object.slot);
       break;
     case Rung::kLeaf:
       group.policy->Pin(object.policy_slot);
       break;
     case Rung::kInterior:
-      group.interior.Erase(object.priority, object);
+      group.interior.Erase(object.slot);
       break;
   }
-  object.listed_rung.reset();
+  object.listed_rung = Rung::kNone;
   --listed_;
 }
 
-void VictimBook::File(Object& object, std::optional<Rung> rung) {
+void VictimBook::File(Object& object, Rung rung) {
   if (rung == object.listed_rung) return;
   Group& group = GroupOf(object);
   Unlist(object, group);
-  if (rung.has_value()) List(object, group, *rung);
+  List(object, group, rung);
 }
 
 void VictimBook::List(Object& object, Group& group, Rung rung) {
   switch (rung) {
+    case Rung::kNone:
+      return;
     case Rung::kSpent:
-      group.spent.Insert(object.priority, &object);
+      group.spent.Insert(object.slot);
       break;
     case Rung::kLeaf:
       group.policy->Unpin(object.policy_slot);
       break;
     case Rung::kInterior:
-      group.interior.Insert(object.priority, &object);
+      group.interior.Insert(object.slot);
       break;
   }
   object.listed_rung = rung;
@@ -160,13 +161,14 @@ void VictimBook::List(Object& object, Group& group, Rung rung) {
 
 VictimBook::Candidate VictimBook::LowestOf(Group& group) {
   const uint32_t priority = priorities_[group.rule];
-  if (Object* spent = group.spent.Lowest(); spent != nullptr)
-    return {.object = spent, .priority = priority, .rung = Rung::kSpent};
-  if (const std::optional<Slot> leaf = group.policy->Victim(); leaf.has_value()) {
-    return {
-        .object = ObjectOf(group.policy->KeyOf(*leaf)), .priority = priority, .rung = Rung::kLeaf};
-  }
-  return {.object = group.interior.Lowest(), .priority = priority, .rung = Rung::kInterior};
+  const auto candidate = [&](Slot slot, Rung rung) {
+    return Candidate{.object = &slots_[slot], .priority = priority, .rung = rung};
+  };
+  if (!group.spent.empty()) return candidate(group.spent.top(), Rung::kSpent);
+  if (const std::optional<Slot> leaf = group.policy->Victim(); leaf.has_value())
+    return candidate(static_cast<Slot>(group.policy->KeyOf(*leaf)), Rung::kLeaf);
+  if (!group.interior.empty()) return candidate(group.interior.top(), Rung::kInterior);
+  return {};
 }
 
 template <typename Wanted>

@@ -29,7 +29,8 @@
 
 #include "storage/index/object.h"
 #include "storage/policy/eviction_policy.h"
-#include "storage/policy/victim_queue.h"
+#include "storage/policy/slot_heap.h"
+#include "storage/slot_pool.h"
 
 namespace cistern::storage {
 
@@ -41,8 +42,10 @@ class VictimBook {
     kChosen   // for room, as the victim
   };
 
-  // `policy`: of EvictionPolicyNames(). `priorities`: of the tenant rules, by their index.
-  VictimBook(const std::string& policy, std::vector<uint32_t> priorities);
+  // `policy`: of EvictionPolicyNames(). `priorities`: of the tenant rules, by their index. `slots`
+  // are where the objects lie, and outlive the book.
+  VictimBook(const std::string& policy, std::vector<uint32_t> priorities,
+             const SlotPool<Object>& slots);
 
   // It is in memory. `cost`: FLOPs to compute it again. Sets Object::priority, as do Use and
   // Follow, and Object::repriced where that is another one; its form's rule and pool say which
@@ -52,8 +55,7 @@ class VictimBook {
   void Use(Object& object);
   // Something that continues it has come.
   void Follow(Object& object);
-  // Lists it under `rung`, or nowhere while it may not go.
-  void File(Object& object, std::optional<Rung> rung);
+  void File(Object& object, Rung rung);
 
   // Null: nothing there may go.
   Object* Lowest();
@@ -69,12 +71,17 @@ class VictimBook {
   size_t listed() const { return listed_; }
 
  private:
+  struct Before {
+    bool operator()(const Object& a, const Object& b) const {
+      return a.priority != b.priority ? a.priority < b.priority : a.id < b.id;
+    }
+  };
   struct Group {
     PoolId pool = 0;
     uint32_t rule = 0;
     std::unique_ptr<EvictionPolicy> policy;
-    VictimQueue spent;
-    VictimQueue interior;
+    SlotHeap<Object, Before> spent;
+    SlotHeap<Object, Before> interior;
   };
   struct Candidate {
     Object* object = nullptr;
@@ -96,6 +103,7 @@ class VictimBook {
   void Unlist(Object& object, Group& group);
   void List(Object& object, Group& group, Rung rung);
 
+  const SlotPool<Object>& slots_;
   std::string policy_;
   std::vector<uint32_t> priorities_;
   uint32_t lowest_priority_;

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "storage/index/object_table.h"
 #include "tests/unit/storage/state_fixture.h"
 #include "tests/unit/storage/store_fixture.h"
 #include "tests/unit/storage/stored_fixture.h"
@@ -20,12 +21,10 @@ class ContentIndexTest : public testing::Test {
     return Make(id, TestSegment(model_, text, past, 8));
   }
   Object* Make(uint64_t id, const base::ObjectHeader& header) {
-    auto object = std::make_unique<Object>();
-    object->id = id;
+    Object* const object = objects_.Add(id);
     object->header = stored_.Of(header, &model_);
-    index_.Insert(object.get());
-    objects_.push_back(std::move(object));
-    return objects_.back().get();
+    index_.Insert(object);
+    return object;
   }
   // Links among them.
   std::vector<uint64_t> ChildIds(const base::Key& parent) const {
@@ -39,8 +38,8 @@ class ContentIndexTest : public testing::Test {
 
   base::ModelSpec model_ = TestModel("m", 2, 64);
   StoredHeaders stored_;
-  ContentIndex index_;
-  std::vector<std::unique_ptr<Object>> objects_;
+  ObjectTable objects_;
+  ContentIndex index_{objects_.slots()};
 };
 
 TEST_F(ContentIndexTest, OneContentHasSeveralContexts) {
@@ -58,13 +57,7 @@ TEST_F(ContentIndexTest, OneContentHasSeveralContexts) {
 TEST_F(ContentIndexTest, ListsCloseBehindWhatGoes) {
   std::vector<Object*> same;
   for (uint64_t id = 1; id <= 4; ++id) {
-    auto object = std::make_unique<Object>();
-    object->id = id;
-    object->header =
-        stored_.Of(TestSegment(model_, 7, 1, 8), &model_);  // the same in every respect
-    index_.Insert(object.get());
-    same.push_back(object.get());
-    objects_.push_back(std::move(object));
+    same.push_back(Make(id, 7, 1));  // the same in every respect
   }
   const StoredHeader& header = same[0]->header;
   std::vector<Object*> left = same;
@@ -122,8 +115,7 @@ TEST_F(ContentIndexTest, RemovalLeavesNothing) {
 }
 
 TEST_F(ContentIndexTest, BlobsHaveAContentOnly) {
-  Object blob;
-  blob.id = 1;
+  Object& blob = *objects_.Add(1);
   blob.header = stored_.Of(TestBlob(3, 100));
   index_.Insert(&blob);
   EXPECT_EQ(index_.Exact(blob.header.content, base::Key{}), &blob);

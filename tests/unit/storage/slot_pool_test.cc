@@ -1,5 +1,5 @@
 // Slots come fresh, at addresses that stay, and come back when they were given.
-#include "storage/policy/slot_pool.h"
+#include "storage/slot_pool.h"
 
 #include <set>
 #include <vector>
