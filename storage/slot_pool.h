@@ -15,7 +15,8 @@ namespace cistern::storage {
 using Slot = uint32_t;
 inline constexpr Slot kNoSlot = 0;  // of no object
 
-template <typename T>
+// `kChunk` of them are allocated at a time.
+template <typename T, Slot kChunk = 64>
 class SlotPool {
  public:
   // A slot whose T is as a new one is; fewer than 2^32 at a time.
@@ -35,8 +36,6 @@ class SlotPool {
   T& operator[](Slot slot) const { return chunks_[slot / kChunk][slot % kChunk]; }
 
  private:
-  static constexpr Slot kChunk = 64;
-
   void Grow() {
     const auto first = static_cast<Slot>(chunks_.size() * kChunk);
     chunks_.push_back(std::make_unique<T[]>(kChunk));

@@ -39,7 +39,7 @@ absl::Status Store::Impl::CheckObject(const Object& o) const {
   for (const Handle handle : o.blocks) {
     if (!pools.table().IsLive(handle)) return broken("one of its handles is not live");
     const PageEntry& entry = pools.table().at(handle);
-    if (entry.owner != o.id) return broken("one of its blocks belongs to somebody else");
+    if (entry.owner != o.slot) return broken("one of its blocks belongs to somebody else");
     if ((entry.movable != 0) != o.filed_movable)
       return broken("a block may be moved, or may not, against its state");
     if (entry.priority != (o.filed_evictable ? BlockPriority(o) : 0))

@@ -200,7 +200,7 @@ Staging Store::BeginStage(ObjectId id, absl::Time now) {
     s.GiveBlocks(rule, pool, blocks);
   } else {
     object->blocks.Assign(blocks);
-    for (const Handle handle : object->blocks) s.pools.SetOwner(handle, object->id);
+    for (const Handle handle : object->blocks) s.pools.SetOwner(handle, object->slot);
     object->staging = true;
     s.Touch(object, now);
     s.Refile(object);

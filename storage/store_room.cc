@@ -105,7 +105,7 @@ void Store::Impl::MakeRoomAhead(absl::Time now) {
 }
 
 void Store::Impl::MoveBlock(Handle from, Handle to) {
-  Object* object = FindAny(pools.table().at(from).owner);
+  Object* object = &objects.slots()[pools.table().at(from).owner];
   memcpy(arena->At(pools.Ref(to).offset), arena->At(pools.Ref(from).offset),
          pools.counts(object->pool()).block_bytes);
   object->blocks.Replace(from, to);
@@ -165,13 +165,17 @@ bool Store::Impl::EvictWindow(PoolId pool, const Object* own, uint32_t level) {
     };
     // Objects go whole, also what of them lies elsewhere.
     double loss = 0;
-    for (const uint64_t owner : window->owners) {
-      const Object* object = FindAny(owner);
-      loss += worth(*object) * static_cast<double>(BlockBytes(*object));
+    for (const Slot owner : window->owners) {
+      const Object& object = objects.slots()[owner];
+      loss += worth(object) * static_cast<double>(BlockBytes(object));
     }
     if (loss >= worth(*own) * static_cast<double>(window->bytes)) return false;
   }
-  for (const uint64_t owner : window->owners) {
+  std::vector<ObjectId> owners;
+  owners.reserve(window->owners.size());
+  for (const Slot owner : window->owners) owners.push_back(objects.slots()[owner].id);
+  std::sort(owners.begin(), owners.end());
+  for (const ObjectId owner : owners) {
     // A log may have gone with its base.
     if (Object* const object = FindAny(owner); object != nullptr && MayEvict(*object))
       EvictFromMemory(object, VictimBook::Exit::kTaken);

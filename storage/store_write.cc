@@ -177,7 +177,7 @@ absl::StatusOr<ObjectId> Store::Commit(SessionId session, ReservationId id, absl
   object->blocks.Assign(pending->blocks);
   object->in_memory = true;
   object->on_disk = saved;
-  for (const Handle handle : object->blocks) s.pools.SetOwner(handle, object->id);
+  for (const Handle handle : object->blocks) s.pools.SetOwner(handle, object->slot);
   s.TakeOver(object, handover);
   s.Touch(object, now);
   s.Refile(object);

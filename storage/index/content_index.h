@@ -51,7 +51,7 @@ class ContentIndex {
   using Children = ObjectChain<&Object::next_child>;
 
   // `slots` are where the objects lie, and outlive the index.
-  explicit ContentIndex(const SlotPool<Object>& slots) : slots_(slots) {}
+  explicit ContentIndex(const ObjectSlots& slots) : slots_(slots) {}
 
   // With the object's own context; it has no links.
   void Insert(Object* object);
@@ -123,7 +123,7 @@ class ContentIndex {
   void AddEntry(const ContextLink& link, const ContextEntry& entry);
   void RemoveEntry(const ContextLink& link);
 
-  const SlotPool<Object>& slots_;
+  const ObjectSlots& slots_;
   ChainHeads<&StoredHeader::content> variants_{slots_};
   EndHeads enders_{slots_}, states_{slots_};
   BeginHeads children_{slots_}, checkpoints_{slots_}, logs_{slots_};

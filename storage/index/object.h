@@ -85,4 +85,7 @@ struct Object {
   bool in_use() const { return leases > 0 || busy(); }
 };
 
+// So many in a chunk that the chunks' addresses stay in the cache.
+using ObjectSlots = SlotPool<Object, 1024>;
+
 }  // namespace cistern::storage

@@ -31,7 +31,7 @@ class ObjectChain {
     using reference = Object*;
 
     Iterator() = default;
-    Iterator(const SlotPool<Object>* slots, Object* at) : slots_(slots), at_(at) {}
+    Iterator(const ObjectSlots* slots, Object* at) : slots_(slots), at_(at) {}
     Object* operator*() const { return at_; }
     Iterator& operator++() {
       const Slot next = at_->*kNext;
@@ -46,7 +46,7 @@ class ObjectChain {
     bool operator==(const Iterator& other) const { return at_ == other.at_; }
 
    private:
-    const SlotPool<Object>* slots_ = nullptr;
+    const ObjectSlots* slots_ = nullptr;
     Object* at_ = nullptr;
   };
   using iterator = Iterator;
@@ -54,13 +54,13 @@ class ObjectChain {
   using value_type = Object*;
 
   // `first`: null for an empty one.
-  ObjectChain(const SlotPool<Object>& slots, Object* first) : slots_(&slots), first_(first) {}
+  ObjectChain(const ObjectSlots& slots, Object* first) : slots_(&slots), first_(first) {}
   Iterator begin() const { return Iterator(slots_, first_); }
   Iterator end() const { return Iterator(); }
   bool empty() const { return first_ == nullptr; }
 
  private:
-  const SlotPool<Object>* slots_;
+  const ObjectSlots* slots_;
   Object* first_;
 };
 
@@ -68,7 +68,7 @@ class ObjectChain {
 template <base::Key StoredHeader::*kKey>
 class ChainHeads {
  public:
-  explicit ChainHeads(const SlotPool<Object>& slots)
+  explicit ChainHeads(const ObjectSlots& slots)
       : slots_(&slots), heads_(0, Hash{slots_}, Equal{slots_}) {}
 
   // Null: there is none.
@@ -85,13 +85,13 @@ class ChainHeads {
 
  private:
   struct KeyOf {
-    const SlotPool<Object>* slots;
+    const ObjectSlots* slots;
     const base::Key& operator()(const base::Key& key) const { return key; }
     const base::Key& operator()(Slot slot) const { return (*slots)[slot].header.*kKey; }
   };
   struct Hash {
     using is_transparent = void;
-    const SlotPool<Object>* slots;
+    const ObjectSlots* slots;
     template <typename T>
     size_t operator()(const T& of) const {
       return absl::HashOf(KeyOf{slots}(of));
@@ -99,14 +99,14 @@ class ChainHeads {
   };
   struct Equal {
     using is_transparent = void;
-    const SlotPool<Object>* slots;
+    const ObjectSlots* slots;
     template <typename A, typename B>
     bool operator()(const A& a, const B& b) const {
       return KeyOf{slots}(a) == KeyOf{slots}(b);
     }
   };
 
-  const SlotPool<Object>* slots_;
+  const ObjectSlots* slots_;
   absl::flat_hash_set<Slot, Hash, Equal> heads_;
 };
 

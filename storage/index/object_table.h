@@ -43,7 +43,7 @@ class ObjectTable {
     using pointer = Object* const*;
     using reference = Object*;
 
-    Iterator(const SlotPool<Object>* slots, Ids::const_iterator at) : slots_(slots), at_(at) {}
+    Iterator(const ObjectSlots* slots, Ids::const_iterator at) : slots_(slots), at_(at) {}
     Object* operator*() const { return &(*slots_)[at_->slot]; }
     Iterator& operator++() {
       ++at_;
@@ -52,7 +52,7 @@ class ObjectTable {
     bool operator==(const Iterator& other) const { return at_ == other.at_; }
 
    private:
-    const SlotPool<Object>* slots_;
+    const ObjectSlots* slots_;
     Ids::const_iterator at_;
   };
 
@@ -74,7 +74,7 @@ class ObjectTable {
     const auto it = ids_.find(Named(id, kNoSlot));
     return it == ids_.end() ? nullptr : &slots_[it->slot];
   }
-  const SlotPool<Object>& slots() const { return slots_; }
+  const ObjectSlots& slots() const { return slots_; }
 
   // In id order, all, or from the first that is not below `id` on.
   Iterator begin() const { return {&slots_, ids_.begin()}; }
@@ -82,7 +82,7 @@ class ObjectTable {
   Iterator From(uint64_t id) const { return {&slots_, ids_.lower_bound(Named(id, kNoSlot))}; }
 
  private:
-  SlotPool<Object> slots_;
+  ObjectSlots slots_;
   Ids ids_;
 };
 

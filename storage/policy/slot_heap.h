@@ -17,10 +17,10 @@
 namespace cistern::storage {
 
 // Entry::place is the heap's while the entry is in it; `Before()(a, b)`: a goes before b.
-template <typename Entry, typename Before>
+template <typename Pool, typename Before>
 class SlotHeap {
  public:
-  explicit SlotHeap(const SlotPool<Entry>& pool) : pool_(&pool) {}
+  explicit SlotHeap(const Pool& pool) : pool_(&pool) {}
 
   bool empty() const { return heap_.empty(); }
   Slot top() const { return heap_.front(); }
@@ -75,7 +75,7 @@ class SlotHeap {
     Put(at, slot);
   }
 
-  const SlotPool<Entry>* pool_;
+  const Pool* pool_;
   std::vector<Slot> heap_;
 };
 

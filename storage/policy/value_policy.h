@@ -60,7 +60,7 @@ class ValuePolicy final : public EvictionPolicy {
   static uint64_t Credit(const Entry& entry);
   uint64_t PriorityNow(const Entry& entry);
 
-  SlotHeap<Entry, Before> open_{entries()};  // what may go
+  SlotHeap<SlotPool<Entry>, Before> open_{entries()};  // what may go
   GhostList ghosts_;
 };
 

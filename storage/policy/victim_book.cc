@@ -23,7 +23,7 @@ uint64_t NameOf(const Object& object) {
 }  // namespace
 
 VictimBook::VictimBook(const std::string& policy, std::vector<uint32_t> priorities,
-                       const SlotPool<Object>& slots)
+                       const ObjectSlots& slots)
     : slots_(slots),
       policy_(policy),
       priorities_(std::move(priorities)),
@@ -53,8 +53,8 @@ void VictimBook::Enter(Object& object, double cost, uint64_t bytes) {
     groups_.push_back({.pool = object.pool(),
                        .rule = object.rule(),
                        .policy = MakeEvictionPolicy(policy_, &ages_[object.rule()]).value(),
-                       .spent = SlotHeap<Object, Before>(slots_),
-                       .interior = SlotHeap<Object, Before>(slots_)});
+                       .spent = SlotHeap<ObjectSlots, Before>(slots_),
+                       .interior = SlotHeap<ObjectSlots, Before>(slots_)});
   }
   CountUse(object, [&](EvictionPolicy& policy) {
     object.policy_slot = policy.Insert(

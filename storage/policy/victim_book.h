@@ -44,8 +44,7 @@ class VictimBook {
 
   // `policy`: of EvictionPolicyNames(). `priorities`: of the tenant rules, by their index. `slots`
   // are where the objects lie, and outlive the book.
-  VictimBook(const std::string& policy, std::vector<uint32_t> priorities,
-             const SlotPool<Object>& slots);
+  VictimBook(const std::string& policy, std::vector<uint32_t> priorities, const ObjectSlots& slots);
 
   // It is in memory. `cost`: FLOPs to compute it again. Sets Object::priority, as do Use and
   // Follow, and Object::repriced where that is another one; its form's rule and pool say which
@@ -80,8 +79,8 @@ class VictimBook {
     PoolId pool = 0;
     uint32_t rule = 0;
     std::unique_ptr<EvictionPolicy> policy;
-    SlotHeap<Object, Before> spent;
-    SlotHeap<Object, Before> interior;
+    SlotHeap<ObjectSlots, Before> spent;
+    SlotHeap<ObjectSlots, Before> interior;
   };
   struct Candidate {
     Object* object = nullptr;
@@ -103,7 +102,7 @@ class VictimBook {
   void Unlist(Object& object, Group& group);
   void List(Object& object, Group& group, Rung rung);
 
-  const SlotPool<Object>& slots_;
+  const ObjectSlots& slots_;
   std::string policy_;
   std::vector<uint32_t> priorities_;
   uint32_t lowest_priority_;

@@ -137,6 +137,7 @@ void BM_IndexBytes(benchmark::State& state) {
     for (uint32_t i = 0; i < objects; ++i) {
       base::ObjectHeader header = node.Header(i);
       if (i % prompt != 0) header.parent_context = past;
+      header.base_position = i % prompt * kChunkTokens;
       header.context = base::KeySpace::Context(header.parent_context, header.content);
       past = header.context;
       if (on_disk) {

@@ -24,7 +24,7 @@ struct Before {
 
 TEST(SlotHeap, TheTopIsTheFirst) {
   SlotPool<Ranked> pool;
-  SlotHeap<Ranked, Before> heap(pool);
+  SlotHeap<SlotPool<Ranked>, Before> heap(pool);
   std::vector<Slot> slots;
   for (uint32_t i = 0; i < 300; ++i) {
     slots.push_back(pool.Take());
