@@ -106,7 +106,7 @@ absl::StatusOr<std::vector<HeldObject>> Sessions::BeginRead(
       return absl::FailedPreconditionError(
           absl::StrCat("lease ", lease, " is not held by this session: lease the object again"));
     }
-    CISTERN_ASSIGN_OR_RETURN(const base::ObjectHeader* header, store.LeasedHeader(id, lease));
+    CISTERN_ASSIGN_OR_RETURN(const storage::StoredHeader* header, store.LeasedHeader(id, lease));
     CISTERN_ASSIGN_OR_RETURN(std::vector<base::BlockRef> blocks, store.LeasedBlocks(id, lease));
     held.push_back({header, std::move(blocks)});
   }

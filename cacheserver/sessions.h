@@ -32,7 +32,7 @@ struct SessionLimits {
 
 // One object that is being read: what Reply's payload is made of.
 struct HeldObject {
-  const base::ObjectHeader* header = nullptr;  // valid until the lock is released
+  const storage::StoredHeader* header = nullptr;  // valid until the lock is released
   std::vector<base::BlockRef> blocks;
 };
 

@@ -17,9 +17,8 @@ std::vector<Candidate> Candidates(storage::Store& store) {
   store.List({.all = true}, 0, ~0u,
              [&](const storage::ObjectView& view, bool pinned, uint32_t leases, double) {
                if (view.where != storage::Where::kDisk || pinned || leases > 0) return;
-               const base::ObjectHeader& header = *view.header;
-               const base::ModelSpec* spec = store.FindModel(header.model);
-               candidates.push_back({view.rank, header.PayloadBytes(spec),
+               const storage::StoredHeader& header = *view.header;
+               candidates.push_back({view.rank, header.payload_bytes(),
                                      header.context.IsZero() ? header.content : header.context});
              });
   return candidates;

@@ -30,6 +30,7 @@
 #include "base/key.h"
 #include "base/model_spec.h"
 #include "base/object.h"
+#include "storage/stored_header.h"
 
 namespace cistern::storage {
 
@@ -79,7 +80,7 @@ struct StoreOptions {
 // One described object. Pointers are valid until the next non-const call.
 struct ObjectView {
   ObjectId id = 0;
-  const base::ObjectHeader* header = nullptr;
+  const StoredHeader* header = nullptr;
   Where where = Where::kMiss;
   bool on_disk = false;  // has a record, wherever else it is
   uint64_t rank = 0;     // as of its last use in memory; of two, the lower one should go first
@@ -255,7 +256,7 @@ class Store {
   absl::StatusOr<Lease> Acquire(SessionId session, ObjectId id, absl::Time now);
   absl::Status Release(SessionId session, LeaseId lease);
   // The blocks and header behind a lease of this session.
-  absl::StatusOr<const base::ObjectHeader*> LeasedHeader(SessionId session, LeaseId lease) const;
+  absl::StatusOr<const StoredHeader*> LeasedHeader(SessionId session, LeaseId lease) const;
   absl::StatusOr<std::vector<base::BlockRef>> LeasedBlocks(SessionId session, LeaseId lease) const;
 
   // Aborts its reservations and releases its leases. A session that is unknown is no error.

@@ -51,8 +51,7 @@ void Store::Impl::EndUse(const base::Key& model) {
 }
 
 const base::ModelSpec* Store::FindModel(const base::Key& fingerprint) const {
-  const auto it = impl_->models.find(fingerprint);
-  return it == impl_->models.end() ? nullptr : &it->second->spec;
+  return impl_->ModelOf(fingerprint);
 }
 
 std::vector<const base::ModelSpec*> Store::Models() const {
@@ -62,30 +61,20 @@ std::vector<const base::ModelSpec*> Store::Models() const {
   return models;
 }
 
-const base::ModelSpec* Store::Impl::ModelOf(const base::ObjectHeader& header) const {
-  const auto it = models.find(header.model);
+const base::ModelSpec* Store::Impl::ModelOf(const base::Key& fingerprint) const {
+  const auto it = models.find(fingerprint);
   return it == models.end() ? nullptr : &it->second->spec;
 }
 
-Object* Store::Impl::FindAny(ObjectId id) const {
-  const auto it = objects.find(id);
-  return it == objects.end() ? nullptr : it->second.get();
-}
+Object* Store::Impl::FindAny(ObjectId id) const { return objects.Find(id); }
 
 Object* Store::Impl::FindAttached(ObjectId id) const {
   Object* object = FindAny(id);
   return object == nullptr || object->detached ? nullptr : object;
 }
 
-std::vector<base::BlockRef> Store::Impl::Refs(const std::vector<Handle>& blocks) const {
-  std::vector<base::BlockRef> refs;
-  refs.reserve(blocks.size());
-  for (const Handle handle : blocks) refs.push_back(pools.Ref(handle));
-  return refs;
-}
-
 bool Store::Impl::Matches(const Selector& selector, const Object& object) const {
-  const base::ObjectHeader& header = object.header;
+  const StoredHeader& header = object.header;
   if (object.detached) return false;
   const bool restricts = selector.object != 0 || !selector.key.IsZero() ||
                          !selector.model.IsZero() || selector.has_tenant;
@@ -93,8 +82,8 @@ bool Store::Impl::Matches(const Selector& selector, const Object& object) const 
   if (selector.object != 0 && object.id != selector.object) return false;
   if (!selector.key.IsZero() && header.content != selector.key && header.context != selector.key)
     return false;
-  if (!selector.model.IsZero() && header.model != selector.model) return false;
-  return !selector.has_tenant || header.tenant == selector.tenant;
+  if (!selector.model.IsZero() && header.model() != selector.model) return false;
+  return !selector.has_tenant || header.tenant() == selector.tenant;
 }
 
 // In id order. With a key or an object it is a look-up, otherwise a walk over all objects.
@@ -108,7 +97,7 @@ std::vector<Object*> Store::Impl::Select(const Selector& selector) const {
     return selected;
   }
   if (selector.key.IsZero()) {
-    for (const auto& [id, object] : objects) consider(object.get());
+    for (Object* object : objects) consider(object);
     return selected;
   }
   for (Object* object : index.VariantsOf(selector.key)) consider(object);
@@ -152,8 +141,8 @@ ObjectId Store::List(
     absl::FunctionRef<void(const ObjectView&, bool pinned, uint32_t leases, double value)> each)
     const {
   uint32_t listed = 0;
-  for (auto it = impl_->objects.lower_bound(cursor); it != impl_->objects.end(); ++it) {
-    const Object& object = *it->second;
+  for (auto it = impl_->objects.From(cursor); it != impl_->objects.end(); ++it) {
+    const Object& object = **it;
     if (!impl_->Matches(selector, object)) continue;
     if (listed++ == limit) return object.id;
     each(impl_->ViewOf(object), object.pinned, object.leases,

@@ -16,7 +16,7 @@ absl::Status Broken(absl::string_view what, uint64_t id, absl::string_view how) 
 absl::Status Store::Impl::CheckObject(const Object& o) const {
   const auto broken = [&](absl::string_view how) { return Broken("object", o.id, how); };
   const bool holds_blocks = o.in_memory || o.staging;
-  if (o.blocks.size() != (holds_blocks ? o.num_blocks : 0))
+  if (o.blocks.size() != (holds_blocks ? o.header.num_blocks() : 0))
     return broken("it holds the wrong number of blocks");
   if (o.in_memory && o.staging) return broken("it is staged though it is in memory");
   if (o.demoting && !o.in_memory) return broken("it is demoted from nowhere");
@@ -24,34 +24,35 @@ absl::Status Store::Impl::CheckObject(const Object& o) const {
   if (o.detached && (o.on_disk || !o.in_use())) return broken("it is detached and nobody uses it");
   if (o.doomed && !o.detached && !o.busy()) return broken("it is doomed and still there");
   if (o.filed_movable != MayMove(o) || o.filed_evictable != MayEvict(o) ||
-      o.filed_dirty != ShouldDemote(o) || o.filed_priority != o.priority) {
+      o.filed_dirty != ShouldDemote(o) || o.repriced) {
     return broken("it is filed wrongly");
   }
   if (o.filed_resident != (o.in_memory && !o.detached))
     return broken("it is not where it is filed");
-  const std::optional<Rung> rung = o.filed_evictable ? std::optional(RungOf(o)) : std::nullopt;
+  const Rung rung = o.filed_evictable ? RungOf(o) : Rung::kNone;
   if (o.listed_rung != rung) return broken("it is listed as a victim of another kind, or of none");
   if (!o.detached && o.children != CountChildren(o)) return broken("its children are miscounted");
-  if (o.rule != tenants.RuleOf(o.header.tenant)) return broken("it counts for another tenant");
-  if (o.filed_dirty && !tenants.all()[o.rule].dirty.map().contains({o.priority, o.id}))
+  if (o.rule() != tenants.RuleOf(o.header.tenant())) return broken("it counts for another tenant");
+  if (o.filed_dirty && !tenants.all()[o.rule()].dirty.map().contains({o.priority, o.id}))
     return broken("it is not listed as dirty");
   if (o.set_aside != set_aside.contains(o.id)) return broken("set aside or not?");
   for (const Handle handle : o.blocks) {
     if (!pools.table().IsLive(handle)) return broken("one of its handles is not live");
     const PageEntry& entry = pools.table().at(handle);
-    if (entry.owner != o.id) return broken("one of its blocks belongs to somebody else");
+    if (entry.owner != o.slot) return broken("one of its blocks belongs to somebody else");
     if ((entry.movable != 0) != o.filed_movable)
       return broken("a block may be moved, or may not, against its state");
     if (entry.priority != (o.filed_evictable ? BlockPriority(o) : 0))
       return broken("a block's value is not its own");
   }
   if (o.detached) return absl::OkStatus();
-  if (o.header.kind == base::ObjectKind::kLog && JudgesLogs() && !HasBase(o.header))
+  if (o.header.kind() == base::ObjectKind::kLog && JudgesLogs() && !HasBase(PassageOf(o.header)))
     return broken("it is a log without the state that it needs");
   if (index.Exact(o.header.content, o.header.context) != &o)
     return broken("the index does not find it");
-  if (base::IsState(o.header.kind) && !o.links().empty()) return broken("it is state, and linked");
-  for (const ContextLink& link : o.links()) {
+  if (base::IsState(o.header.kind()) && !index.LinksOf(o).empty())
+    return broken("it is state, and linked");
+  for (const ContextLink& link : index.LinksOf(o)) {
     bool found = false;
     for (const ContextEntry& entry : index.LinkedTo(link.context))
       found |= entry.sequence == link.sequence;
@@ -117,10 +118,10 @@ absl::Status Store::Impl::CheckSessions() const {
       return Broken("lease", id, "its age is not listed");
     ++count[held.object];
   }
-  for (const auto& [id, object] : objects) {
-    const auto it = count.find(object.get());
+  for (const Object* object : objects) {
+    const auto it = count.find(object);
     if (object->leases != (it == count.end() ? 0 : it->second))
-      return Broken("object", id, "its leases are miscounted");
+      return Broken("object", object->id, "its leases are miscounted");
   }
   return absl::OkStatus();
 }
@@ -130,16 +131,17 @@ absl::Status Store::Impl::CheckIndex() const {
   size_t links = 0;
   size_t entries = 0;
   size_t children = 0;
-  for (const auto& [id, o] : objects) {
+  for (const Object* o : objects) {
     if (o->detached) continue;
     ++attached;
-    if (o->header.kind == base::ObjectKind::kBlob) continue;
-    links += o->links().size();
-    entries += 1 + o->links().size();
+    if (o->header.kind() == base::ObjectKind::kBlob) continue;
+    links += index.LinksOf(*o).size();
+    entries += 1 + index.LinksOf(*o).size();
     children += o->header.parent_context.IsZero() ? 0 : 1;
-    for (const ContextLink& link : o->links()) children += link.parent_context.IsZero() ? 0 : 1;
-    if (o->links().size() > options.links_per_object)
-      return Broken("object", id, "it has too many links");
+    for (const ContextLink& link : index.LinksOf(*o))
+      children += link.parent_context.IsZero() ? 0 : 1;
+    if (index.LinksOf(*o).size() > options.links_per_object)
+      return Broken("object", o->id, "it has too many links");
   }
   if (attached != index.num_objects() || links != index.num_links() ||
       entries != index.num_context_entries() || children != index.num_children()) {
@@ -155,7 +157,7 @@ absl::Status Store::Impl::CheckQueues() const {
   uint64_t demoting = 0;
   uint64_t blocks = 0;
   StoreStats gauges;
-  for (const auto& [id, o] : objects) {
+  for (const Object* o : objects) {
     evictable += o->filed_evictable ? 1 : 0;
     unsaved += o->filed_dirty ? 1 : 0;
     demoting += o->demoting ? BlockBytes(*o) : 0;
@@ -163,11 +165,13 @@ absl::Status Store::Impl::CheckQueues() const {
     if (o->detached) continue;
     gauges.objects_memory += o->in_memory ? 1 : 0;
     gauges.objects_disk += o->on_disk ? 1 : 0;
-    gauges.dirty_bytes += o->in_memory && !o->on_disk ? o->payload_bytes : 0;
+    gauges.dirty_bytes += o->in_memory && !o->on_disk ? o->header.payload_bytes() : 0;
     gauges.pinned_objects += o->pinned ? 1 : 0;
-    gauges.pinned_bytes += o->pinned && o->in_memory ? o->payload_bytes : 0;
-    if (expires() && !by_last_use.contains({o->last_use_ns, o->id}))
-      return Broken("object", id, "its last use is not listed");
+    gauges.pinned_bytes += o->pinned && o->in_memory ? o->header.payload_bytes() : 0;
+    const auto last_use = last_uses.find(o->id);
+    const bool is_listed =
+        last_use != last_uses.end() && by_last_use.contains({last_use->second, o->id});
+    if (is_listed != expires()) return Broken("object", o->id, "its last use is not listed");
   }
   for (const Tenancy& tenancy : tenants.all()) queued += tenancy.dirty.map().size();
   if (queued != unsaved || book.listed() != evictable || book.size() != gauges.objects_memory)
@@ -188,17 +192,18 @@ absl::Status Store::Impl::CheckQueues() const {
 
 absl::Status Store::Impl::CheckTenants() const {
   std::vector<Tenancy> expected(tenants.all().size());
-  for (const auto& [id, o] : objects) {
-    Tenancy& tenancy = expected[o->rule];
+  for (const Object* o : objects) {
+    Tenancy& tenancy = expected[o->rule()];
     const uint64_t held = o->blocks.empty() ? 0 : BlockBytes(*o);
     tenancy.stats.used_bytes += held;
     tenancy.evictable_bytes += MayEvict(*o) ? held : 0;
     tenancy.demoting_bytes += o->demoting ? held : 0;
-    tenancy.unsaved_bytes += o->counted_dirty ? o->payload_bytes : 0;
+    tenancy.unsaved_bytes += o->counted_dirty ? o->header.payload_bytes() : 0;
     tenancy.stats.objects_memory += o->in_memory && !o->detached ? 1 : 0;
   }
   for (const auto& [id, p] : pending)
-    expected[p->rule].stats.used_bytes += p->blocks.size() * pools.counts(p->pool).stride_bytes;
+    expected[p->rule].stats.used_bytes +=
+        p->blocks.size() * pools.counts(p->shape.pool).stride_bytes;
   for (size_t rule = 0; rule < expected.size(); ++rule) {
     const Tenancy& is = tenants.all()[rule];
     const Tenancy& want = expected[rule];
@@ -216,8 +221,8 @@ absl::Status Store::Impl::CheckTenants() const {
 
 absl::Status Store::Impl::CheckModels() const {
   absl::flat_hash_map<base::Key, uint64_t> users;
-  for (const auto& [id, o] : objects) ++users[o->header.model];
-  for (const auto& [id, p] : pending) ++users[p->model];
+  for (const Object* o : objects) ++users[o->header.model()];
+  for (const auto& [id, p] : pending) ++users[p->header.model];
   for (const auto& [fingerprint, known] : models) {
     if (known->users != users[fingerprint])
       return absl::InternalError(
@@ -232,12 +237,12 @@ absl::Status Store::Impl::CheckModels() const {
 absl::Status Store::CheckObjects(ObjectId cursor, uint32_t limit, ObjectId* next) const {
   const Impl& s = *impl_;
   *next = 0;
-  for (auto it = s.objects.lower_bound(cursor); it != s.objects.end(); ++it) {
+  for (auto it = s.objects.From(cursor); it != s.objects.end(); ++it) {
     if (limit-- == 0) {
-      *next = it->first;
+      *next = (*it)->id;
       break;
     }
-    CISTERN_RETURN_IF_ERROR(s.CheckObject(*it->second));
+    CISTERN_RETURN_IF_ERROR(s.CheckObject(**it));
   }
   return absl::OkStatus();
 }
@@ -245,7 +250,7 @@ absl::Status Store::CheckObjects(ObjectId cursor, uint32_t limit, ObjectId* next
 absl::Status Store::CheckInvariants() const {
   const Impl& s = *impl_;
   CISTERN_RETURN_IF_ERROR(s.pools.CheckInvariants());
-  for (const auto& [id, object] : s.objects) CISTERN_RETURN_IF_ERROR(s.CheckObject(*object));
+  for (const Object* object : s.objects) CISTERN_RETURN_IF_ERROR(s.CheckObject(*object));
   CISTERN_RETURN_IF_ERROR(s.CheckModels());
   CISTERN_RETURN_IF_ERROR(s.CheckPending());
   CISTERN_RETURN_IF_ERROR(s.CheckSessions());

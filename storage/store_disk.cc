@@ -14,14 +14,12 @@ namespace {
 // that the bytes are damaged, is as good as one that does.
 constexpr uint8_t kMaxFailures = 3;
 
-void CountFailure(uint8_t* failures) {
-  if (*failures < kMaxFailures) ++*failures;
-}
+uint8_t OneMore(uint8_t failures) { return failures < kMaxFailures ? failures + 1 : failures; }
 
 }  // namespace
 
 uint64_t Store::Impl::BlockBytes(const Object& object) const {
-  return object.num_blocks * pools.counts(object.pool).stride_bytes;
+  return object.header.num_blocks() * pools.counts(object.pool()).stride_bytes;
 }
 
 uint64_t Store::Impl::PressureBytes() const {
@@ -78,9 +76,9 @@ std::vector<Object*> Store::Impl::ChooseDemotions(uint64_t max_bytes, bool only_
     // An older record of the same name is still being written or deleted: it must not overtake this
     // one.
     if (records_in_flight.contains(key) || record_drop_keys.contains(key)) continue;
-    if (!chosen.empty() && bytes + object->payload_bytes > max_bytes) break;
+    if (!chosen.empty() && bytes + object->header.payload_bytes() > max_bytes) break;
     chosen.push_back(object);
-    bytes += object->payload_bytes;
+    bytes += object->header.payload_bytes();
     excess -= std::min(excess, BlockBytes(*object));
     first->excess -= std::min(first->excess, BlockBytes(*object));
   }
@@ -96,12 +94,12 @@ std::vector<Demotion> Store::TakeDemotions(uint64_t max_bytes, bool only_above_w
   for (Object* object : s.ChooseDemotions(max_bytes, only_above_watermark)) {
     object->demoting = true;
     s.demoting_bytes += s.BlockBytes(*object);
-    s.tenants.at(object->rule).demoting_bytes += s.BlockBytes(*object);
+    s.tenants.at(object->rule()).demoting_bytes += s.BlockBytes(*object);
     s.records_in_flight.insert(Impl::KeyOf(object->header));
     s.Refile(object);
     demotions.push_back({.id = object->id,
-                         .header = object->header,
-                         .payload_bytes = object->payload_bytes,
+                         .header = object->header.Full(),
+                         .payload_bytes = object->header.payload_bytes(),
                          .blocks = s.Refs(object->blocks)});
   }
   const bool none_left = std::ranges::all_of(
@@ -115,7 +113,7 @@ void Store::Impl::RetrySetAside(absl::FunctionRef<bool(const Tenancy&)> of) {
   const std::vector<ObjectId> again(set_aside.begin(), set_aside.end());
   for (const ObjectId id : again) {
     Object* object = FindAny(id);
-    if (!of(tenants.at(object->rule))) continue;
+    if (!of(tenants.at(object->rule()))) continue;
     object->set_aside = false;
     Refile(object);
   }
@@ -151,13 +149,13 @@ void Store::FinishDemotion(ObjectId id, const absl::Status& written) {
   if (object == nullptr || !object->demoting) return;
   object->demoting = false;
   s.demoting_bytes -= s.BlockBytes(*object);
-  s.tenants.at(object->rule).demoting_bytes -= s.BlockBytes(*object);
+  s.tenants.at(object->rule()).demoting_bytes -= s.BlockBytes(*object);
   const RecordKey key = Impl::KeyOf(object->header);
   s.records_in_flight.erase(key);
   const bool refused = s.records_refused.erase(key) != 0;
   if (written.ok()) {
     ++s.stats.demoted_objects;
-    s.stats.demoted_bytes += object->payload_bytes;
+    s.stats.demoted_bytes += object->header.payload_bytes();
     if (object->detached) {  // replaced meanwhile: the record is of nobody
       s.DropRecord(key);
     } else {
@@ -168,7 +166,7 @@ void Store::FinishDemotion(ObjectId id, const absl::Status& written) {
     if (refused || (object->detached && s.records_may_come)) s.DropRecord(key);
     ++s.stats.demotion_failures;
     object->set_aside = true;
-    if (!absl::IsDeadlineExceeded(written)) CountFailure(&object->failed_writes);
+    if (!absl::IsDeadlineExceeded(written)) object->failed_writes = OneMore(object->failed_writes);
     object->droppable = absl::IsResourceExhausted(written) || absl::IsInvalidArgument(written) ||
                         object->failed_writes >= kMaxFailures;
   }
@@ -191,22 +189,23 @@ Staging Store::BeginStage(ObjectId id, absl::Time now) {
     staging.outcome = Staging::Outcome::kInMemory;
   } else if (object->staging) {
     staging.outcome = Staging::Outcome::kInProgress;
-  } else if (object->num_blocks > s.MaxBlocks(object->rule, object->pool)) {
+  } else if (object->header.num_blocks() > s.MaxBlocks(object->rule(), object->pool())) {
     staging.outcome = Staging::Outcome::kGone;  // written when the arena, or the quota, was larger
-  } else if (const uint32_t rule = object->rule, pool = object->pool, count = object->num_blocks;
+  } else if (const uint32_t rule = object->rule(), pool = object->pool(),
+             count = object->header.num_blocks();
              !s.TakeBlocks(rule, pool, count, &blocks)) {
     ++s.stats.no_room;
     staging.outcome = Staging::Outcome::kNoRoom;
   } else if (s.FindAttached(id) == nullptr) {  // a log: the state that it needs has made the room
-    s.GiveBlocks(rule, pool, &blocks);
+    s.GiveBlocks(rule, pool, blocks);
   } else {
-    object->blocks = std::move(blocks);
-    for (const Handle handle : object->blocks) s.pools.SetOwner(handle, object->id);
+    object->blocks.Assign(blocks);
+    for (const Handle handle : object->blocks) s.pools.SetOwner(handle, object->slot);
     object->staging = true;
     s.Touch(object, now);
     s.Refile(object);
     staging.outcome = Staging::Outcome::kBegun;
-    staging.header = object->header;
+    staging.header = object->header.Full();
     staging.blocks = s.Refs(object->blocks);
     s.MakeRoomAhead(s.latest);
   }
@@ -222,12 +221,12 @@ void Store::FinishStage(ObjectId id, const absl::Status& read) {
   if (corrupt) ++s.stats.corrupt_records;
   if (read.ok()) {
     ++s.stats.staged_objects;
-    s.stats.staged_bytes += object->payload_bytes;
+    s.stats.staged_bytes += object->header.payload_bytes();
     object->in_memory = true;
     object->failed_reads = 0;
   } else {
     const bool tried = !absl::IsResourceExhausted(read) && !absl::IsCancelled(read);
-    if (tried) CountFailure(&object->failed_reads);
+    if (tried) object->failed_reads = OneMore(object->failed_reads);
     s.FreeBlocks(object);
   }
   s.Refile(object);
@@ -265,11 +264,11 @@ absl::Status Store::AddDiskRecord(const base::ObjectHeader& header, absl::Time n
       s.MarkSaved(known);
       return absl::OkStatus();
     }
-    if (s.options.serves_above || !Impl::Improves(header, known->header)) {
+    if (s.options.serves_above || !Impl::Improves(FormOf(header), *known->header.form)) {
       s.DropRecord(key);
       return absl::AlreadyExistsError("another object has its name by now; the record goes");
     }
-    handover = Impl::HandoverOf(*known);
+    handover = s.HandoverOf(*known);
     s.Detach(known);
   }
   Object* object = s.Attach(header, shape);

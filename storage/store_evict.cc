@@ -1,6 +1,5 @@
 // What an object's state means for its blocks and for the queues, and the one place that decides
 // what may go.
-#include <optional>
 #include <utility>
 
 #include "storage/policy/recompute_cost.h"
@@ -11,8 +10,8 @@ namespace cistern::storage {
 // On disk, its header stays; otherwise it is gone.
 void Store::Impl::EvictFromMemory(Object* object, VictimBook::Exit exit) {
   ++stats.evicted_objects;
-  ++tenants.at(object->rule).stats.evicted_objects;
-  stats.evicted_bytes += object->payload_bytes;
+  ++tenants.at(object->rule()).stats.evicted_objects;
+  stats.evicted_bytes += object->header.payload_bytes();
   book.Leave(*object, exit);
   object->filed_resident = false;
   CountForParents(*object, -1);
@@ -26,10 +25,12 @@ void Store::Impl::EvictFromMemory(Object* object, VictimBook::Exit exit) {
 
 void Store::Impl::FreeBlocks(Object* object) {
   // What is filed of them is theirs no longer.
-  if (object->filed_evictable) tenants.at(object->rule).evictable_bytes -= BlockBytes(*object);
+  if (object->filed_evictable) tenants.at(object->rule()).evictable_bytes -= BlockBytes(*object);
   object->filed_evictable = false;
   object->filed_movable = false;
-  GiveBlocks(object->rule, object->pool, &object->blocks);
+  freed.assign(object->blocks.begin(), object->blocks.end());
+  object->blocks.clear();
+  GiveBlocks(object->rule(), object->pool(), freed);
   object->in_memory = false;
 }
 
@@ -42,7 +43,7 @@ void Store::Impl::Drop(Object* object) {
 
 void Store::Impl::Detach(Object* object) {
   ++stats.dropped_objects;
-  const bool state = base::IsState(object->header.kind);
+  const bool state = base::IsState(object->header.kind());
   const base::Key context = object->header.context;
   const base::Key origin = index.OriginOf(*object);
   object->on_disk = false;
@@ -61,8 +62,9 @@ void Store::Impl::DestroyIfUnused(Object* object) {
   if (!object->detached || object->in_use()) return;
   FreeBlocks(object);
   Refile(object);
-  EndUse(object->header.model);
-  objects.erase(object->id);
+  EndUse(object->header.model());
+  forms.Give(object->header.form);
+  objects.Remove(object);
 }
 
 bool Store::Impl::MayEvict(const Object& object) const {
@@ -101,7 +103,7 @@ bool Store::Impl::Continues(const Object& object, const Object& next) {
 
 // How many objects in memory continue `object`: segments a segment, logs a state.
 uint32_t Store::Impl::CountChildren(const Object& object) const {
-  const ContentIndex::Children children = base::IsState(object.header.kind)
+  const ContentIndex::Children children = base::IsState(object.header.kind())
                                               ? index.LogsFrom(object.header.context)
                                               : index.ChildrenOf(object.header.context);
   uint32_t count = 0;
@@ -113,18 +115,18 @@ uint32_t Store::Impl::CountChildren(const Object& object) const {
 // Tells those that end where `object` begins that it has come, or gone.
 void Store::Impl::CountForParents(const Object& object, int change) {
   // A checkpoint stands for all that is before it: it continues nothing.
-  if (object.header.kind == base::ObjectKind::kCheckpoint ||
+  if (object.header.kind() == base::ObjectKind::kCheckpoint ||
       object.header.parent_context.IsZero()) {
     return;
   }
-  const ContentIndex::Enders parents = object.header.kind == base::ObjectKind::kLog
+  const ContentIndex::Enders parents = object.header.kind() == base::ObjectKind::kLog
                                            ? index.StatesAt(object.header.parent_context)
                                            : index.EndingAt(object.header.parent_context);
   for (Object* parent : parents) {
     if (!Continues(*parent, object)) continue;
     parent->children += change;
     if (!parent->filed_resident) continue;
-    if (change > 0) book.Follow(*parent);
+    if (change > 0) Reprice(parent, &VictimBook::Follow);
     Refile(parent);
   }
 }
@@ -134,12 +136,10 @@ void Store::Impl::Refile(Object* object) {
   RefileResidence(object);
   const bool evictable = MayEvict(*object);
   const bool was_spent = object->listed_rung == Rung::kSpent;
-  if (object->filed_resident)
-    book.File(*object, evictable ? std::optional(RungOf(*object)) : std::nullopt);
-  const bool moved = object->filed_priority != object->priority ||
-                     was_spent != (object->listed_rung == Rung::kSpent);
+  if (object->filed_resident) book.File(*object, evictable ? RungOf(*object) : Rung::kNone);
+  const bool moved = object->repriced || was_spent != (object->listed_rung == Rung::kSpent);
   if (evictable != object->filed_evictable) {
-    uint64_t& bytes = tenants.at(object->rule).evictable_bytes;
+    uint64_t& bytes = tenants.at(object->rule()).evictable_bytes;
     bytes += evictable ? BlockBytes(*object) : 0 - BlockBytes(*object);
   }
   if (evictable != object->filed_evictable || (evictable && moved)) {
@@ -152,7 +152,7 @@ void Store::Impl::Refile(Object* object) {
     object->filed_movable = movable;
   }
   RefileDirty(object);
-  object->filed_priority = object->priority;
+  object->repriced = false;
   Recount(object);
 }
 
@@ -162,20 +162,25 @@ void Store::Impl::RefileResidence(Object* object) {
   if (resident == object->filed_resident) return;
   object->filed_resident = resident;
   if (resident) {
-    book.Enter(*object, RecomputeFlops(object->header, ModelOf(object->header)),
-               BlockBytes(*object));
+    book.Enter(*object, RecomputeFlops(object->header), BlockBytes(*object));
   } else {
     book.Leave(*object, VictimBook::Exit::kErased);
   }
   CountForParents(*object, resident ? 1 : -1);
 }
 
+void Store::Impl::Reprice(Object* object, void (VictimBook::*change)(Object&)) {
+  VictimQueue& dirty = tenants.at(object->rule()).dirty;
+  if (object->filed_dirty) dirty.Erase(object->priority, *object);
+  (book.*change)(*object);
+  if (object->filed_dirty) dirty.Insert(object->priority, object);
+}
+
 void Store::Impl::RefileDirty(Object* object) {
-  VictimQueue& dirty = tenants.at(object->rule).dirty;
+  VictimQueue& dirty = tenants.at(object->rule()).dirty;
   const bool demote = ShouldDemote(*object);
-  const bool moved = object->filed_priority != object->priority;
-  if (object->filed_dirty && (moved || !demote)) dirty.Erase(object->filed_priority, *object);
-  if (demote && (moved || !object->filed_dirty)) dirty.Insert(object->priority, object);
+  if (object->filed_dirty && !demote) dirty.Erase(object->priority, *object);
+  if (demote && !object->filed_dirty) dirty.Insert(object->priority, object);
   object->filed_dirty = demote;
   if (object->set_aside && !object->detached && object->in_memory && !object->on_disk) {
     set_aside.insert(object->id);
@@ -192,19 +197,21 @@ void Store::Impl::Recount(Object* object) {
   const bool unsaved = memory && !disk;
   if (memory != object->counted_memory) {
     stats.objects_memory += memory ? 1 : -1;
-    tenants.at(object->rule).stats.objects_memory += memory ? 1 : -1;
+    tenants.at(object->rule()).stats.objects_memory += memory ? 1 : -1;
   }
   if (disk != object->counted_disk) stats.objects_disk += disk ? 1 : -1;
   if (unsaved != object->counted_dirty) {
-    const uint64_t change = unsaved ? object->payload_bytes : 0 - object->payload_bytes;
+    const uint64_t change =
+        unsaved ? object->header.payload_bytes() : 0 - object->header.payload_bytes();
     stats.dirty_bytes += change;
-    tenants.at(object->rule).unsaved_bytes += change;
+    tenants.at(object->rule()).unsaved_bytes += change;
   }
   const bool pinned = object->pinned && !object->detached;
   const bool pinned_memory = pinned && memory;
   if (pinned != object->counted_pinned) stats.pinned_objects += pinned ? 1 : -1;
   if (pinned_memory != object->counted_pinned_memory)
-    stats.pinned_bytes += pinned_memory ? object->payload_bytes : 0 - object->payload_bytes;
+    stats.pinned_bytes +=
+        pinned_memory ? object->header.payload_bytes() : 0 - object->header.payload_bytes();
   object->counted_pinned = pinned;
   object->counted_pinned_memory = pinned_memory;
   object->counted_memory = memory;

@@ -3,11 +3,19 @@
 
 namespace cistern::storage {
 
+void Store::Impl::ForgetUse(const Object& object) {
+  const auto it = last_uses.find(object.id);
+  if (it == last_uses.end()) return;
+  by_last_use.erase({it->second, object.id});
+  last_uses.erase(it);
+}
+
 void Store::Impl::Touch(Object* object, absl::Time now) {
   if (!expires()) return;
   ForgetUse(*object);
-  object->last_use_ns = absl::ToUnixNanos(now);
-  by_last_use.emplace(object->last_use_ns, object->id);
+  const int64_t now_ns = absl::ToUnixNanos(now);
+  last_uses[object->id] = now_ns;
+  by_last_use.emplace(now_ns, object->id);
 }
 
 uint64_t Store::ExpireObjects(absl::Time now, uint64_t limit) {

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "absl/container/btree_map.h"
@@ -23,6 +24,7 @@
 
 #include "storage/index/content_index.h"
 #include "storage/index/object.h"
+#include "storage/index/object_table.h"
 #include "storage/policy/tenant_ledger.h"
 #include "storage/policy/victim_book.h"
 #include "storage/policy/victim_queue.h"
@@ -38,15 +40,22 @@ struct KnownModel {
   uint64_t registered = 0;  // a larger number: later
 };
 
+// How an object's payload is cut into blocks.
+struct Shape {
+  PoolId pool = 0;
+  uint32_t num_blocks = 0;
+  uint64_t block_bytes = 0;
+  uint32_t layers = 1;  // of state: blocks
+  uint64_t payload_bytes = 0;
+};
+
 // A reservation in progress.
 struct PendingWrite {
   ReservationId id = 0;
   SessionId session = 0;
   base::ObjectHeader header;
-  base::Key model;  // the header's, also after Commit has taken that
-  PoolId pool = 0;
+  Shape shape;
   uint32_t rule = 0;  // of its tenant
-  uint64_t payload_bytes = 0;
   std::vector<Handle> blocks;
   std::vector<bool> written;  // by layer
   uint32_t layers_left = 0;
@@ -71,13 +80,17 @@ struct Holdings {  // of a session
   absl::btree_set<LeaseId> leases;
 };
 
-// How an object's payload is cut into blocks.
-struct Shape {
-  PoolId pool = 0;
-  uint32_t num_blocks = 0;
-  uint32_t layers = 1;  // of state: blocks
-  uint64_t payload_bytes = 0;
+// Where in which prompt an object stands.
+struct Passage {
+  base::ObjectKind kind = base::ObjectKind::kSegment;
+  base::Key model;
+  base::Key context;
+  base::Key parent_context;
+  uint32_t begin = 0;  // tokens
+  uint32_t end = 0;
 };
+Passage PassageOf(const base::ObjectHeader& header);
+Passage PassageOf(const StoredHeader& header);
 
 struct Store::Impl {
   Impl(const StoreOptions& store_options, Arena* store_arena)
@@ -85,7 +98,7 @@ struct Store::Impl {
         arena(store_arena),
         pools(store_arena),
         tenants(options.tenants, options.other_tenants),
-        book(options.eviction_policy, tenants.Priorities()) {}
+        book(options.eviction_policy, tenants.Priorities(), objects.slots()) {}
 
   // ---- store_write.cc
   // InvalidArgument, or FailedPrecondition for an unknown model.
@@ -93,11 +106,11 @@ struct Store::Impl {
   absl::StatusOr<PendingWrite*> FindPending(SessionId session, ReservationId id) const;
   void AbortPending(PendingWrite* pending);
   void ReleasePending(PendingWrite* pending);
-  Object* Attach(base::ObjectHeader header, const Shape& shape);
+  Object* Attach(const base::ObjectHeader& header, const Shape& shape);
   uint32_t MaxVariants(const Object& object) const;
   void LimitVariants(const Object& object, const Object* spare);
-  static bool Improves(const base::ObjectHeader& header, const base::ObjectHeader& existing);
-  static Handover HandoverOf(const Object& object);
+  static bool Improves(const ObjectForm& form, const ObjectForm& existing);
+  Handover HandoverOf(const Object& object) const;
   Handover Replace(Object* object);  // drops it
   void TakeOver(Object* object, const Handover& handover);
 
@@ -111,7 +124,7 @@ struct Store::Impl {
   uint64_t MaxBlocks(uint32_t rule, PoolId pool) const;
   // All `count` blocks or none, moving and evicting what it must, within the tenant's quota.
   bool TakeBlocks(uint32_t rule, PoolId pool, uint32_t count, std::vector<Handle>* handles);
-  void GiveBlocks(uint32_t rule, PoolId pool, std::vector<Handle>* handles);
+  void GiveBlocks(uint32_t rule, PoolId pool, std::span<const Handle> handles);
   void TrimTenant(uint32_t rule, PoolId pool, uint32_t count);
   bool AllocateOrEvict(PoolId pool, uint32_t count, std::vector<Handle>* handles);
   bool CanReach(PoolId pool, uint32_t count) const;
@@ -130,6 +143,8 @@ struct Store::Impl {
   void Refile(Object* object);
   void RefileResidence(Object* object);
   void RefileDirty(Object* object);
+  // Has the book change its priority; Refile follows.
+  void Reprice(Object* object, void (VictimBook::*change)(Object&));
   void CountForParents(const Object& object, int change);
   static bool Continues(const Object& object, const Object& next);
   uint32_t CountChildren(const Object& object) const;
@@ -154,8 +169,7 @@ struct Store::Impl {
   // ---- store_state.cc
   // Whether a log that is committed, or left, without its base is judged now.
   bool JudgesLogs() const { return !options.serves_above && !records_may_come; }
-  static bool IsBaseOf(const base::ObjectHeader& state, const base::ObjectHeader& log);
-  bool HasBase(const base::ObjectHeader& log) const;
+  bool HasBase(const Passage& log) const;
   // FailedPrecondition: it is being written. NotFound: it is gone.
   absl::Status CheckBase(const base::ObjectHeader& header) const;
   // Whether a later state makes this one superfluous, and nothing stands on it.
@@ -169,10 +183,10 @@ struct Store::Impl {
   // ---- store_expire.cc
   bool expires() const { return options.object_ttl < absl::InfiniteDuration(); }
   void Touch(Object* object, absl::Time now);
-  void ForgetUse(const Object& object) { by_last_use.erase({object.last_use_ns, object.id}); }
+  void ForgetUse(const Object& object);
 
   // ---- store_admin.cc
-  const base::ModelSpec* ModelOf(const base::ObjectHeader& header) const;
+  const base::ModelSpec* ModelOf(const base::Key& fingerprint) const;
   void BeginUse(const base::Key& model);
   void EndUse(const base::Key& model);
   bool ForgetModel();  // the oldest that nobody uses; false when there is none
@@ -181,8 +195,15 @@ struct Store::Impl {
 
   Object* FindAny(ObjectId id) const;  // detached ones too
   Object* FindAttached(ObjectId id) const;
-  std::vector<base::BlockRef> Refs(const std::vector<Handle>& blocks) const;
-  static RecordKey KeyOf(const base::ObjectHeader& header) {
+  template <typename Handles>
+  std::vector<base::BlockRef> Refs(const Handles& handles) const {
+    std::vector<base::BlockRef> refs;
+    refs.reserve(handles.size());
+    for (const Handle handle : handles) refs.push_back(pools.Ref(handle));
+    return refs;
+  }
+  template <typename Header>
+  static RecordKey KeyOf(const Header& header) {
     return {header.content, header.context};
   }
 
@@ -198,18 +219,21 @@ struct Store::Impl {
   const StoreOptions options;
   Arena* const arena;
   AsymmetricPools pools;
-  ContentIndex index;
+  FormTable forms;
+  ObjectTable objects;  // detached ones too
+  ContentIndex index{objects.slots()};
   TenantLedger tenants;
   VictimBook book;
   absl::btree_map<base::Key, std::unique_ptr<KnownModel>> models;
   uint64_t next_registration = 1;
 
-  absl::btree_map<ObjectId, std::unique_ptr<Object>> objects;  // detached ones too
   absl::btree_map<ReservationId, std::unique_ptr<PendingWrite>> pending;
   absl::flat_hash_map<RecordKey, ReservationId> being_written;
   absl::flat_hash_map<LeaseId, HeldLease> leases;
   absl::btree_set<std::pair<absl::Time, LeaseId>> leases_by_age;
-  // By last_use_ns; attached ones. Empty without a time to live.
+  // Committed, leased, staged or found on disk: ns since 1970, of attached ones. Both are empty
+  // without a time to live.
+  absl::flat_hash_map<ObjectId, int64_t> last_uses;
   absl::btree_set<std::pair<int64_t, ObjectId>> by_last_use;
   absl::flat_hash_map<SessionId, Holdings> sessions;
 
@@ -219,6 +243,7 @@ struct Store::Impl {
   std::vector<uint32_t> trade_wait;
   std::vector<uint32_t> move_wait;
   absl::btree_set<ObjectId> set_aside;  // demotion failed; tried again when nothing else is left
+  std::vector<Handle> freed;            // of FreeBlocks, so that it need not be allocated
   uint64_t demoting_bytes = 0;
   bool draining = false;  // above the high watermark, not yet below the low one
   absl::flat_hash_set<RecordKey> records_in_flight;  // being written to disk

@@ -13,19 +13,19 @@ constexpr size_t kMaxChildrenScanned = 256;  // however many continue a context
 constexpr size_t kMaxLogsScanned = 4096;     // however many continue a state
 
 bool Serves(const Object& object, bool lossless) {
-  return !lossless || object.header.lineage == base::Lineage::kExact;
+  return !lossless || object.header.lineage() == base::Lineage::kExact;
 }
 
 // State is a function of the whole past: no other context's will do.
 bool ServesOthers(const Object& object, bool lossless) {
-  return !base::IsState(object.header.kind) && Serves(object, lossless);
+  return !base::IsState(object.header.kind()) && Serves(object, lossless);
 }
 
 // Of two variants, which one a reader in another context would rather have.
 bool Better(const Object& a, const Object& b) {
-  const auto exact = [](const Object& o) { return o.header.lineage == base::Lineage::kExact; };
+  const auto exact = [](const Object& o) { return o.header.lineage() == base::Lineage::kExact; };
   const auto unrotated = [](const Object& o) {
-    return o.header.encoding == base::RotaryEncoding::kUnrotated;
+    return o.header.form->encoding == base::RotaryEncoding::kUnrotated;
   };
   if (exact(a) != exact(b)) return exact(a);
   if (a.in_memory != b.in_memory) return a.in_memory;
@@ -55,7 +55,8 @@ Found Store::Find(const FindQuery& query) {
   for (const Object* object : variants) {
     if (object->header.context != query.context || !Serves(*object, query.lossless)) continue;
     ++s.stats.exact_hits;
-    return {.object = s.ViewOf(*object), .match = Match::kExact, .lineage = object->header.lineage};
+    return {
+        .object = s.ViewOf(*object), .match = Match::kExact, .lineage = object->header.lineage()};
   }
   if (!variants.empty() && !query.lossless) {
     if (const Object* linked = s.index.Linked(query.content, query.context); linked != nullptr) {
@@ -77,7 +78,7 @@ Found Store::Find(const FindQuery& query) {
     return {};
   }
   ++s.stats.content_hits;
-  return {.object = s.ViewOf(*best), .match = Match::kContent, .lineage = best->header.lineage};
+  return {.object = s.ViewOf(*best), .match = Match::kContent, .lineage = best->header.lineage()};
 }
 
 Found Store::ByContext(const base::Key& context, bool lossless) const {
@@ -86,7 +87,7 @@ Found Store::ByContext(const base::Key& context, bool lossless) const {
     if (!Serves(*object, lossless)) continue;
     return {.object = impl_->ViewOf(*object),
             .match = Match::kExact,
-            .lineage = object->header.lineage};
+            .lineage = object->header.lineage()};
   }
   const std::span<const ContextEntry> linked = impl_->index.LinkedTo(context);
   if (lossless || linked.empty()) return {};
@@ -108,7 +109,7 @@ std::vector<Found> Store::Children(const base::Key& context, bool lossless) cons
     found.push_back(
         {.object = impl_->ViewOf(*entry.object),
          .match = Match::kExact,
-         .lineage = entry.link ? base::Lineage::kApproximate : entry.object->header.lineage});
+         .lineage = entry.link ? base::Lineage::kApproximate : entry.object->header.lineage()});
     return true;
   });
   return found;
@@ -138,16 +139,17 @@ absl::Status Store::Link(ObjectId id, const base::Key& context, const base::Key&
   Impl& s = *impl_;
   Object* object = s.FindAttached(id);
   if (object == nullptr) return absl::NotFoundError(absl::StrCat("object ", id, " is gone"));
-  if (object->header.kind != base::ObjectKind::kSegment || context.IsZero()) {
+  if (object->header.kind() != base::ObjectKind::kSegment || context.IsZero()) {
     return absl::InvalidArgumentError(
         "only a segment can serve another context, and the context key must not be zero");
   }
   if (s.index.Exact(object->header.content, context) != nullptr) return absl::OkStatus();
-  for (const ContextLink& link : object->links()) {
+  for (const ContextLink& link : s.index.LinksOf(*object)) {
     if (link.context == context) return absl::OkStatus();
   }
   if (s.options.links_per_object == 0) return absl::OkStatus();
-  while (object->links().size() >= s.options.links_per_object) s.index.RemoveLink(object, 0);
+  while (s.index.LinksOf(*object).size() >= s.options.links_per_object)
+    s.index.RemoveLink(object, 0);
   s.index.AddLink(
       object,
       {.context = context, .parent_context = parent_context, .sequence = s.next_sequence++});
@@ -168,7 +170,7 @@ absl::StatusOr<Lease> Store::Acquire(SessionId session, ObjectId id, absl::Time 
   }
   const LeaseId lease = s.next_lease++;
   ++object->leases;
-  s.book.Use(*object);
+  s.Reprice(object, &VictimBook::Use);
   s.Touch(object, now);
   s.Refile(object);
   s.leases[lease] = HeldLease{.session = session, .object = object, .since = now};
@@ -209,8 +211,7 @@ void Store::Impl::EndLease(LeaseId id) {
   DestroyIfUnused(held.object);
 }
 
-absl::StatusOr<const base::ObjectHeader*> Store::LeasedHeader(SessionId session,
-                                                              LeaseId lease) const {
+absl::StatusOr<const StoredHeader*> Store::LeasedHeader(SessionId session, LeaseId lease) const {
   CISTERN_ASSIGN_OR_RETURN(const HeldLease* held, impl_->FindLease(session, lease));
   return &held->object->header;
 }

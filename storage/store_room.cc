@@ -42,12 +42,11 @@ bool Store::Impl::TakeBlocks(uint32_t rule, PoolId pool, uint32_t count,
   return true;
 }
 
-void Store::Impl::GiveBlocks(uint32_t rule, PoolId pool, std::vector<Handle>* handles) {
-  pools.FreeAll(*handles);
-  if (options.predict_demand && !handles->empty())
-    predictor.Record(pool, -static_cast<int64_t>(handles->size()), latest);
-  tenants.at(rule).stats.used_bytes -= handles->size() * pools.counts(pool).stride_bytes;
-  handles->clear();
+void Store::Impl::GiveBlocks(uint32_t rule, PoolId pool, std::span<const Handle> handles) {
+  pools.FreeAll(handles);
+  if (options.predict_demand && !handles.empty())
+    predictor.Record(pool, -static_cast<int64_t>(handles.size()), latest);
+  tenants.at(rule).stats.used_bytes -= handles.size() * pools.counts(pool).stride_bytes;
 }
 
 // The tenant makes room for itself before others do; where memory is full, too, in the pool where
@@ -106,10 +105,10 @@ void Store::Impl::MakeRoomAhead(absl::Time now) {
 }
 
 void Store::Impl::MoveBlock(Handle from, Handle to) {
-  Object* object = FindAny(pools.table().at(from).owner);
+  Object* object = &objects.slots()[pools.table().at(from).owner];
   memcpy(arena->At(pools.Ref(to).offset), arena->At(pools.Ref(from).offset),
-         pools.counts(object->pool).block_bytes);
-  *std::find(object->blocks.begin(), object->blocks.end(), from) = to;
+         pools.counts(object->pool()).block_bytes);
+  object->blocks.Replace(from, to);
   ++stats.moved_blocks;
 }
 
@@ -144,7 +143,7 @@ bool Store::Impl::EvictForBlock(PoolId pool) {
     EvictFromMemory(lowest, VictimBook::Exit::kChosen);
     return true;
   }
-  if (lowest->pool != pool && trade_wait[pool] == 0) {
+  if (lowest->pool() != pool && trade_wait[pool] == 0) {
     if (EvictWindow(pool, own, own_level)) return true;
     trade_wait[pool] = kTradeWait;
   } else if (trade_wait[pool] > 0) {
@@ -166,13 +165,17 @@ bool Store::Impl::EvictWindow(PoolId pool, const Object* own, uint32_t level) {
     };
     // Objects go whole, also what of them lies elsewhere.
     double loss = 0;
-    for (const uint64_t owner : window->owners) {
-      const Object* object = FindAny(owner);
-      loss += worth(*object) * static_cast<double>(BlockBytes(*object));
+    for (const Slot owner : window->owners) {
+      const Object& object = objects.slots()[owner];
+      loss += worth(object) * static_cast<double>(BlockBytes(object));
     }
     if (loss >= worth(*own) * static_cast<double>(window->bytes)) return false;
   }
-  for (const uint64_t owner : window->owners) {
+  std::vector<ObjectId> owners;
+  owners.reserve(window->owners.size());
+  for (const Slot owner : window->owners) owners.push_back(objects.slots()[owner].id);
+  std::sort(owners.begin(), owners.end());
+  for (const ObjectId owner : owners) {
     // A log may have gone with its base.
     if (Object* const object = FindAny(owner); object != nullptr && MayEvict(*object))
       EvictFromMemory(object, VictimBook::Exit::kTaken);

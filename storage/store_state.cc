@@ -13,30 +13,45 @@
 namespace cistern::storage {
 namespace {
 
-uint32_t EndOf(const base::ObjectHeader& header) {
-  return header.base_position + header.num_tokens();
+bool IsBaseOf(const Passage& state, const Passage& log) {
+  return base::IsState(state.kind) && log.parent_context == state.context &&
+         log.begin == state.end && log.model == state.model;
 }
 
 }  // namespace
 
-bool Store::Impl::IsBaseOf(const base::ObjectHeader& state, const base::ObjectHeader& log) {
-  return base::IsState(state.kind) && log.parent_context == state.context &&
-         log.base_position == EndOf(state) && log.model == state.model;
+Passage PassageOf(const base::ObjectHeader& header) {
+  return {.kind = header.kind,
+          .model = header.model,
+          .context = header.context,
+          .parent_context = header.parent_context,
+          .begin = header.base_position,
+          .end = header.base_position + header.num_tokens()};
+}
+
+Passage PassageOf(const StoredHeader& header) {
+  return {.kind = header.kind(),
+          .model = header.model(),
+          .context = header.context,
+          .parent_context = header.parent_context,
+          .begin = header.base_position,
+          .end = header.base_position + header.num_tokens()};
 }
 
 // A log of the first tokens stands on the zero state.
-bool Store::Impl::HasBase(const base::ObjectHeader& log) const {
-  if (log.base_position == 0) return true;
+bool Store::Impl::HasBase(const Passage& log) const {
+  if (log.begin == 0) return true;
   const ContentIndex::Enders states = index.StatesAt(log.parent_context);
-  return std::ranges::any_of(states,
-                             [&](const Object* state) { return IsBaseOf(state->header, log); });
+  return std::ranges::any_of(
+      states, [&](const Object* state) { return IsBaseOf(PassageOf(state->header), log); });
 }
 
 absl::Status Store::Impl::CheckBase(const base::ObjectHeader& header) const {
-  if (header.kind != base::ObjectKind::kLog || !JudgesLogs() || HasBase(header))
-    return absl::OkStatus();
+  if (header.kind != base::ObjectKind::kLog || !JudgesLogs()) return absl::OkStatus();
+  const Passage log = PassageOf(header);
+  if (HasBase(log)) return absl::OkStatus();
   for (const auto& [id, p] : pending) {
-    if (!p->aborted && IsBaseOf(p->header, header)) {
+    if (!p->aborted && IsBaseOf(PassageOf(p->header), log)) {
       return absl::FailedPreconditionError(absl::StrCat(
           "the state at ", header.parent_context.ToHex(),
           ", which this log needs, is still being written: commit that first, then the log"));
@@ -51,17 +66,21 @@ absl::Status Store::Impl::CheckBase(const base::ObjectHeader& header) const {
 // MLSys 2025, keeps the states of leaves and of branch points.) A log with tails of every token
 // serves everywhere inside: it is judged by its worth.
 bool Store::Impl::IsSpent(const Object& state) const {
-  const base::ObjectHeader& header = state.header;
-  if (!base::IsState(header.kind) || header.tails == base::LogTails::kEveryToken) return false;
-  const auto replaces = [&](const Object* other) {
-    return header.kind == base::ObjectKind::kLog &&
-           other->header.kind == base::ObjectKind::kCheckpoint &&
-           other->header.model == header.model && EndOf(other->header) == EndOf(header);
+  if (!base::IsState(state.header.kind()) || state.header.tails() == base::LogTails::kEveryToken) {
+    return false;
+  }
+  const Passage passage = PassageOf(state.header);
+  const auto replaces = [&](const Object* object) {
+    const Passage other = PassageOf(object->header);
+    return passage.kind == base::ObjectKind::kLog && other.kind == base::ObjectKind::kCheckpoint &&
+           other.model == passage.model && other.end == passage.end;
   };
-  if (std::ranges::any_of(index.StatesAt(header.context), replaces)) return true;
-  const auto stands_on = [&](const Object* log) { return IsBaseOf(header, log->header); };
-  return index.CountSuccessors(header.context) == 1 &&
-         std::ranges::none_of(index.LogsFrom(header.context), stands_on);
+  if (std::ranges::any_of(index.StatesAt(passage.context), replaces)) return true;
+  const auto stands_on = [&](const Object* log) {
+    return IsBaseOf(passage, PassageOf(log->header));
+  };
+  return index.CountSuccessors(passage.context) == 1 &&
+         std::ranges::none_of(index.LogsFrom(passage.context), stands_on);
 }
 
 void Store::Impl::RefileStatesAt(const base::Key& context) {
@@ -79,7 +98,7 @@ void Store::Impl::DropLogsWithoutBase(const base::Key& context) {
     const ContentIndex::Children logs = index.LogsFrom(left_contexts[i]);
     const std::vector<Object*> here(logs.begin(), logs.end());
     for (Object* log : here) {
-      if (!HasBase(log->header)) Drop(log);
+      if (!HasBase(PassageOf(log->header))) Drop(log);
     }
   }
   left_contexts.clear();
@@ -88,12 +107,13 @@ void Store::Impl::DropLogsWithoutBase(const base::Key& context) {
 // In id order: what is dropped takes what stands on it along.
 void Store::Impl::DropAllLogsWithoutBase() {
   std::vector<ObjectId> logs;
-  for (const auto& [id, object] : objects) {
-    if (!object->detached && object->header.kind == base::ObjectKind::kLog) logs.push_back(id);
+  for (const Object* object : objects) {
+    if (!object->detached && object->header.kind() == base::ObjectKind::kLog)
+      logs.push_back(object->id);
   }
   for (const ObjectId id : logs) {
     Object* const log = FindAttached(id);
-    if (log != nullptr && !HasBase(log->header)) Drop(log);
+    if (log != nullptr && !HasBase(PassageOf(log->header))) Drop(log);
   }
 }
 

@@ -1,5 +1,6 @@
 // Reserve, write, commit.
 #include <algorithm>
+#include <span>
 
 #include "absl/strings/str_cat.h"
 
@@ -20,7 +21,7 @@ absl::StatusOr<Shape> Store::Impl::ShapeOf(const base::ObjectHeader& header) {
   const bool blob = header.kind == base::ObjectKind::kBlob;
   if (blob && options.blob_block_bytes == 0)
     return absl::InvalidArgumentError("this store takes no blobs");
-  const base::ModelSpec* spec = ModelOf(header);
+  const base::ModelSpec* spec = ModelOf(header.model);
   if (!blob && spec == nullptr) {
     return absl::FailedPreconditionError(absl::StrCat(
         "model ", header.model.ToHex(), " is not registered; register it, then try again"));
@@ -28,6 +29,7 @@ absl::StatusOr<Shape> Store::Impl::ShapeOf(const base::ObjectHeader& header) {
   CISTERN_ASSIGN_OR_RETURN(const ObjectShape object,
                            storage::ShapeOf(header, spec, options.blob_block_bytes));
   Shape shape{.num_blocks = object.num_blocks(),
+              .block_bytes = object.block_bytes,
               .layers = object.layers,
               .payload_bytes = object.payload_bytes};
   CISTERN_ASSIGN_OR_RETURN(shape.pool, pools.PoolFor(object.block_bytes));
@@ -44,7 +46,7 @@ absl::StatusOr<Reservation> Store::Reserve(SessionId session, const base::Object
   Reservation reservation;
   const RecordKey key = Impl::KeyOf(header);
   const Object* existing = s.index.Exact(header.content, header.context);
-  if ((existing != nullptr && !Impl::Improves(header, existing->header)) ||
+  if ((existing != nullptr && !Impl::Improves(FormOf(header), *existing->header.form)) ||
       s.being_written.contains(key)) {
     ++s.stats.already_have;
     reservation.outcome = Reservation::Outcome::kAlreadyHave;
@@ -65,15 +67,13 @@ absl::StatusOr<Reservation> Store::Reserve(SessionId session, const base::Object
   pending->id = s.next_reservation++;
   pending->session = session;
   pending->header = header;
-  pending->model = header.model;
-  pending->pool = shape.pool;
-  pending->payload_bytes = shape.payload_bytes;
+  pending->shape = shape;
   pending->written.resize(shape.layers);
   pending->layers_left = shape.layers;
   reservation.outcome = Reservation::Outcome::kReserved;
   reservation.id = pending->id;
   reservation.blocks = s.Refs(pending->blocks);
-  s.BeginUse(pending->model);
+  s.BeginUse(header.model);
   s.being_written[key] = pending->id;
   s.sessions[session].reservations.insert(pending->id);
   s.pending[pending->id] = std::move(pending);
@@ -156,8 +156,8 @@ absl::StatusOr<ObjectId> Store::Commit(SessionId session, ReservationId id, absl
   bool saved = false;
   // A record that has been loaded from disk meanwhile may be no worse.
   if (Object* replaced = s.index.Exact(key.content, key.context); replaced != nullptr) {
-    const bool no_better =
-        base::IsState(pending->header.kind) || Impl::Improves(replaced->header, pending->header);
+    const bool no_better = base::IsState(pending->header.kind) ||
+                           Impl::Improves(*replaced->header.form, FormOf(pending->header));
     if (!s.options.serves_above && no_better) {
       const ObjectId id = replaced->id;
       s.being_written.erase(key);
@@ -167,20 +167,17 @@ absl::StatusOr<ObjectId> Store::Commit(SessionId session, ReservationId id, absl
     }
     saved = replaced->on_disk && replaced->header == pending->header;
     if (saved) {  // the record is the new object's, and stays
-      handover = Impl::HandoverOf(*replaced);
+      handover = s.HandoverOf(*replaced);
       s.Detach(replaced);
     } else {
       handover = s.Replace(replaced);
     }
   }
-  const Shape shape{.pool = pending->pool,
-                    .num_blocks = static_cast<uint32_t>(pending->blocks.size()),
-                    .payload_bytes = pending->payload_bytes};
-  Object* object = s.Attach(std::move(pending->header), shape);
-  object->blocks = std::move(pending->blocks);
+  Object* object = s.Attach(pending->header, pending->shape);
+  object->blocks.Assign(pending->blocks);
   object->in_memory = true;
   object->on_disk = saved;
-  for (const Handle handle : object->blocks) s.pools.SetOwner(handle, object->id);
+  for (const Handle handle : object->blocks) s.pools.SetOwner(handle, object->slot);
   s.TakeOver(object, handover);
   s.Touch(object, now);
   s.Refile(object);
@@ -193,13 +190,14 @@ absl::StatusOr<ObjectId> Store::Commit(SessionId session, ReservationId id, absl
 }
 
 // An exact object takes the place of an approximate one.
-bool Store::Impl::Improves(const base::ObjectHeader& header, const base::ObjectHeader& existing) {
-  return header.kind == existing.kind && header.lineage == base::Lineage::kExact &&
+bool Store::Impl::Improves(const ObjectForm& form, const ObjectForm& existing) {
+  return form.kind == existing.kind && form.lineage == base::Lineage::kExact &&
          existing.lineage == base::Lineage::kApproximate;
 }
 
-Handover Store::Impl::HandoverOf(const Object& object) {
-  return {.links = {object.links().begin(), object.links().end()}, .pinned = object.pinned};
+Handover Store::Impl::HandoverOf(const Object& object) const {
+  const std::span<const ContextLink> links = index.LinksOf(object);
+  return {.links = {links.begin(), links.end()}, .pinned = object.pinned};
 }
 
 Handover Store::Impl::Replace(Object* object) {
@@ -213,22 +211,20 @@ void Store::Impl::TakeOver(Object* object, const Handover& handover) {
   for (const ContextLink& link : handover.links) index.AddLink(object, link);
 }
 
-Object* Store::Impl::Attach(base::ObjectHeader header, const Shape& shape) {
-  auto owned = std::make_unique<Object>();
-  Object* object = owned.get();
-  object->id = next_sequence++;
-  object->header = std::move(header);
-  object->pool = shape.pool;
-  object->num_blocks = shape.num_blocks;
-  object->payload_bytes = shape.payload_bytes;
-  object->rule = tenants.RuleOf(object->header.tenant);
+Object* Store::Impl::Attach(const base::ObjectHeader& header, const Shape& shape) {
+  ObjectForm form = FormOf(header);
+  form.pool = shape.pool;
+  form.rule = tenants.RuleOf(header.tenant);
+  form.block_bytes = shape.block_bytes;
+  form.spec = ModelOf(header.model);
+  Object* object = objects.Add(next_sequence++);
+  object->header = StoredHeader(header, forms.Take(form));
   object->children = CountChildren(*object);
-  BeginUse(object->header.model);
+  BeginUse(header.model);
   index.Insert(object);
-  objects[object->id] = std::move(owned);
-  if (base::IsState(object->header.kind)) {
-    RefileStatesAt(object->header.context);
-    RefileStatesAt(object->header.previous_state);
+  if (base::IsState(header.kind)) {
+    RefileStatesAt(header.context);
+    RefileStatesAt(header.previous_state);
   }
   return object;
 }
@@ -237,14 +233,14 @@ Object* Store::Impl::Attach(base::ObjectHeader header, const Shape& shape) {
 // `spare`. May drop the object itself when that is not spared. State has no variants.
 // A state needs the rows of its own past: each variant is the only one for its prompts.
 uint32_t Store::Impl::MaxVariants(const Object& object) const {
-  const base::ModelSpec* spec = ModelOf(object.header);
+  const base::ModelSpec* spec = object.header.form->spec;
   const bool shared = spec == nullptr || !spec->state.present();
   return shared ? options.variants_per_content
                 : std::max(options.variants_per_content, kMaxExactVariants);
 }
 
 void Store::Impl::LimitVariants(const Object& object, const Object* spare) {
-  if (base::IsState(object.header.kind)) return;
+  if (base::IsState(object.header.kind())) return;
   const uint32_t most = MaxVariants(object);
   const ContentIndex::Variants variants = index.VariantsOf(object.header.content);
   std::vector<Object*> candidates(variants.begin(), variants.end());
@@ -281,12 +277,12 @@ void Store::Impl::AbortPending(PendingWrite* aborted) {
 }
 
 void Store::Impl::ReleasePending(PendingWrite* released) {
-  GiveBlocks(released->rule, released->pool, &released->blocks);
+  GiveBlocks(released->rule, released->shape.pool, released->blocks);
   if (const auto it = sessions.find(released->session); it != sessions.end()) {
     it->second.reservations.erase(released->id);
     if (it->second.reservations.empty() && it->second.leases.empty()) sessions.erase(it);
   }
-  EndUse(released->model);
+  EndUse(released->header.model);
   pending.erase(released->id);
 }
 

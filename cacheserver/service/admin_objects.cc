@@ -108,7 +108,7 @@ std::vector<ListedObject> ListObjects(Store& store, const std::vector<Selector>&
     const storage::ObjectId stop = store.List(
         selector, cursor, limit,
         [&](const storage::ObjectView& view, bool pinned, uint32_t leases, double value) {
-          objects.push_back({view.id, *view.header, view.where, pinned, leases, value});
+          objects.push_back({view.id, view.header->Full(), view.where, pinned, leases, value});
         });
     if (stop != 0) *next = *next == 0 ? stop : std::min(*next, stop);
   }

@@ -152,11 +152,12 @@ class Finder {
   // The object's place in the reply; nothing when it is a miss, or when the reply is full.
   std::optional<uint32_t> Describe(const storage::ObjectView& view, bool lease,
                                    bool state = false) {
-    if (view.where == storage::Where::kMiss || view.header->model != request_.model ||
-        !Asked(view.header->kind, state))
+    if (view.where == storage::Where::kMiss || view.header->model() != request_.model ||
+        !Asked(view.header->kind(), state))
       return std::nullopt;
     if (const auto known = index_.find(view.id); known != index_.end()) return known->second;
-    const uint64_t bytes = DescribedBytes(*view.header);
+    base::ObjectHeader header = view.header->Full();  // before Acquire makes the view stale
+    const uint64_t bytes = DescribedBytes(header);
     if (reply_.objects.size() >= transport::kMaxItems || bytes_ + bytes > kMaxReplyBytes) {
       truncated_ = true;
       return std::nullopt;
@@ -164,7 +165,7 @@ class Finder {
     bytes_ += bytes;
     transport::ObjectRef object;
     object.id = view.id;
-    object.header = *view.header;  // a copy, before Acquire makes the view stale
+    object.header = std::move(header);
     object.where = static_cast<transport::Where>(view.where);
     if (lease && view.where == storage::Where::kMemory) Lease(&object);
     const auto place = static_cast<uint32_t>(reply_.objects.size());

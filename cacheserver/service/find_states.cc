@@ -1,6 +1,7 @@
 #include "cacheserver/service/find_states.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
@@ -13,7 +14,7 @@ using storage::ObjectView;
 using storage::Store;
 
 // As far as both go.
-bool SameTokens(const std::vector<base::TokenId>& a, const std::vector<base::TokenId>& b) {
+bool SameTokens(std::span<const base::TokenId> a, std::span<const base::TokenId> b) {
   const auto common = static_cast<ptrdiff_t>(std::min(a.size(), b.size()));
   return std::equal(a.begin(), a.begin() + common, b.begin());
 }
@@ -30,8 +31,8 @@ class Walk {
     for (const ObjectView& view :
          store_.CheckpointsFrom(context, kMaxComparedCheckpoints - compared_)) {
       ++compared_;
-      if (view.header->model != model_) continue;
-      if (next != nullptr && !SameTokens(view.header->tokens, next->tokens)) continue;
+      if (view.header->model() != model_) continue;
+      if (next != nullptr && !SameTokens(view.header->tokens(), next->tokens)) continue;
       fitting.push_back(view);
       if (next == nullptr && fitting.size() == kMaxUnknownCheckpoints) break;
     }
@@ -59,7 +60,7 @@ class Walk {
            store_.LogsFrom(state.context, state.position, kMaxComparedLogs - compared_logs_)) {
         ++compared_logs_;
         if (logs_.size() == kMaxFoundLogs) return;
-        if (log.header->model != model_ || !MayServe(*log.header)) continue;
+        if (log.header->model() != model_ || !MayServe(*log.header)) continue;
         if (!logs_.insert(log.id).second) continue;
         found_.push_back(log.id);
         states.push_back({log.header->context, EndOf(*log.header)});
@@ -73,17 +74,17 @@ class Walk {
   std::vector<ObjectId> Take() { return std::move(found_); }
 
  private:
-  static uint32_t EndOf(const base::ObjectHeader& header) {
+  static uint32_t EndOf(const storage::StoredHeader& header) {
     return header.base_position + header.num_tokens();
   }
 
   // Whether the log's tokens are the prompt's, as far as these are known. Of those that begin where
   // nothing is known, the first few.
-  bool MayServe(const base::ObjectHeader& log) {
+  bool MayServe(const storage::StoredHeader& log) {
     if (log.base_position >= known_.size()) return ++unknown_logs_ <= kMaxUnknownLogs;
     const size_t common = std::min<size_t>(log.num_tokens(), known_.size() - log.base_position);
-    return std::equal(log.tokens.begin(), log.tokens.begin() + static_cast<ptrdiff_t>(common),
-                      known_.begin() + log.base_position);
+    const std::span<const base::TokenId> first = log.tokens().first(common);
+    return std::equal(first.begin(), first.end(), known_.begin() + log.base_position);
   }
 
   const Store& store_;

@@ -1,13 +1,12 @@
 #include "storage/index/content_index.h"
 
 #include <algorithm>
-#include <memory>
 #include <utility>
 
 namespace cistern::storage {
 namespace {
 
-bool HasContext(const Object& object) { return object.header.kind != base::ObjectKind::kBlob; }
+bool HasContext(const Object& object) { return object.header.kind() != base::ObjectKind::kBlob; }
 
 ContextEntry LinkEntry(Object* object, const ContextLink& link) {
   return {.sequence = link.sequence, .object = object, .link = true};
@@ -19,19 +18,19 @@ ContextEntry LinkEntry(Object* object, const ContextLink& link) {
 
 void ContentIndex::InsertVariant(Object* object) {
   Object* last = variants_.Find(object->header.content);
-  if (last == nullptr) return variants_.Set(object);
-  while (last->next_variant != nullptr) last = last->next_variant;
-  last->next_variant = object;
+  if (last == nullptr) return variants_.Set(*object);
+  while (last->next_variant != kNoSlot) last = &slots_[last->next_variant];
+  last->next_variant = object->slot;
 }
 
 void ContentIndex::RemoveVariant(Object* object) {
-  Object* const next = std::exchange(object->next_variant, nullptr);
+  const Slot next = std::exchange(object->next_variant, kNoSlot);
   Object* before = variants_.Find(object->header.content);
   if (before != object) {
-    while (before->next_variant != object) before = before->next_variant;
+    while (before->next_variant != object->slot) before = &slots_[before->next_variant];
     before->next_variant = next;
-  } else if (next != nullptr) {
-    variants_.Set(next);
+  } else if (next != kNoSlot) {
+    variants_.Set(slots_[next]);
   } else {
     variants_.Clear(object->header.content);
   }
@@ -40,11 +39,11 @@ void ContentIndex::RemoveVariant(Object* object) {
 // ---- Own contexts and children: newest first
 
 ContentIndex::EndHeads& ContentIndex::EndsOf(const Object& object) {
-  return base::IsState(object.header.kind) ? states_ : enders_;
+  return base::IsState(object.header.kind()) ? states_ : enders_;
 }
 
 ContentIndex::BeginHeads& ContentIndex::BeginsOf(const Object& object) {
-  switch (object.header.kind) {
+  switch (object.header.kind()) {
     case base::ObjectKind::kCheckpoint:
       return checkpoints_;
     case base::ObjectKind::kLog:
@@ -57,38 +56,42 @@ ContentIndex::BeginHeads& ContentIndex::BeginsOf(const Object& object) {
 void ContentIndex::InsertOwn(Object* object) {
   EndHeads& ends = EndsOf(*object);
   BeginHeads& begins = BeginsOf(*object);
-  object->next_ender = ends.Find(object->header.context);
-  ends.Set(object);
+  const Object* const older = ends.Find(object->header.context);
+  object->next_ender = older == nullptr ? kNoSlot : older->slot;
+  ends.Set(*object);
   ++num_context_entries_;
   if (object->header.parent_context.IsZero()) return;
-  object->next_child = begins.Find(object->header.parent_context);
-  if (object->next_child != nullptr) object->next_child->previous_child = object;
-  begins.Set(object);
+  Object* const sibling = begins.Find(object->header.parent_context);
+  if (sibling != nullptr) {
+    object->next_child = sibling->slot;
+    sibling->previous_child = object->slot;
+  }
+  begins.Set(*object);
   ++num_children_;
 }
 
 void ContentIndex::RemoveOwn(Object* object) {
   EndHeads& ends = EndsOf(*object);
   BeginHeads& begins = BeginsOf(*object);
-  Object* const next = std::exchange(object->next_ender, nullptr);
+  const Slot next = std::exchange(object->next_ender, kNoSlot);
   Object* newer = ends.Find(object->header.context);
   if (newer != object) {
-    while (newer->next_ender != object) newer = newer->next_ender;
+    while (newer->next_ender != object->slot) newer = &slots_[newer->next_ender];
     newer->next_ender = next;
-  } else if (next != nullptr) {
-    ends.Set(next);
+  } else if (next != kNoSlot) {
+    ends.Set(slots_[next]);
   } else {
     ends.Clear(object->header.context);
   }
   --num_context_entries_;
   if (object->header.parent_context.IsZero()) return;
-  Object* const next_child = std::exchange(object->next_child, nullptr);
-  Object* const previous_child = std::exchange(object->previous_child, nullptr);
-  if (next_child != nullptr) next_child->previous_child = previous_child;
-  if (previous_child != nullptr) {
-    previous_child->next_child = next_child;
-  } else if (next_child != nullptr) {
-    begins.Set(next_child);
+  const Slot next_child = std::exchange(object->next_child, kNoSlot);
+  const Slot previous_child = std::exchange(object->previous_child, kNoSlot);
+  if (next_child != kNoSlot) slots_[next_child].previous_child = previous_child;
+  if (previous_child != kNoSlot) {
+    slots_[previous_child].next_child = next_child;
+  } else if (next_child != kNoSlot) {
+    begins.Set(slots_[next_child]);
   } else {
     begins.Clear(object->header.parent_context);
   }
@@ -98,12 +101,11 @@ void ContentIndex::RemoveOwn(Object* object) {
 // ---- What was computed from which state
 
 void ContentIndex::InsertSuccessor(Object* object) {
-  if (object->header.kind != base::ObjectKind::kCheckpoint ||
-      object->header.previous_state.IsZero()) {
-    return;
-  }
-  origins_[object] = object->header.previous_state;
-  successors_[object->header.previous_state].push_back(object);
+  if (object->header.kind() != base::ObjectKind::kCheckpoint) return;
+  const base::Key origin = object->header.previous_state();
+  if (origin.IsZero()) return;
+  origins_[object] = origin;
+  successors_[origin].push_back(object);
 }
 
 // The last state of its context leaves its successors to the one that it was computed from itself.
@@ -136,7 +138,7 @@ size_t ContentIndex::CountSuccessors(const base::Key& context) const {
 }
 
 base::Key ContentIndex::OriginOf(const Object& object) const {
-  if (object.header.kind == base::ObjectKind::kLog) return object.header.previous_state;
+  if (object.header.kind() == base::ObjectKind::kLog) return object.header.previous_state();
   const auto it = origins_.find(&object);
   return it == origins_.end() ? base::Key{} : it->second;
 }
@@ -153,9 +155,13 @@ void ContentIndex::Remove(Object* object) {
   --num_objects_;
   if (!HasContext(*object)) return;
   RemoveOwn(object);
-  if (base::IsState(object->header.kind)) RemoveSuccessor(object);
-  for (const ContextLink& link : object->links()) RemoveEntry(link);
-  num_links_ -= object->links().size();
+  if (base::IsState(object->header.kind())) RemoveSuccessor(object);
+  if (!object->linked) return;
+  object->linked = false;
+  const auto links = links_.find(object);
+  for (const ContextLink& link : links->second) RemoveEntry(link);
+  num_links_ -= links->second.size();
+  links_.erase(links);
 }
 
 // ---- Links
@@ -187,20 +193,27 @@ void ContentIndex::RemoveEntry(const ContextLink& link) {
   }
 }
 
+std::span<const ContextLink> ContentIndex::LinksOf(const Object& object) const {
+  if (!object.linked) return {};
+  return links_.find(&object)->second;
+}
+
 void ContentIndex::AddLink(Object* object, const ContextLink& link) {
-  if (object->link_list == nullptr)
-    object->link_list = std::make_unique<std::vector<ContextLink>>();
-  object->link_list->push_back(link);
+  links_[object].push_back(link);
+  object->linked = true;
   AddEntry(link, LinkEntry(object, link));
   ++num_links_;
 }
 
 void ContentIndex::RemoveLink(Object* object, size_t position) {
-  std::vector<ContextLink>& links = *object->link_list;
+  const auto it = links_.find(object);
+  std::vector<ContextLink>& links = it->second;
   RemoveEntry(links[position]);
   links.erase(links.begin() + static_cast<ptrdiff_t>(position));
-  if (links.empty()) object->link_list.reset();
   --num_links_;
+  if (!links.empty()) return;
+  object->linked = false;
+  links_.erase(it);
 }
 
 // ---- Look-ups
@@ -212,7 +225,7 @@ Object* ContentIndex::Exact(const base::Key& content, const base::Key& context) 
     return blob != nullptr && blob->header.context.IsZero() ? blob : nullptr;
   }
   for (const auto* heads : {&enders_, &states_}) {
-    for (Object* object : Enders(heads->Find(context))) {
+    for (Object* object : Enders(slots_, heads->Find(context))) {
       if (object->header.content == content) return object;
     }
   }
@@ -245,7 +258,8 @@ void ContentIndex::ForEachChild(const base::Key& context,
       if (!each(*link++)) return;
       continue;
     }
-    Object* const child = std::exchange(own, own->next_child);
+    Object* const child = own;
+    own = child->next_child == kNoSlot ? nullptr : &slots_[child->next_child];
     if (!each({.sequence = child->id, .object = child, .link = false})) return;
   }
 }

@@ -12,7 +12,7 @@
 //   context key ─► successors: the checkpoints that were computed from the state there, also by way
 //                  of states that have gone since
 //
-// The index stores pointers and owns nothing; lists of objects run through the objects themselves
+// The index owns nothing; lists of objects run through the objects themselves
 // (Object::next_variant and so on). Links, which few objects have, lie in tables of their own.
 // Blobs have a content only; state is never linked. Its answers depend on the order of the calls,
 // never on hash order.
@@ -24,6 +24,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
@@ -49,33 +50,44 @@ class ContentIndex {
   using Enders = ObjectChain<&Object::next_ender>;
   using Children = ObjectChain<&Object::next_child>;
 
+  // `slots` are where the objects lie, and outlive the index.
+  explicit ContentIndex(const ObjectSlots& slots) : slots_(slots) {}
+
   // With the object's own context; it has no links.
   void Insert(Object* object);
   // With its links.
   void Remove(Object* object);
+  // The links of an object, oldest first.
+  std::span<const ContextLink> LinksOf(const Object& object) const;
   // `link` is appended to the object's links.
   void AddLink(Object* object, const ContextLink& link);
   // Takes the object's link number `position` away.
   void RemoveLink(Object* object, size_t position);
 
   // Oldest first.
-  Variants VariantsOf(const base::Key& content) const { return Variants(variants_.Find(content)); }
+  Variants VariantsOf(const base::Key& content) const {
+    return Variants(slots_, variants_.Find(content));
+  }
   // The object with this content whose own context is `context`, or null.
   Object* Exact(const base::Key& content, const base::Key& context) const;
   // The newest object with this content that is linked to `context`, or null.
   Object* Linked(const base::Key& content, const base::Key& context) const;
   // Segments whose own context it is, newest first.
-  Enders EndingAt(const base::Key& context) const { return Enders(enders_.Find(context)); }
+  Enders EndingAt(const base::Key& context) const { return Enders(slots_, enders_.Find(context)); }
   // Who is linked to it, oldest first.
   std::span<const ContextEntry> LinkedTo(const base::Key& context) const;
   // Segments whose own context begins there, newest first.
-  Children ChildrenOf(const base::Key& context) const { return Children(children_.Find(context)); }
-  // State, newest first.
-  Enders StatesAt(const base::Key& context) const { return Enders(states_.Find(context)); }
-  Children CheckpointsFrom(const base::Key& context) const {
-    return Children(checkpoints_.Find(context));
+  Children ChildrenOf(const base::Key& context) const {
+    return Children(slots_, children_.Find(context));
   }
-  Children LogsFrom(const base::Key& context) const { return Children(logs_.Find(context)); }
+  // State, newest first.
+  Enders StatesAt(const base::Key& context) const { return Enders(slots_, states_.Find(context)); }
+  Children CheckpointsFrom(const base::Key& context) const {
+    return Children(slots_, checkpoints_.Find(context));
+  }
+  Children LogsFrom(const base::Key& context) const {
+    return Children(slots_, logs_.Find(context));
+  }
   // How many checkpoints were computed from the state at `context`.
   size_t CountSuccessors(const base::Key& context) const;
   // The context of the state that this one counts as computed from; zero: from the beginning.
@@ -91,8 +103,8 @@ class ContentIndex {
   size_t num_children() const { return num_children_; }
 
  private:
-  using EndHeads = ChainHeads<&base::ObjectHeader::context>;
-  using BeginHeads = ChainHeads<&base::ObjectHeader::parent_context>;
+  using EndHeads = ChainHeads<&StoredHeader::context>;
+  using BeginHeads = ChainHeads<&StoredHeader::parent_context>;
 
   struct NewestFirst {
     bool operator()(const ContextEntry& a, const ContextEntry& b) const {
@@ -111,12 +123,14 @@ class ContentIndex {
   void AddEntry(const ContextLink& link, const ContextEntry& entry);
   void RemoveEntry(const ContextLink& link);
 
-  ChainHeads<&base::ObjectHeader::content> variants_;
-  EndHeads enders_, states_;
-  BeginHeads children_, checkpoints_, logs_;
+  const ObjectSlots& slots_;
+  ChainHeads<&StoredHeader::content> variants_{slots_};
+  EndHeads enders_{slots_}, states_{slots_};
+  BeginHeads children_{slots_}, checkpoints_{slots_}, logs_{slots_};
   // Of checkpoints, which are few and large. Logs are listed by what they stand on already.
   absl::flat_hash_map<base::Key, absl::InlinedVector<const Object*, 1>> successors_;
   absl::flat_hash_map<const Object*, base::Key> origins_;
+  absl::flat_hash_map<const Object*, std::vector<ContextLink>> links_;
   absl::flat_hash_map<base::Key, absl::InlinedVector<ContextEntry, 1>> linked_;  // by context
   absl::flat_hash_map<base::Key, absl::btree_set<ContextEntry, NewestFirst>>
       linked_children_;  // by parent context

@@ -3,19 +3,19 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
-#include <optional>
-#include <span>
 #include <vector>
 
 #include "base/key.h"
-#include "base/object.h"
-#include "storage/pool/asymmetric_pools.h"
+#include "storage/pool/handle_list.h"
+#include "storage/pool/slab.h"
+#include "storage/slot_pool.h"
+#include "storage/stored_header.h"
 
 namespace cistern::storage {
 
 // In which turn objects go that may go; see policy/victim_book.h.
-enum class Rung : uint8_t { kSpent = 0, kLeaf = 1, kInterior = 2 };
+// kNone: they may not go.
+enum class Rung : uint8_t { kSpent = 0, kLeaf = 1, kInterior = 2, kNone = 3 };
 
 // "Also serves this context, approximately."
 struct ContextLink {
@@ -28,32 +28,27 @@ struct ContextLink {
 // (storage/README.md, "Cost", says what an object takes).
 struct Object {
   uint64_t id = 0;  // also its place in the order of commits
-  base::ObjectHeader header;
+  StoredHeader header;
 
-  uint64_t payload_bytes = 0;
-  std::vector<Handle> blocks;  // in page order; also while it is being staged
-  uint64_t priority = 1;       // its tenant's, then its worth when it was last used
-  // Committed, leased, staged or found on disk: since 1970; kept for a finite time to live.
-  int64_t last_use_ns = 0;
-  uint64_t filed_priority = 0;                          // by Refile
-  uint64_t listed_priority = 0;                         // by the victim book
-  std::unique_ptr<std::vector<ContextLink>> link_list;  // null: none
+  HandleList blocks;      // in page order; also while it is being staged
+  uint64_t priority = 1;  // its tenant's, then its worth when it was last used
+
+  Slot slot = kNoSlot;  // its own, in the table of objects
 
   // Lists of the index; its own.
-  Object* next_variant = nullptr;  // of the same content, newer
-  Object* next_ender = nullptr;    // of the same context, older
-  Object* next_child = nullptr;    // of the same parent context, older
-  Object* previous_child = nullptr;
+  Slot next_variant = kNoSlot;  // of the same content, newer
+  Slot next_ender = kNoSlot;    // of the same context, older
+  Slot next_child = kNoSlot;    // of the same parent context, older
+  Slot previous_child = kNoSlot;
 
-  uint32_t num_blocks = 0;  // of its payload
   uint32_t leases = 0;
-  uint32_t children = 0;  // objects in memory that continue it
-  PoolId pool = 0;
-  uint32_t rule = 0;   // of its tenant, by index
-  uint32_t group = 0;  // of the victim book; its own
-  std::optional<Rung> listed_rung;
-  uint8_t failed_writes = 0;  // in a row, as far as that counts
-  uint8_t failed_reads = 0;   // in a row, as far as that counts
+  uint32_t children = 0;       // objects in memory that continue it
+  Slot policy_slot = kNoSlot;  // of the victim book, like the next two; its own
+  uint32_t place = 0;
+  Rung listed_rung = Rung::kNone;
+
+  uint8_t failed_writes : 2 = 0;  // in a row, as far as that counts
+  uint8_t failed_reads : 2 = 0;   // in a row, as far as that counts
 
   // Where it is. In memory and on disk exclude each other no more than the two tiers do.
   bool in_memory : 1 = false;
@@ -70,7 +65,10 @@ struct Object {
   bool droppable : 1 = false;  // the disk does not take it: may be dropped though it is on no disk
   bool set_aside : 1 = false;  // a demotion failed: others go first
 
+  bool linked : 1 = false;  // it serves other contexts, too; the index's own
+
   // What the store has filed it under; kept by Refile alone.
+  bool repriced : 1 = false;  // its priority has changed since; set by the victim book
   bool filed_resident : 1 = false;
   bool filed_evictable : 1 = false;
   bool filed_movable : 1 = false;
@@ -81,12 +79,13 @@ struct Object {
   bool counted_pinned : 1 = false;
   bool counted_pinned_memory : 1 = false;
 
-  // Oldest first.
-  std::span<const ContextLink> links() const {
-    return link_list == nullptr ? std::span<const ContextLink>() : *link_list;
-  }
+  PoolId pool() const { return header.form->pool; }
+  uint32_t rule() const { return header.form->rule; }
   bool busy() const { return demoting || staging; }
   bool in_use() const { return leases > 0 || busy(); }
 };
+
+// So many in a chunk that the chunks' addresses stay in the cache.
+using ObjectSlots = SlotPool<Object, 1024>;
 
 }  // namespace cistern::storage

@@ -3,7 +3,7 @@
 //
 //   key ─► first ─► next ─► ...
 //
-// Size     8 bytes in the object for each pointer of the list, 9 to 20 bytes for each list
+// Size     4 bytes in the object for each slot of the list, 5 to 12 bytes for each list
 // Thread   one at a time
 #pragma once
 
@@ -14,11 +14,12 @@
 
 #include "base/key.h"
 #include "storage/index/object.h"
+#include "storage/slot_pool.h"
 
 namespace cistern::storage {
 
 // Some objects, one after the other by `kNext`; a range for `for`.
-template <Object* Object::*kNext>
+template <Slot Object::*kNext>
 class ObjectChain {
  public:
   class Iterator {
@@ -29,10 +30,12 @@ class ObjectChain {
     using pointer = Object* const*;
     using reference = Object*;
 
-    explicit Iterator(Object* at = nullptr) : at_(at) {}
+    Iterator() = default;
+    Iterator(const ObjectSlots* slots, Object* at) : slots_(slots), at_(at) {}
     Object* operator*() const { return at_; }
     Iterator& operator++() {
-      at_ = at_->*kNext;
+      const Slot next = at_->*kNext;
+      at_ = next == kNoSlot ? nullptr : &(*slots_)[next];
       return *this;
     }
     Iterator operator++(int) {
@@ -40,59 +43,71 @@ class ObjectChain {
       ++*this;
       return before;
     }
-    bool operator==(const Iterator&) const = default;
+    bool operator==(const Iterator& other) const { return at_ == other.at_; }
 
    private:
-    Object* at_;
+    const ObjectSlots* slots_ = nullptr;
+    Object* at_ = nullptr;
   };
   using iterator = Iterator;
   using const_iterator = Iterator;
   using value_type = Object*;
 
-  explicit ObjectChain(Object* first = nullptr) : first_(first) {}
-  Iterator begin() const { return Iterator(first_); }
+  // `first`: null for an empty one.
+  ObjectChain(const ObjectSlots& slots, Object* first) : slots_(&slots), first_(first) {}
+  Iterator begin() const { return Iterator(slots_, first_); }
   Iterator end() const { return Iterator(); }
   bool empty() const { return first_ == nullptr; }
 
  private:
+  const ObjectSlots* slots_;
   Object* first_;
 };
 
 // The first object of each key's list.
-template <base::Key base::ObjectHeader::*kKey>
+template <base::Key StoredHeader::*kKey>
 class ChainHeads {
  public:
+  explicit ChainHeads(const ObjectSlots& slots)
+      : slots_(&slots), heads_(0, Hash{slots_}, Equal{slots_}) {}
+
   // Null: there is none.
   Object* Find(const base::Key& key) const {
     const auto it = heads_.find(key);
-    return it == heads_.end() ? nullptr : *it;
+    return it == heads_.end() ? nullptr : &(*slots_)[*it];
   }
   // In place of the one there is.
-  void Set(Object* first) {
-    heads_.erase(first->header.*kKey);
-    heads_.insert(first);
+  void Set(const Object& first) {
+    heads_.erase(first.header.*kKey);
+    heads_.insert(first.slot);
   }
   void Clear(const base::Key& key) { heads_.erase(key); }
 
  private:
-  static const base::Key& KeyOf(const base::Key& key) { return key; }
-  static const base::Key& KeyOf(const Object* object) { return object->header.*kKey; }
+  struct KeyOf {
+    const ObjectSlots* slots;
+    const base::Key& operator()(const base::Key& key) const { return key; }
+    const base::Key& operator()(Slot slot) const { return (*slots)[slot].header.*kKey; }
+  };
   struct Hash {
     using is_transparent = void;
+    const ObjectSlots* slots;
     template <typename T>
     size_t operator()(const T& of) const {
-      return absl::HashOf(KeyOf(of));
+      return absl::HashOf(KeyOf{slots}(of));
     }
   };
   struct Equal {
     using is_transparent = void;
+    const ObjectSlots* slots;
     template <typename A, typename B>
     bool operator()(const A& a, const B& b) const {
-      return KeyOf(a) == KeyOf(b);
+      return KeyOf{slots}(a) == KeyOf{slots}(b);
     }
   };
 
-  absl::flat_hash_set<Object*, Hash, Equal> heads_;
+  const ObjectSlots* slots_;
+  absl::flat_hash_set<Slot, Hash, Equal> heads_;
 };
 
 }  // namespace cistern::storage

@@ -8,36 +8,42 @@
 #include <cstdint>
 #include <vector>
 
+#include "storage/slot_pool.h"
+
 namespace cistern::storage {
 
-template <typename Entry>  // has a member `slot`, which is ours while the entry is in here
+template <typename Entry>  // has a member `place`, which is ours while the entry is in here
 class Candidates {
  public:
-  void Add(Entry& entry) {
-    entry.slot = static_cast<uint32_t>(entries_.size());
-    entries_.push_back(&entry);
+  explicit Candidates(const SlotPool<Entry>& pool) : pool_(pool) {}
+
+  void Add(Slot slot) {
+    pool_[slot].place = static_cast<uint32_t>(slots_.size());
+    slots_.push_back(slot);
   }
-  void Remove(Entry& entry) {
-    entries_.back()->slot = entry.slot;
-    entries_[entry.slot] = entries_.back();
-    entries_.pop_back();
+  void Remove(Slot slot) {
+    const uint32_t place = pool_[slot].place;
+    pool_[slots_.back()].place = place;
+    slots_[place] = slots_.back();
+    slots_.pop_back();
   }
-  size_t size() const { return entries_.size(); }
-  Entry* at(size_t i) const { return entries_[i]; }
+  size_t size() const { return slots_.size(); }
+  Slot at(size_t i) const { return slots_[i]; }
 
   // Needs one at least. The same one may come twice.
-  Entry* Draw() {
+  Slot Draw() {
     // One step of SplitMix64 (Steele et al., "Fast splittable pseudorandom number generators",
     // 2014).
     uint64_t z = (state_ += 0x9e3779b97f4a7c15);
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
     z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
     z ^= z >> 31;
-    return entries_[z % entries_.size()];
+    return slots_[z % slots_.size()];
   }
 
  private:
-  std::vector<Entry*> entries_;
+  const SlotPool<Entry>& pool_;
+  std::vector<Slot> slots_;
   uint64_t state_ = 0;
 };
 

@@ -16,101 +16,86 @@ namespace cistern::storage {
 // Changes children or pins and tells the policy if that makes the block one that may go, or no
 // longer.
 template <typename Change>
-void EvictionPolicy::Alter(Entry& entry, Change change) {
+void EvictionPolicy::Alter(Slot slot, Change change) {
+  Entry& entry = at(slot);
   const bool was_open = entry.open();
   change(entry);
   if (entry.open() == was_open) return;
   if (was_open) {
-    Closed(entry);
+    Closed(slot);
   } else {
-    Opened(entry);
+    Opened(slot);
   }
 }
 
-void EvictionPolicy::Insert(const PolicyBlock& block, std::optional<uint64_t> parent) {
+Slot EvictionPolicy::Insert(const PolicyBlock& block, std::optional<Slot> parent) {
   ABSL_ASSERT(block.bytes > 0);
-  Entry* above = nullptr;
-  if (parent.has_value()) {
-    ABSL_ASSERT(Contains(*parent));
-    above = &At(*parent);
-  }
-  ABSL_ASSERT(!Contains(block.key));
-  Entry& entry = *pool_.Take();
+  const Slot slot = entries_.Take();
+  ++size_;
+  Entry& entry = at(slot);
   entry.key = block.key;
-  entry.name = block.name == 0 ? block.key : block.name;
-  entry.density = block.cost / static_cast<double>(block.bytes);
-  entries_.insert(&entry);
-  entry.parent = above;
+  entry.density = static_cast<float>(block.cost / static_cast<double>(block.bytes));
   entry.last_use = ++age_->uses;
-  if (above != nullptr) {
-    Alter(*above, [](Entry& e) { ++e.children; });
-    above->followed = true;
-    Followed(*above);
+  if (parent.has_value()) {
+    entry.parent = *parent;
+    Alter(*parent, [](Entry& e) { ++e.children; });
+    at(*parent).followed = 1;
+    Followed(*parent);
   }
-  Entered(entry);
-  Opened(entry);
+  Entered(slot, block.name == 0 ? block.key : block.name);
+  Opened(slot);
+  return slot;
 }
 
-void EvictionPolicy::Hit(uint64_t key) {
-  Entry& entry = At(key);
-  const uint64_t previous_use = entry.last_use;
+void EvictionPolicy::Hit(Slot slot) {
+  Entry& entry = at(slot);
   entry.last_use = ++age_->uses;
-  ++entry.hits;
-  Used(entry, previous_use);
+  if (entry.hits < kMaxHits) ++entry.hits;
+  Used(slot);
 }
 
-void EvictionPolicy::Follow(uint64_t key) {
-  Entry& entry = At(key);
-  entry.followed = true;
-  Followed(entry);
+void EvictionPolicy::Follow(Slot slot) {
+  at(slot).followed = 1;
+  Followed(slot);
 }
 
-void EvictionPolicy::Pin(uint64_t key) {
-  Alter(At(key), [](Entry& e) { ++e.pins; });
+void EvictionPolicy::Pin(Slot slot) {
+  Alter(slot, [](Entry& e) { ++e.pins; });
 }
 
-void EvictionPolicy::Unpin(uint64_t key) {
-  Entry& entry = At(key);
-  ABSL_ASSERT(entry.pins > 0);
-  Alter(entry, [](Entry& e) { --e.pins; });
+void EvictionPolicy::Unpin(Slot slot) {
+  ABSL_ASSERT(at(slot).pins > 0);
+  Alter(slot, [](Entry& e) { --e.pins; });
 }
 
-std::optional<uint64_t> EvictionPolicy::Victim() {
-  const Entry* victim = Choose();
-  if (victim == nullptr) return std::nullopt;
-  ABSL_ASSERT(victim->open());
-  return victim->key;
-}
-
-std::optional<uint64_t> EvictionPolicy::Evict() {
-  const std::optional<uint64_t> victim = Victim();
-  if (victim.has_value()) Remove(At(*victim), Exit::kChosen);
+std::optional<Slot> EvictionPolicy::Victim() {
+  const Slot victim = Choose();
+  if (victim == kNoSlot) return std::nullopt;
+  ABSL_ASSERT(at(victim).open());
   return victim;
 }
 
-void EvictionPolicy::Take(uint64_t key, bool chosen) {
-  Entry& entry = At(key);
-  ABSL_ASSERT(entry.children == 0);
-  Remove(entry, chosen ? Exit::kChosen : Exit::kTaken);
+void EvictionPolicy::Take(Slot slot, bool chosen, uint64_t name) {
+  ABSL_ASSERT(at(slot).children == 0);
+  Remove(slot, chosen ? Exit::kChosen : Exit::kTaken, name);
 }
 
-void EvictionPolicy::Erase(uint64_t key) {
-  Entry& entry = At(key);
-  ABSL_ASSERT(entry.children == 0);
-  Remove(entry, Exit::kErased);
+void EvictionPolicy::Erase(Slot slot) {
+  ABSL_ASSERT(at(slot).children == 0);
+  Remove(slot, Exit::kErased, 0);
 }
 
-uint64_t EvictionPolicy::Worth(uint64_t key) const {
-  return std::clamp<uint64_t>(WorthOf(At(key)), 1, kMaxWorth);
+uint64_t EvictionPolicy::Worth(Slot slot) const {
+  return std::clamp<uint64_t>(WorthOf(at(slot)), 1, kMaxWorth);
 }
 
-void EvictionPolicy::Remove(Entry& entry, Exit exit) {
-  if (entry.open()) Closed(entry);
-  Left(entry, exit);
-  Entry* above = entry.parent;
-  entries_.erase(entry.key);
-  pool_.Give(&entry);
-  if (above != nullptr) Alter(*above, [](Entry& e) { --e.children; });
+void EvictionPolicy::Remove(Slot slot, Exit exit, uint64_t name) {
+  if (at(slot).open()) Closed(slot);
+  Left(slot, exit, name);
+  const Slot above = at(slot).parent;
+  entries_.Give(slot);
+  --size_;
+  if (above != kNoSlot) Alter(above, [](Entry& e) { --e.children; });
 }
 
 absl::StatusOr<std::unique_ptr<EvictionPolicy>> MakeEvictionPolicy(absl::string_view name,

@@ -5,9 +5,8 @@
 
 #include <cstdint>
 
-#include "absl/container/btree_map.h"
-
 #include "storage/policy/eviction_policy.h"
+#include "storage/policy/slot_heap.h"
 
 namespace cistern::storage {
 
@@ -16,14 +15,18 @@ class LruPolicy final : public EvictionPolicy {
   using EvictionPolicy::EvictionPolicy;
 
  private:
-  void Entered(Entry&) override {}
-  void Used(Entry& entry, uint64_t previous_use) override;
-  void Opened(Entry& entry) override;
-  void Closed(Entry& entry) override;
-  Entry* Choose() override;
-  void Left(Entry&, Exit) override {}
+  struct Before {
+    bool operator()(const Entry& a, const Entry& b) const { return a.last_use < b.last_use; }
+  };
 
-  absl::btree_map<uint64_t, Entry*> by_use_;  // last use ─► block that may go
+  void Entered(Slot, uint64_t) override {}
+  void Used(Slot slot) override;
+  void Opened(Slot slot) override { open_.Insert(slot); }
+  void Closed(Slot slot) override { open_.Erase(slot); }
+  Slot Choose() override { return open_.empty() ? kNoSlot : open_.top(); }
+  void Left(Slot, Exit, uint64_t) override {}
+
+  SlotHeap<SlotPool<Entry>, Before> open_{entries()};  // what may go
 };
 
 }  // namespace cistern::storage

@@ -19,9 +19,10 @@ struct Range {
 
 }  // namespace
 
-EvictionPolicy::Entry* MarconiPolicy::Choose() {
+Slot MarconiPolicy::Choose() {
   struct Drawn {
-    Entry* entry;
+    Slot slot;
+    uint64_t last_use;
     double recency;
     double efficiency;
   };
@@ -31,23 +32,24 @@ EvictionPolicy::Entry* MarconiPolicy::Choose() {
   Range recency;
   Range efficiency;
   for (size_t i = 0; i < drawn; ++i) {
-    Entry* entry = all ? candidates_.at(i) : candidates_.Draw();
-    const auto age = static_cast<double>(now() + 1 - entry->last_use);
-    sample[i] = {entry, 1 / age, entry->density};
+    const Slot slot = all ? candidates_.at(i) : candidates_.Draw();
+    const Entry& entry = at(slot);
+    const auto age = static_cast<double>(now() + 1 - entry.last_use);
+    sample[i] = {slot, entry.last_use, 1 / age, entry.density};
     recency.Widen(sample[i].recency, i == 0);
     efficiency.Widen(sample[i].efficiency, i == 0);
   }
-  Entry* victim = nullptr;
+  const Drawn* victim = nullptr;
   double lowest = 0;
   for (size_t i = 0; i < drawn; ++i) {
     const double score =
         recency.Scale(sample[i].recency) + alpha_ * efficiency.Scale(sample[i].efficiency);
-    const bool older = victim != nullptr && sample[i].entry->last_use < victim->last_use;
+    const bool older = victim != nullptr && sample[i].last_use < victim->last_use;
     if (victim != nullptr && (score > lowest || (score == lowest && !older))) continue;
-    victim = sample[i].entry;
+    victim = &sample[i];
     lowest = score;
   }
-  return victim;
+  return victim == nullptr ? kNoSlot : victim->slot;
 }
 
 }  // namespace cistern::storage

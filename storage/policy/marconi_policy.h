@@ -31,15 +31,15 @@ class MarconiPolicy final : public EvictionPolicy {
       : EvictionPolicy(shared), alpha_(alpha) {}
 
  private:
-  void Entered(Entry&) override {}
-  void Used(Entry&, uint64_t) override {}
-  void Opened(Entry& entry) override { candidates_.Add(entry); }
-  void Closed(Entry& entry) override { candidates_.Remove(entry); }
-  Entry* Choose() override;
-  void Left(Entry&, Exit) override {}
+  void Entered(Slot, uint64_t) override {}
+  void Used(Slot) override {}
+  void Opened(Slot slot) override { candidates_.Add(slot); }
+  void Closed(Slot slot) override { candidates_.Remove(slot); }
+  Slot Choose() override;
+  void Left(Slot, Exit, uint64_t) override {}
 
   double alpha_;
-  Candidates<Entry> candidates_;
+  Candidates<Entry> candidates_{entries()};
 };
 
 }  // namespace cistern::storage

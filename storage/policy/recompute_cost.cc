@@ -22,23 +22,24 @@ bool KnowsPairs(const base::ModelSpec& spec) {
   return spec.flops_per_token != 0 && spec.flops_per_token_pair != 0;
 }
 
-double StateFlops(const base::ObjectHeader& header, const base::ModelSpec& spec) {
+double StateFlops(const StoredHeader& header, const base::ModelSpec& spec) {
   const double before = static_cast<double>(header.base_position) + header.num_tokens();
   const double saved = KnowsPairs(spec)
                            ? PrefillFlops(spec, 0, before)
                            : before * FlopsPerToken(spec) * (1 + before / 2 / kDepthThatDoubles);
-  if (header.kind == base::ObjectKind::kCheckpoint || header.base_position == 0) return saved;
-  const auto own = static_cast<double>(header.PayloadBytes(&spec));
+  if (header.kind() == base::ObjectKind::kCheckpoint || header.base_position == 0) return saved;
+  const auto own = static_cast<double>(header.payload_bytes());
   return saved * own / (own + static_cast<double>(spec.state.checkpoint_bytes()));
 }
 
 }  // namespace
 
-double RecomputeFlops(const base::ObjectHeader& header, const base::ModelSpec* spec) {
-  if (header.kind == base::ObjectKind::kBlob || spec == nullptr) {
-    return static_cast<double>(header.blob_bytes) / kNominalTokenBytes * kNominalFlopsPerToken;
+double RecomputeFlops(const StoredHeader& header) {
+  const base::ModelSpec* spec = header.form->spec;
+  if (header.kind() == base::ObjectKind::kBlob || spec == nullptr) {
+    return static_cast<double>(header.blob_bytes()) / kNominalTokenBytes * kNominalFlopsPerToken;
   }
-  if (base::IsState(header.kind)) return StateFlops(header, *spec);
+  if (base::IsState(header.kind())) return StateFlops(header, *spec);
   const double tokens = header.num_tokens();
   const double depth = header.base_position;
   if (KnowsPairs(*spec)) return PrefillFlops(*spec, depth, tokens);

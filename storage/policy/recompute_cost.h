@@ -3,14 +3,12 @@
 // Thread   any
 #pragma once
 
-#include "base/model_spec.h"
-#include "base/object.h"
+#include "storage/stored_header.h"
 
 namespace cistern::storage {
 
 // FLOPs to compute a segment again at its depth: what the model spec says, or tokens x (1 + depth /
-// 32768) of a nominal model. `spec` may be null (a blob: as much as that many bytes of a nominal
-// model's rows).
+// 32768) of a nominal model. Of a blob: as much as that many bytes of a nominal model's rows.
 //
 // A state cannot be had from a state near by: without it a prompt is computed from where the next
 // shallower one is, and nobody knows how near that will be when it is asked for. So a checkpoint
@@ -20,6 +18,6 @@ namespace cistern::storage {
 // needed: of what the two save it has its share of their bytes, so that a byte of it is worth as
 // much as one of the checkpoint at that depth would be if the pair were one object. A log of the
 // first tokens needs no other: its share is all.
-double RecomputeFlops(const base::ObjectHeader& header, const base::ModelSpec* spec);
+double RecomputeFlops(const StoredHeader& header);
 
 }  // namespace cistern::storage

@@ -1,69 +1,82 @@
 #include "storage/policy/s3fifo_policy.h"
 
-#include <algorithm>
-
 namespace cistern::storage {
 
-// Entry::slot is 1 while it stands in its line, 0 while it is set aside; Entry::past_uses are the
+// Entry::place is 1 while it stands in its line, 0 while it is set aside; Entry::past_uses are the
 // uses that it has left.
 
-void S3FifoPolicy::Append(Entry& entry, Queue queue) {
+void S3FifoPolicy::Link(Slot slot, Fifo& fifo, Slot before) {
+  if (slot >= neighbours_.size()) neighbours_.resize(slot + 1);
+  Slot& behind = before == kNoSlot ? fifo.first : neighbours_[before].after;
+  const Slot after = behind;
+  neighbours_[slot] = {.before = before, .after = after};
+  behind = slot;
+  (after == kNoSlot ? fifo.last : neighbours_[after].before) = slot;
+  at(slot).place = 1;
+}
+
+void S3FifoPolicy::Unlink(Slot slot) {
+  Fifo& fifo = fifos_[at(slot).queue];
+  const Neighbours& next_to = neighbours_[slot];
+  (next_to.before == kNoSlot ? fifo.first : neighbours_[next_to.before].after) = next_to.after;
+  (next_to.after == kNoSlot ? fifo.last : neighbours_[next_to.after].before) = next_to.before;
+  at(slot).place = 0;
+}
+
+void S3FifoPolicy::Append(Slot slot, Queue queue) {
   Fifo& fifo = fifos_[queue];
   ++fifo.blocks;
-  entry.queue = queue;
-  entry.slot = 1;
-  entry.place = fifo.line.insert(fifo.line.end(), &entry);
+  at(slot).queue = queue;
+  Link(slot, fifo, fifo.last);
 }
 
-void S3FifoPolicy::Entered(Entry& entry) {
-  Append(entry, ghosts_.Take(entry.name).has_value() ? kMain : kSmall);
+void S3FifoPolicy::Entered(Slot slot, uint64_t name) {
+  Append(slot, ghosts_.Take(name).has_value() ? kMain : kSmall);
 }
 
-void S3FifoPolicy::Used(Entry& entry, uint64_t /*previous_use*/) {
+void S3FifoPolicy::Used(Slot slot) {
+  Entry& entry = at(slot);
   if (entry.past_uses < kMaxUses) ++entry.past_uses;
 }
 
-void S3FifoPolicy::Opened(Entry& entry) {
-  if (entry.slot == 1) return;
-  std::list<Entry*>& line = fifos_[entry.queue].line;
-  entry.place = line.insert(line.begin(), &entry);
-  entry.slot = 1;
+void S3FifoPolicy::Opened(Slot slot) {
+  if (at(slot).place == 0) Link(slot, fifos_[at(slot).queue], kNoSlot);
 }
 
-EvictionPolicy::Entry* S3FifoPolicy::TakeTurn(Fifo& fifo, Queue queue) {
-  Entry* entry = fifo.line.front();
-  const uint32_t uses = entry->past_uses;
-  if (!entry->open()) {
-    fifo.line.pop_front();
-    entry->slot = 0;
-    return nullptr;
+Slot S3FifoPolicy::TakeTurn(Queue queue) {
+  const Slot slot = fifos_[queue].first;
+  Entry& entry = at(slot);
+  const uint32_t uses = entry.past_uses;
+  if (!entry.open()) {
+    Unlink(slot);
+    return kNoSlot;
   }
-  if (queue == kSmall && uses < kUsesToStay) return entry;
-  if (queue == kMain && uses == 0) return entry;
-  fifo.line.pop_front();
-  --fifo.blocks;
-  Append(*entry, kMain);
-  entry->past_uses = queue == kMain ? uses - 1 : 0;
-  return nullptr;
+  if (queue == kSmall && uses < kUsesToStay) return slot;
+  if (queue == kMain && uses == 0) return slot;
+  Unlink(slot);
+  --fifos_[queue].blocks;
+  Append(slot, kMain);
+  entry.past_uses = queue == kMain ? uses - 1 : 0;
+  return kNoSlot;
 }
 
-EvictionPolicy::Entry* S3FifoPolicy::Choose() {
+Slot S3FifoPolicy::Choose() {
   while (true) {
     const bool small_is_due = fifos_[kSmall].blocks * 100 >= size() * kSmallPercent;
     Queue queue = small_is_due ? kSmall : kMain;
-    if (fifos_[queue].line.empty()) queue = queue == kSmall ? kMain : kSmall;
-    if (fifos_[queue].line.empty()) return nullptr;
-    Entry* entry = TakeTurn(fifos_[queue], queue);
-    if (entry != nullptr) return entry;
+    if (fifos_[queue].first == kNoSlot) queue = queue == kSmall ? kMain : kSmall;
+    if (fifos_[queue].first == kNoSlot) return kNoSlot;
+    const Slot slot = TakeTurn(queue);
+    if (slot != kNoSlot) return slot;
   }
 }
 
-void S3FifoPolicy::Left(Entry& entry, Exit exit) {
-  Fifo& fifo = fifos_[entry.queue];
-  if (entry.slot == 1) fifo.line.erase(entry.place);
-  --fifo.blocks;
-  if (exit == Exit::kErased || entry.queue != kSmall) return;
-  ghosts_.Add(entry.name, 0);
+void S3FifoPolicy::Left(Slot slot, Exit exit, uint64_t name) {
+  const bool small = at(slot).queue == kSmall;
+  if (at(slot).place == 1) Unlink(slot);
+  --fifos_[small ? kSmall : kMain].blocks;
+  if (exit == Exit::kErased || !small) return;
+  ghosts_.Add(name, 0);
   ghosts_.Trim(size() * kGhostPercent / 100);
 }
 

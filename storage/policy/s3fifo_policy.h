@@ -12,7 +12,7 @@
 #pragma once
 
 #include <cstdint>
-#include <list>
+#include <vector>
 
 #include "storage/policy/eviction_policy.h"
 #include "storage/policy/ghost_list.h"
@@ -31,22 +31,31 @@ class S3FifoPolicy final : public EvictionPolicy {
  private:
   enum Queue : uint8_t { kSmall = 0, kMain = 1 };
   struct Fifo {
-    std::list<Entry*> line;  // first out at the front
-    size_t blocks = 0;       // with those that are set aside
+    Slot first = kNoSlot;  // of the line: out next
+    Slot last = kNoSlot;
+    size_t blocks = 0;  // with those that are set aside
+  };
+  struct Neighbours {
+    Slot before = kNoSlot;
+    Slot after = kNoSlot;
   };
 
-  void Entered(Entry& entry) override;
-  void Used(Entry& entry, uint64_t previous_use) override;
-  void Opened(Entry& entry) override;
-  void Closed(Entry&) override {}
-  Entry* Choose() override;
-  void Left(Entry& entry, Exit exit) override;
+  void Entered(Slot slot, uint64_t name) override;
+  void Used(Slot slot) override;
+  void Opened(Slot slot) override;
+  void Closed(Slot) override {}
+  Slot Choose() override;
+  void Left(Slot slot, Exit exit, uint64_t name) override;
 
-  void Append(Entry& entry, Queue queue);
-  // The first of the line, which goes or gets a second turn: null for the latter.
-  Entry* TakeTurn(Fifo& fifo, Queue queue);
+  // Into a line, behind `before`: kNoSlot for its beginning.
+  void Link(Slot slot, Fifo& fifo, Slot before);
+  void Unlink(Slot slot);
+  void Append(Slot slot, Queue queue);
+  // The first of the line, which goes or gets a second turn: kNoSlot for the latter.
+  Slot TakeTurn(Queue queue);
 
   Fifo fifos_[2];
+  std::vector<Neighbours> neighbours_;  // by slot
   GhostList ghosts_;
 };
 

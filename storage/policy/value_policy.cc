@@ -11,11 +11,15 @@ constexpr double kMaxDensity = 0x1p46;  // of those parts; 10^9 FLOPs per byte
 
 }  // namespace
 
+uint32_t ValuePolicy::UsesOf(const Entry& entry) {
+  return std::min(static_cast<uint32_t>(entry.hits + entry.past_uses), kMaxUses);
+}
+
 uint64_t ValuePolicy::Credit(const Entry& entry) {
-  const double density = entry.density * kFractions;
+  const double density = double{entry.density} * kFractions;
   const auto root = static_cast<uint64_t>(std::sqrt(std::clamp(density, 1.0, kMaxDensity)));
-  const uint32_t uses = std::min(entry.hits + entry.past_uses, kMaxUses);
-  const bool proven = uses > 0 || entry.followed;
+  const uint32_t uses = UsesOf(entry);
+  const bool proven = uses > 0 || entry.followed != 0;
   return root * (4 + uses) * (proven ? kProbation : 1);
 }
 
@@ -24,34 +28,24 @@ uint64_t ValuePolicy::PriorityNow(const Entry& entry) {
   return std::min(age().inflation + Credit(entry), kMaxWorth);
 }
 
-void ValuePolicy::Entered(Entry& entry) {
-  const std::optional<uint32_t> uses = ghosts_.Take(entry.name);
+void ValuePolicy::Entered(Slot slot, uint64_t name) {
+  Entry& entry = at(slot);
+  const std::optional<uint32_t> uses = ghosts_.Take(name);
   entry.past_uses = uses.has_value() ? *uses + 1 : 0;
   entry.priority = PriorityNow(entry);
 }
 
-void ValuePolicy::Used(Entry& entry, uint64_t previous_use) {
-  const bool queued = open_.erase({entry.priority, previous_use}) > 0;
+void ValuePolicy::Used(Slot slot) {
+  Entry& entry = at(slot);
   entry.priority = PriorityNow(entry);
-  if (queued) Opened(entry);
+  if (entry.open()) open_.Update(slot);
 }
 
-void ValuePolicy::Followed(Entry& entry) { Used(entry, entry.last_use); }
-
-void ValuePolicy::Opened(Entry& entry) {
-  open_.emplace(std::pair(entry.priority, entry.last_use), &entry);
-}
-
-void ValuePolicy::Closed(Entry& entry) { open_.erase({entry.priority, entry.last_use}); }
-
-EvictionPolicy::Entry* ValuePolicy::Choose() {
-  return open_.empty() ? nullptr : open_.begin()->second;
-}
-
-void ValuePolicy::Left(Entry& entry, Exit exit) {
+void ValuePolicy::Left(Slot slot, Exit exit, uint64_t name) {
   if (exit == Exit::kErased) return;
-  if (exit == Exit::kChosen) age().inflation = std::max(age().inflation, entry.priority);
-  ghosts_.Add(entry.name, std::min(entry.hits + entry.past_uses, kMaxUses));
+  const Entry& entry = at(slot);
+  if (exit == Exit::kChosen) age().inflation = std::max<uint64_t>(age().inflation, entry.priority);
+  ghosts_.Add(name, UsesOf(entry));
   ghosts_.Trim(kGhosts * size());
 }
 

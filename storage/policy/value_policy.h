@@ -23,12 +23,10 @@
 #pragma once
 
 #include <cstdint>
-#include <utility>
-
-#include "absl/container/btree_map.h"
 
 #include "storage/policy/eviction_policy.h"
 #include "storage/policy/ghost_list.h"
+#include "storage/policy/slot_heap.h"
 
 namespace cistern::storage {
 
@@ -43,19 +41,26 @@ class ValuePolicy final : public EvictionPolicy {
   static constexpr size_t kGhosts = 4;  // for each block that is there
 
  private:
-  void Entered(Entry& entry) override;
-  void Used(Entry& entry, uint64_t previous_use) override;
-  void Followed(Entry& entry) override;
-  void Opened(Entry& entry) override;
-  void Closed(Entry& entry) override;
-  Entry* Choose() override;
-  void Left(Entry& entry, Exit exit) override;
+  struct Before {
+    bool operator()(const Entry& a, const Entry& b) const {
+      return a.priority != b.priority ? a.priority < b.priority : a.last_use < b.last_use;
+    }
+  };
+
+  void Entered(Slot slot, uint64_t name) override;
+  void Used(Slot slot) override;
+  void Followed(Slot slot) override { Used(slot); }
+  void Opened(Slot slot) override { open_.Insert(slot); }
+  void Closed(Slot slot) override { open_.Erase(slot); }
+  Slot Choose() override { return open_.empty() ? kNoSlot : open_.top(); }
+  void Left(Slot slot, Exit exit, uint64_t name) override;
   uint64_t WorthOf(const Entry& entry) const override { return entry.priority; }
 
+  static uint32_t UsesOf(const Entry& entry);
   static uint64_t Credit(const Entry& entry);
   uint64_t PriorityNow(const Entry& entry);
 
-  absl::btree_map<std::pair<uint64_t, uint64_t>, Entry*> open_;  // (priority, last use)
+  SlotHeap<SlotPool<Entry>, Before> open_{entries()};  // what may go
   GhostList ghosts_;
 };
 

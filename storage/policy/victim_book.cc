@@ -20,15 +20,12 @@ uint64_t NameOf(const Object& object) {
   return (object.header.content.hi ^ object.header.context.lo) | 1;
 }
 
-// What a policy knows it by: where it lies. No policy's order depends on it.
-uint64_t KeyOf(const Object& object) { return reinterpret_cast<uintptr_t>(&object); }
-// NOLINTNEXTLINE(performance-no-int-to-ptr): the key is an object's address, made by KeyOf
-Object* ObjectOf(uint64_t key) { return reinterpret_cast<Object*>(key); }
-
 }  // namespace
 
-VictimBook::VictimBook(const std::string& policy, std::vector<uint32_t> priorities)
-    : policy_(policy),
+VictimBook::VictimBook(const std::string& policy, std::vector<uint32_t> priorities,
+                       const ObjectSlots& slots)
+    : slots_(slots),
+      policy_(policy),
       priorities_(std::move(priorities)),
       lowest_priority_(*std::min_element(priorities_.begin(), priorities_.end())),
       ages_(priorities_.size()) {}
@@ -36,7 +33,7 @@ VictimBook::VictimBook(const std::string& policy, std::vector<uint32_t> prioriti
 // A call that counts as a use, whichever rule the object is of.
 template <typename Call>
 void VictimBook::CountUse(const Object& object, Call call) {
-  PolicyAge& age = ages_[object.rule];
+  PolicyAge& age = ages_[object.rule()];
   age.uses = uses_;
   call(*GroupOf(object).policy);
   uses_ = age.uses;
@@ -49,19 +46,20 @@ bool VictimBook::Candidate::GoesBefore(const Candidate& other) const {
 }
 
 void VictimBook::Enter(Object& object, double cost, uint64_t bytes) {
-  const auto [it, fresh] = group_of_.try_emplace(std::pair(object.pool, object.rule),
-                                                 static_cast<uint32_t>(groups_.size()));
-  if (fresh) {
-    Group& group = groups_.emplace_back();
-    group.pool = object.pool;
-    group.rule = object.rule;
-    group.policy = MakeEvictionPolicy(policy_, &ages_[object.rule]).value();
+  const size_t slot = SlotOf(object.pool(), object.rule());
+  if (slot >= group_of_.size()) group_of_.resize(slot + 1, kNoGroup);
+  if (group_of_[slot] == kNoGroup) {
+    group_of_[slot] = static_cast<uint32_t>(groups_.size());
+    groups_.push_back({.pool = object.pool(),
+                       .rule = object.rule(),
+                       .policy = MakeEvictionPolicy(policy_, &ages_[object.rule()]).value(),
+                       .spent = SlotHeap<ObjectSlots, Before>(slots_),
+                       .interior = SlotHeap<ObjectSlots, Before>(slots_)});
   }
-  object.group = it->second;
   CountUse(object, [&](EvictionPolicy& policy) {
-    policy.Insert({.key = KeyOf(object), .cost = cost, .bytes = bytes, .name = NameOf(object)},
-                  std::nullopt);
-    policy.Pin(KeyOf(object));
+    object.policy_slot = policy.Insert(
+        {.key = object.slot, .cost = cost, .bytes = bytes, .name = NameOf(object)}, std::nullopt);
+    policy.Pin(object.policy_slot);
   });
   ++entered_;
   Appraise(object, GroupOf(object));
@@ -76,34 +74,41 @@ void VictimBook::Leave(Object& object, Exit exit) {
   }
   Unlist(object, group);
   if (exit == Exit::kErased) {
-    group.policy->Erase(KeyOf(object));
+    group.policy->Erase(object.policy_slot);
   } else {
-    group.policy->Take(KeyOf(object), exit == Exit::kChosen);
+    group.policy->Take(object.policy_slot, exit == Exit::kChosen, NameOf(object));
   }
   --entered_;
 }
 
 void VictimBook::Use(Object& object) {
   Group& group = GroupOf(object);
-  CountUse(object, [&](EvictionPolicy& policy) { policy.Hit(KeyOf(object)); });
+  CountUse(object, [&](EvictionPolicy& policy) { policy.Hit(object.policy_slot); });
   Appraise(object, group);
 }
 
 void VictimBook::Follow(Object& object) {
   Group& group = GroupOf(object);
-  group.policy->Follow(KeyOf(object));
+  group.policy->Follow(object.policy_slot);
   Appraise(object, group);
 }
 
-// Among rules, what counts is how much is left of an object's worth by the rule's own age.
-void VictimBook::Appraise(Object& object, const Group& group) {
-  uint64_t worth = group.policy->Worth(KeyOf(object));
+// Among rules, what counts is how much is left of an object's worth by the rule's own age. Where it
+// stands by its priority, it stands there by the new one.
+void VictimBook::Appraise(Object& object, Group& group) {
+  uint64_t worth = group.policy->Worth(object.policy_slot);
   if (group.policy->inflates()) {
     const uint64_t own = ages_[group.rule].inflation;
     worth = std::min(inflation_ + (worth - std::min(worth, own)), EvictionPolicy::kMaxWorth);
   }
   const uint64_t level = priorities_[group.rule] - lowest_priority_;
-  object.priority = (level << kPriorityLevelShift) + std::max<uint64_t>(worth, 1);
+  const uint64_t priority = (level << kPriorityLevelShift) + std::max<uint64_t>(worth, 1);
+  if (priority == object.priority) return;
+  object.repriced = true;
+  const Rung rung = object.listed_rung;
+  if (rung != Rung::kLeaf) Unlist(object, group);
+  object.priority = priority;
+  if (rung != Rung::kLeaf) List(object, group, rung);
 }
 
 uint64_t VictimBook::Value(const Object& object) const {
@@ -112,53 +117,58 @@ uint64_t VictimBook::Value(const Object& object) const {
 }
 
 void VictimBook::Unlist(Object& object, Group& group) {
-  if (!object.listed_rung.has_value()) return;
-  switch (*object.listed_rung) {
+  switch (object.listed_rung) {
+    case Rung::kNone:
+      return;
     case Rung::kSpent:
-      group.spent.Erase(object.listed_priority, object);
+      group.spent.Erase(object.slot);
       break;
     case Rung::kLeaf:
-      group.policy->Pin(KeyOf(object));
+      group.policy->Pin(object.policy_slot);
       break;
     case Rung::kInterior:
-      group.interior.Erase(object.listed_priority, object);
+      group.interior.Erase(object.slot);
       break;
   }
-  object.listed_rung.reset();
+  object.listed_rung = Rung::kNone;
   --listed_;
 }
 
-void VictimBook::File(Object& object, std::optional<Rung> rung) {
-  if (rung == object.listed_rung &&
-      (!rung.has_value() || rung == Rung::kLeaf || object.listed_priority == object.priority)) {
-    return;
-  }
+void VictimBook::File(Object& object, Rung rung) {
+  if (rung == object.listed_rung) return;
   Group& group = GroupOf(object);
   Unlist(object, group);
-  if (!rung.has_value()) return;
-  switch (*rung) {
+  List(object, group, rung);
+}
+
+void VictimBook::List(Object& object, Group& group, Rung rung) {
+  switch (rung) {
+    case Rung::kNone:
+      return;
     case Rung::kSpent:
-      group.spent.Insert(object.priority, &object);
+      group.spent.Insert(object.slot);
       break;
     case Rung::kLeaf:
-      group.policy->Unpin(KeyOf(object));
+      group.policy->Unpin(object.policy_slot);
       break;
     case Rung::kInterior:
-      group.interior.Insert(object.priority, &object);
+      group.interior.Insert(object.slot);
       break;
   }
   object.listed_rung = rung;
-  object.listed_priority = object.priority;
   ++listed_;
 }
 
 VictimBook::Candidate VictimBook::LowestOf(Group& group) {
   const uint32_t priority = priorities_[group.rule];
-  if (Object* spent = group.spent.Lowest(); spent != nullptr)
-    return {.object = spent, .priority = priority, .rung = Rung::kSpent};
-  if (const std::optional<uint64_t> leaf = group.policy->Victim(); leaf.has_value())
-    return {.object = ObjectOf(*leaf), .priority = priority, .rung = Rung::kLeaf};
-  return {.object = group.interior.Lowest(), .priority = priority, .rung = Rung::kInterior};
+  const auto candidate = [&](Slot slot, Rung rung) {
+    return Candidate{.object = &slots_[slot], .priority = priority, .rung = rung};
+  };
+  if (!group.spent.empty()) return candidate(group.spent.top(), Rung::kSpent);
+  if (const std::optional<Slot> leaf = group.policy->Victim(); leaf.has_value())
+    return candidate(static_cast<Slot>(group.policy->KeyOf(*leaf)), Rung::kLeaf);
+  if (!group.interior.empty()) return candidate(group.interior.top(), Rung::kInterior);
+  return {};
 }
 
 template <typename Wanted>
@@ -181,8 +191,9 @@ Object* VictimBook::LowestOfPool(PoolId pool) {
 }
 
 Object* VictimBook::LowestOf(uint32_t rule, PoolId pool) {
-  const auto it = group_of_.find(std::pair(pool, rule));
-  return it == group_of_.end() ? nullptr : LowestOf(groups_[it->second]).object;
+  const size_t slot = SlotOf(pool, rule);
+  if (slot >= group_of_.size() || group_of_[slot] == kNoGroup) return nullptr;
+  return LowestOf(groups_[group_of_[slot]]).object;
 }
 
 Object* VictimBook::LowestOfRule(uint32_t rule) {

@@ -25,14 +25,12 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
-
-#include "absl/container/flat_hash_map.h"
 
 #include "storage/index/object.h"
 #include "storage/policy/eviction_policy.h"
-#include "storage/policy/victim_queue.h"
+#include "storage/policy/slot_heap.h"
+#include "storage/slot_pool.h"
 
 namespace cistern::storage {
 
@@ -44,18 +42,19 @@ class VictimBook {
     kChosen   // for room, as the victim
   };
 
-  // `policy`: of EvictionPolicyNames(). `priorities`: of the tenant rules, by their index.
-  VictimBook(const std::string& policy, std::vector<uint32_t> priorities);
+  // `policy`: of EvictionPolicyNames(). `priorities`: of the tenant rules, by their index. `slots`
+  // are where the objects lie, and outlive the book.
+  VictimBook(const std::string& policy, std::vector<uint32_t> priorities, const ObjectSlots& slots);
 
   // It is in memory. `cost`: FLOPs to compute it again. Sets Object::priority, as do Use and
-  // Follow; Object::rule and pool say which group it joins.
+  // Follow, and Object::repriced where that is another one; its form's rule and pool say which
+  // group it joins.
   void Enter(Object& object, double cost, uint64_t bytes);
   void Leave(Object& object, Exit exit);
   void Use(Object& object);
   // Something that continues it has come.
   void Follow(Object& object);
-  // Lists it under `rung`, or nowhere while it may not go.
-  void File(Object& object, std::optional<Rung> rung);
+  void File(Object& object, Rung rung);
 
   // Null: nothing there may go.
   Object* Lowest();
@@ -71,12 +70,17 @@ class VictimBook {
   size_t listed() const { return listed_; }
 
  private:
+  struct Before {
+    bool operator()(const Object& a, const Object& b) const {
+      return a.priority != b.priority ? a.priority < b.priority : a.id < b.id;
+    }
+  };
   struct Group {
     PoolId pool = 0;
     uint32_t rule = 0;
     std::unique_ptr<EvictionPolicy> policy;
-    VictimQueue spent;
-    VictimQueue interior;
+    SlotHeap<ObjectSlots, Before> spent;
+    SlotHeap<ObjectSlots, Before> interior;
   };
   struct Candidate {
     Object* object = nullptr;
@@ -85,15 +89,20 @@ class VictimBook {
     bool GoesBefore(const Candidate& other) const;
   };
 
-  Group& GroupOf(const Object& object) { return groups_[object.group]; }
+  size_t SlotOf(PoolId pool, uint32_t rule) const { return size_t{pool} * ages_.size() + rule; }
+  Group& GroupOf(const Object& object) {
+    return groups_[group_of_[SlotOf(object.pool(), object.rule())]];
+  }
   template <typename Call>
   void CountUse(const Object& object, Call call);
   Candidate LowestOf(Group& group);
   template <typename Wanted>
   Object* LowestAmong(Wanted wanted);
-  void Appraise(Object& object, const Group& group);
+  void Appraise(Object& object, Group& group);
   void Unlist(Object& object, Group& group);
+  void List(Object& object, Group& group, Rung rung);
 
+  const ObjectSlots& slots_;
   std::string policy_;
   std::vector<uint32_t> priorities_;
   uint32_t lowest_priority_;
@@ -101,7 +110,8 @@ class VictimBook {
   uint64_t uses_ = 0;            // of all rules: last uses compare
   uint64_t inflation_ = 0;
   std::vector<Group> groups_;
-  absl::flat_hash_map<std::pair<PoolId, uint32_t>, uint32_t> group_of_;  // (pool, rule)
+  static constexpr uint32_t kNoGroup = UINT32_MAX;
+  std::vector<uint32_t> group_of_;  // [pool x rules + rule]: its place in groups_
   size_t entered_ = 0;
   size_t listed_ = 0;
 };

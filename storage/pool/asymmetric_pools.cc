@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "base/round.h"
+#include "base/status_macros.h"
 
 namespace cistern::storage {
 namespace {
@@ -132,7 +133,7 @@ uint32_t AsymmetricPools::Allocate(PoolId pool_id, uint32_t count, std::vector<H
     const SlabId id = pool.first_open;
     Slab& slab = slabs_[id];
     const uint32_t index = slab.TakeIndex();
-    const Handle handle = table_.Mint(slab.offset + index * pool.counts.stride_bytes, id, index);
+    const Handle handle = table_.Mint(id, index);
     slab.slots[index] = handle;
     if (slab.full()) UnlinkOpen(id);
     handles->push_back(handle);
@@ -142,6 +143,15 @@ uint32_t AsymmetricPools::Allocate(PoolId pool_id, uint32_t count, std::vector<H
     free_block_bytes_ -= pool.counts.stride_bytes;
   }
   return taken;
+}
+
+absl::StatusOr<Handle> AsymmetricPools::Resolve(const base::BlockRef& ref) const {
+  CISTERN_RETURN_IF_ERROR(table_.Check(ref.handle, ref.generation));
+  if (OffsetOf(table_.at(ref.handle)) != ref.offset) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("block handle ", ref.handle, " does not lie at ", ref.offset));
+  }
+  return ref.handle;
 }
 
 void AsymmetricPools::Free(Handle handle) {

@@ -30,6 +30,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 
+#include "base/arena_layout.h"
 #include "storage/arena.h"
 #include "storage/pool/extent_map.h"
 #include "storage/pool/page_table.h"
@@ -40,7 +41,7 @@ namespace cistern::storage {
 // A stretch of the arena that would be free if its owners were evicted.
 struct Window {
   uint64_t bytes = 0;
-  std::vector<uint64_t> owners;  // ascending, each once
+  std::vector<uint32_t> owners;  // ascending, each once
   double loss_per_byte = 0;      // what would be lost, in the unit of priorities
 };
 
@@ -82,7 +83,7 @@ class AsymmetricPools {
   // All of them; faster than one by one, as their places in memory are fetched side by side.
   void FreeAll(absl::Span<const Handle> handles);
 
-  void SetOwner(Handle handle, uint64_t owner) { table_.at(handle).owner = owner; }
+  void SetOwner(Handle handle, uint32_t owner) { table_.at(handle).owner = owner; }
   // `priority` (below 2^47) if the block's owner may be evicted, 0 if it must stay. Its top bits
   // are its level (PriorityLevel).
   void SetPriority(Handle handle, uint64_t priority);
@@ -110,7 +111,15 @@ class AsymmetricPools {
   const PageTable& table() const { return table_; }
   // Of a live handle.
   PoolId PoolOf(Handle handle) const { return slabs_[table_.at(handle).slab].pool; }
-  base::BlockRef Ref(Handle handle) const { return table_.Ref(handle); }
+  base::BlockRef Ref(Handle handle) const {
+    return {.handle = handle,
+            .generation = table_.generation(handle),
+            .offset = OffsetOf(table_.at(handle))};
+  }
+  // The handle behind a reference. InvalidArgument: there never was such a handle.
+  // FailedPrecondition: the block has been freed since, or the reference's offset is not the
+  // block's.
+  absl::StatusOr<Handle> Resolve(const base::BlockRef& ref) const;
 
   uint64_t arena_bytes() const { return arena_bytes_; }
   uint64_t used_bytes() const { return used_bytes_; }            // blocks in use
@@ -140,6 +149,11 @@ class AsymmetricPools {
   std::optional<Stretch> CheapestStretch(PoolId pool) const;
   bool EmptySlab(SlabId id, absl::FunctionRef<void(Handle from, Handle to)> move);
 
+  // Bytes from the arena's first byte.
+  uint64_t OffsetOf(const PageEntry& entry) const {
+    const Slab& slab = slabs_[entry.slab];
+    return slab.offset + entry.index * pools_[slab.pool].counts.stride_bytes;
+  }
   void FreeOne(Handle handle);
   bool CutSlab(PoolId pool);
   void ReturnSlab(SlabId id);

@@ -2,7 +2,7 @@
 // it is used, in huge pages where the kernel grants them to those who ask (madvise).
 //
 // A vector that reserves its most with it never copies itself to grow, and a read at random misses
-// the TLB far less: 10^7 page table entries are 320 MB, 80,000 pages of 4 KiB or 160 of 2 MiB.
+// the TLB far less: 10^7 page table entries are 160 MB, 40,000 pages of 4 KiB or 80 of 2 MiB.
 //
 // Errors   std::bad_alloc, as of any allocator, when there is no address space
 #pragma once

@@ -13,17 +13,17 @@ PageTable::PageTable(Arena* arena)
   entries_[0].slab = kRetired;
 }
 
-Handle PageTable::Mint(uint64_t offset, uint32_t slab, uint32_t index) {
+Handle PageTable::Mint(uint32_t slab, uint32_t index) {
   if (available_ == 0) return kNoHandle;
   Handle handle = free_head_;
   if (handle != kNoHandle) {
-    free_head_ = entries_[handle].index;
+    free_head_ = entries_[handle].owner;
     if (free_head_ == kNoHandle) free_tail_ = kNoHandle;
   } else {
     handle = static_cast<Handle>(entries_.size());
     entries_.emplace_back();
   }
-  entries_[handle] = PageEntry{.offset = offset, .slab = slab, .index = index};
+  entries_[handle] = PageEntry{.index = index, .slab = slab};
   --available_;
   ++live_;
   return handle;
@@ -31,14 +31,14 @@ Handle PageTable::Mint(uint64_t offset, uint32_t slab, uint32_t index) {
 
 void PageTable::Retire(Handle handle) {
   const uint32_t generation = arena_->BumpGeneration(handle);
-  entries_[handle] = PageEntry{.slab = kRetired, .index = kNoHandle};
+  entries_[handle] = PageEntry{.owner = kNoHandle, .slab = kRetired};
   --live_;
   if (generation == std::numeric_limits<uint32_t>::max())
     return;  // another turn would repeat a number
   if (free_tail_ == kNoHandle) {
     free_head_ = handle;
   } else {
-    entries_[free_tail_].index = handle;
+    entries_[free_tail_].owner = handle;
   }
   free_tail_ = handle;
   ++available_;
@@ -48,26 +48,16 @@ bool PageTable::IsLive(Handle handle) const {
   return handle != kNoHandle && handle < entries_.size() && entries_[handle].slab != kRetired;
 }
 
-base::BlockRef PageTable::Ref(Handle handle) const {
-  return {.handle = handle,
-          .generation = arena_->generation(handle),
-          .offset = entries_[handle].offset};
-}
-
-absl::StatusOr<Handle> PageTable::Resolve(const base::BlockRef& ref) const {
-  if (ref.handle == kNoHandle || ref.handle >= max_handles_) {
+absl::Status PageTable::Check(Handle handle, uint32_t generation) const {
+  if (handle == kNoHandle || handle >= max_handles_) {
     return absl::InvalidArgumentError(
-        absl::StrCat("block handle ", ref.handle, " is outside the page table"));
+        absl::StrCat("block handle ", handle, " is outside the page table"));
   }
-  if (!IsLive(ref.handle) || arena_->generation(ref.handle) != ref.generation) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "block handle ", ref.handle, " of generation ", ref.generation, " has been freed"));
-  }
-  if (entries_[ref.handle].offset != ref.offset) {
+  if (!IsLive(handle) || arena_->generation(handle) != generation) {
     return absl::FailedPreconditionError(
-        absl::StrCat("block handle ", ref.handle, " does not lie at ", ref.offset));
+        absl::StrCat("block handle ", handle, " of generation ", generation, " has been freed"));
   }
-  return ref.handle;
+  return absl::OkStatus();
 }
 
 }  // namespace cistern::storage

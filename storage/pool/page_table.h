@@ -15,9 +15,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 
-#include "base/arena_layout.h"
 #include "storage/arena.h"
 #include "storage/pool/huge_page_allocator.h"
 
@@ -26,13 +24,14 @@ namespace cistern::storage {
 using Handle = uint32_t;
 inline constexpr Handle kNoHandle = 0;
 
+// 16 bytes: there is one for each block, in use or not any more. Where the block lies follows from
+// its slab.
 struct PageEntry {
-  uint64_t offset = 0;         // bytes from the arena's first byte
-  uint64_t owner = 0;          // the object; 0 while it is being written
-  uint64_t priority : 63 = 0;  // of the object if it may be evicted now; 0: it must stay in memory
+  uint64_t priority : 47 = 0;  // of the object if it may be evicted now; 0: it must stay in memory
   uint64_t movable : 1 = 0;    // its bytes may be copied elsewhere now
+  uint64_t index : 16 = 0;     // within the slab
+  uint32_t owner = 0;          // the object; 0 while it is being written
   uint32_t slab = 0;
-  uint32_t index = 0;  // within the slab
 };
 
 class PageTable {
@@ -44,7 +43,7 @@ class PageTable {
   uint32_t available() const { return available_; }
 
   // kNoHandle when none is left.
-  Handle Mint(uint64_t offset, uint32_t slab, uint32_t index);
+  Handle Mint(uint32_t slab, uint32_t index);
   void Retire(Handle handle);
   // Call it after the last Retire and before the bytes are written again: a reader that sees those
   // sees the generation, too.
@@ -60,11 +59,10 @@ class PageTable {
   PageEntry& at(Handle handle) { return entries_[handle]; }
   const PageEntry& at(Handle handle) const { return entries_[handle]; }
 
-  base::BlockRef Ref(Handle handle) const;
-  // The handle behind a reference. InvalidArgument: there never was such a handle.
-  // FailedPrecondition: the block has been freed since, or the reference's offset is not the
-  // block's.
-  absl::StatusOr<Handle> Resolve(const base::BlockRef& ref) const;
+  uint32_t generation(Handle handle) const { return arena_->generation(handle); }
+  // InvalidArgument: there never was such a handle. FailedPrecondition: its block has been freed
+  // since it was of this generation.
+  absl::Status Check(Handle handle, uint32_t generation) const;
 
   uint32_t live() const { return live_; }
 
@@ -77,7 +75,7 @@ class PageTable {
   uint32_t max_handles_;  // entries_ never grows beyond it
   uint32_t available_;
   uint32_t live_ = 0;
-  Handle free_head_ = kNoHandle;  // queue of retired handles, linked through PageEntry::index
+  Handle free_head_ = kNoHandle;  // queue of retired handles, linked through PageEntry::owner
   Handle free_tail_ = kNoHandle;
 };
 

@@ -59,7 +59,7 @@ absl::Status MemoryTier::ForEachRecord(absl::FunctionRef<void(base::ObjectHeader
   parts_.store->With([&](Store& store) {
     store.List({.all = true}, 0, std::numeric_limits<uint32_t>::max(),
                [&](const ObjectView& view, bool /*pinned*/, uint32_t /*leases*/, double /*value*/) {
-                 if (!condemned_.contains(view.id)) each(*view.header);
+                 if (!condemned_.contains(view.id)) each(view.header->Full());
                });
   });
   return absl::OkStatus();
@@ -88,10 +88,9 @@ absl::Status MemoryTier::Lease(Store& store, Source& source) {
   if (absl::IsResourceExhausted(lease.status()))  // of leases; they come back
     return absl::UnavailableError(lease.status().message());
   CISTERN_RETURN_IF_ERROR(lease.status());
-  CISTERN_ASSIGN_OR_RETURN(const base::ObjectHeader* header,
-                           store.LeasedHeader(kTierSession, lease->id));
+  CISTERN_ASSIGN_OR_RETURN(const StoredHeader* header, store.LeasedHeader(kTierSession, lease->id));
   CISTERN_ASSIGN_OR_RETURN(const ObjectShape shape,
-                           ShapeOf(store, *header, options_.blob_block_bytes));
+                           ShapeOf(store, header->Full(), options_.blob_block_bytes));
   source.kind = Source::Kind::kLeased;
   source.lease = lease->id;
   source.runs = RecordSlices(parts_.arena->data(), shape, lease->blocks);
@@ -108,7 +107,7 @@ absl::StatusOr<MemoryTier::Source> MemoryTier::Locate(Store& store, const Record
     return source;
   }
   CISTERN_ASSIGN_OR_RETURN(const ObjectShape shape,
-                           ShapeOf(store, *view.header, options_.blob_block_bytes));
+                           ShapeOf(store, view.header->Full(), options_.blob_block_bytes));
   const Staging staging = store.BeginStage(view.id, parts_.clock->Now());
   if (staging.outcome != Staging::Outcome::kBegun) return source;  // past memory, then
   source.kind = Source::Kind::kStaging;
@@ -207,7 +206,7 @@ absl::Status MemoryTier::Verify(const RecordKey& key) {
   bool comparable = false;
   const ObjectView view = parts_.store->With([&](Store& store) {
     ObjectView found = FindOwn(store, key);
-    comparable = found.header != nullptr && Comparable(store, *found.header);
+    comparable = found.header != nullptr && Comparable(store, found.header->Full());
     found.header = nullptr;  // not valid without the lock
     return found;
   });

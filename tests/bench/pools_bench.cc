@@ -81,7 +81,7 @@ void Resolve(benchmark::State& state) {
   for (const Handle handle : filled.handles) refs.push_back(filled.pools.Ref(handle));
   size_t i = 0;
   for (auto _ : state) {
-    benchmark::DoNotOptimize(filled.pools.table().Resolve(refs[i]));
+    benchmark::DoNotOptimize(filled.pools.Resolve(refs[i]));
     if (++i == refs.size()) i = 0;
   }
   state.SetItemsProcessed(state.iterations());

@@ -137,6 +137,7 @@ void BM_IndexBytes(benchmark::State& state) {
     for (uint32_t i = 0; i < objects; ++i) {
       base::ObjectHeader header = node.Header(i);
       if (i % prompt != 0) header.parent_context = past;
+      header.base_position = i % prompt * kChunkTokens;
       header.context = base::KeySpace::Context(header.parent_context, header.content);
       past = header.context;
       if (on_disk) {
@@ -153,6 +154,34 @@ void BM_IndexBytes(benchmark::State& state) {
 BENCHMARK(BM_IndexBytes)
     ->ArgNames({"objects", "prompt", "disk"})
     ->ArgsProduct({{1000, 100'000}, {1, 16}, {0, 1}})
+    ->Iterations(1);
+
+// The same after much has gone: of 1 to 8 pages, each object in the place of others, 10 times as
+// many as there is room for. What the policy remembers of those that went is in it.
+void BM_IndexBytesLater(benchmark::State& state) {
+  const auto objects = static_cast<uint32_t>(state.range(0));
+  const bool mixed = state.range(1) != 0;
+  double bytes = 0;
+  for (auto _ : state) {
+    Node node(objects * 8ull * 4096, 0);
+    const size_t before = HeapBytes();
+    for (uint32_t i = 0; i < 10 * objects; ++i) {
+      base::ObjectHeader header = node.Header(i);
+      if (mixed) header.tokens.resize(16 + i * 2654435761u % 8 * 16);
+      node.Put(header);
+    }
+    uint64_t tokens = 0;
+    node.store.List({.all = true}, 0, ~0u, [&](const ObjectView& view, bool, uint32_t, double) {
+      tokens += view.header->num_tokens();
+    });
+    bytes = static_cast<double>(HeapBytes() - before - tokens * sizeof(base::TokenId)) /
+            static_cast<double>(node.store.Stats().objects_memory);
+  }
+  state.counters["bytes_per_segment"] = bytes;
+}
+BENCHMARK(BM_IndexBytesLater)
+    ->ArgNames({"objects", "mixed"})
+    ->ArgsProduct({{10'000}, {0, 1}})
     ->Iterations(1);
 
 // 2 GiB, touched: in small pages, and in huge ones.

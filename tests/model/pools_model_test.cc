@@ -242,14 +242,14 @@ class PoolsWorld {
   }
   void CheckAStaleReference() {
     if (stale_.empty()) return;
-    const auto answer = pools_.table().Resolve(stale_[Roll(stale_.size())]);
+    const auto answer = pools_.Resolve(stale_[Roll(stale_.size())]);
     if (!absl::IsFailedPrecondition(answer.status())) Fail("a stale reference leads somewhere");
   }
   void CheckAll() {
     if (const absl::Status status = pools_.CheckInvariants(); !status.ok())
       Fail(std::string(status.message()));
     for (const Block& block : live_) {
-      const auto answer = pools_.table().Resolve(block.ref);
+      const auto answer = pools_.Resolve(block.ref);
       if (!answer.ok() || *answer != block.ref.handle) Fail("a live reference leads nowhere");
     }
   }

@@ -104,8 +104,8 @@ TEST_P(StoreReplayTest, KeepsWhatThePolicyKeeps) {
   page_model.flops_per_token_pair *= tools::kTraceBlockTokens / base::ModelSpec::kPageTokens;
   const BlockTrace trace = ShortTrace();
   const uint64_t pages = trace.num_blocks / 5;
-  const auto policy = storage::MakeEvictionPolicy(GetParam()).value();
-  const BlockReplay expected = tools::ReplayBlocks(trace, model, pages, *policy);
+  storage::KeyedPolicy policy(storage::MakeEvictionPolicy(GetParam()).value());
+  const BlockReplay expected = tools::ReplayBlocks(trace, model, pages, policy);
   StoreReplay replay(page_model, std::string(GetParam()), pages);
   uint64_t hits = 0;
   for (const BlockRequest& request : trace.requests) hits += replay.Serve(request);

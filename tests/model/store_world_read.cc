@@ -49,10 +49,10 @@ void World::Find() {
   const bool segment = header.kind == ObjectKind::kSegment;  // a blob has no context
   if (exact && segment && at.object.id != known->second.id)
     Fail("a real object must win over a link");
-  if (at.object.where != Where::kMiss && at.object.header->kind != ObjectKind::kSegment)
+  if (at.object.where != Where::kMiss && at.object.header->kind() != ObjectKind::kSegment)
     Fail("found a state instead of a segment");
   for (const auto& child : children) {
-    if (child.object.header->kind != ObjectKind::kSegment) Fail("a state is no child");
+    if (child.object.header->kind() != ObjectKind::kSegment) Fail("a state is no child");
   }
   CheckStates(header);
 }
@@ -76,11 +76,11 @@ void World::CheckStates(const ObjectHeader& header) {
   if (behind.size() != logs) Fail("a wrong number of logs begins there");
   for (const auto& view : begin) {
     Note(view.id);
-    if (view.header->kind != ObjectKind::kCheckpoint) Fail("no checkpoint begins there");
+    if (view.header->kind() != ObjectKind::kCheckpoint) Fail("no checkpoint begins there");
   }
   for (const auto& view : behind) {
     Note(view.id);
-    if (view.header->kind != ObjectKind::kLog) Fail("no log begins there");
+    if (view.header->kind() != ObjectKind::kLog) Fail("no log begins there");
   }
 }
 

@@ -112,9 +112,9 @@ TEST(AsymmetricPools, FreeingRaisesTheGeneration) {
   AsymmetricPools pools(arena.get());
   const Handle handle = Take(pools, pools.PoolFor(4096).value(), 1)[0];
   const base::BlockRef ref = pools.Ref(handle);
-  EXPECT_EQ(pools.table().Resolve(ref).value(), handle);
+  EXPECT_EQ(pools.Resolve(ref).value(), handle);
   pools.Free(handle);
-  EXPECT_TRUE(absl::IsFailedPrecondition(pools.table().Resolve(ref).status()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(pools.Resolve(ref).status()));
   EXPECT_EQ(arena->generation(ref.handle), ref.generation + 1);
 }
 
@@ -144,14 +144,14 @@ TEST(AsymmetricPools, TheCheapestWindowHoldsNothingThatMustStay) {
   pools.SetPriority(handles[0], 50);
   pools.SetPriority(handles[2], 40);
   ASSERT_TRUE(pools.CheapestWindow(large, 0).has_value());
-  EXPECT_EQ(pools.CheapestWindow(large, 0)->owners, std::vector<uint64_t>({102}));
+  EXPECT_EQ(pools.CheapestWindow(large, 0)->owners, std::vector<uint32_t>({102}));
   EXPECT_EQ(pools.CheapestWindow(large, 0)->loss_per_byte, 40.0);
   EXPECT_EQ(pools.CheapestWindow(large, 30)->loss_per_byte, 10.0)
       << "inflation has used up part of it";
   EXPECT_EQ(pools.CheapestWindow(large, 90)->loss_per_byte, 0.0);
   EXPECT_EQ(pools.ReachableBlocks(large), 2u);
   pools.SetPriority(handles[2], 60);
-  EXPECT_EQ(pools.CheapestWindow(large, 0)->owners, std::vector<uint64_t>({100}));
+  EXPECT_EQ(pools.CheapestWindow(large, 0)->owners, std::vector<uint32_t>({100}));
   EXPECT_TRUE(pools.CheckInvariants().ok()) << pools.CheckInvariants();
 }
 
@@ -163,10 +163,10 @@ TEST(AsymmetricPools, AWindowForALargeBlockJoinsNeighbours) {
   const std::vector<Handle> handles = Take(pools, small, 4);
   for (size_t i = 0; i < 4; ++i) pools.SetOwner(handles[i], 1 + i);
   for (const size_t i : {0, 2, 3}) pools.SetPriority(handles[i], 10);
-  EXPECT_EQ(pools.CheapestWindow(large, 0)->owners, std::vector<uint64_t>({3, 4}))
+  EXPECT_EQ(pools.CheapestWindow(large, 0)->owners, std::vector<uint32_t>({3, 4}))
       << "1 alone is too small";
   pools.Free(handles[3]);  // a free neighbour costs nothing
-  EXPECT_EQ(pools.CheapestWindow(large, 0)->owners, std::vector<uint64_t>({3}));
+  EXPECT_EQ(pools.CheapestWindow(large, 0)->owners, std::vector<uint32_t>({3}));
   EXPECT_EQ(pools.CheapestWindow(large, 0)->loss_per_byte, 5.0);
   EXPECT_EQ(pools.ReachableBlocks(large), 1u);
 }
@@ -181,11 +181,11 @@ TEST(AsymmetricPools, AFreeStretchIsNoWindow) {
   pools.SetPriority(handle, 7);
   EXPECT_EQ(pools.CheapestWindow(small, 0), std::nullopt) << "its own victims are no window";
   const PoolId other = pools.PoolFor(96 << 10).value();
-  EXPECT_EQ(pools.CheapestWindow(other, 0)->owners, std::vector<uint64_t>({9}));
+  EXPECT_EQ(pools.CheapestWindow(other, 0)->owners, std::vector<uint32_t>({9}));
   EXPECT_EQ(pools.CheapestWindow(other, 0)->bytes, 128u << 10);
   pools.SetPriority(handle, (uint64_t{2} << kPriorityLevelShift) + 7);
   EXPECT_EQ(pools.CheapestWindow(other, 0, 1), std::nullopt) << "it is of a higher level";
-  EXPECT_EQ(pools.CheapestWindow(other, 0, 2)->owners, std::vector<uint64_t>({9}));
+  EXPECT_EQ(pools.CheapestWindow(other, 0, 2)->owners, std::vector<uint32_t>({9}));
 }
 
 TEST(AsymmetricPools, RandomUseConservesCapacity) {

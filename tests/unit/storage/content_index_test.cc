@@ -4,8 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "storage/index/object_table.h"
 #include "tests/unit/storage/state_fixture.h"
 #include "tests/unit/storage/store_fixture.h"
+#include "tests/unit/storage/stored_fixture.h"
 
 namespace cistern::storage {
 namespace {
@@ -19,12 +21,10 @@ class ContentIndexTest : public testing::Test {
     return Make(id, TestSegment(model_, text, past, 8));
   }
   Object* Make(uint64_t id, const base::ObjectHeader& header) {
-    auto object = std::make_unique<Object>();
-    object->id = id;
-    object->header = header;
-    index_.Insert(object.get());
-    objects_.push_back(std::move(object));
-    return objects_.back().get();
+    Object* const object = objects_.Add(id);
+    object->header = stored_.Of(header, &model_);
+    index_.Insert(object);
+    return object;
   }
   // Links among them.
   std::vector<uint64_t> ChildIds(const base::Key& parent) const {
@@ -37,8 +37,9 @@ class ContentIndexTest : public testing::Test {
   }
 
   base::ModelSpec model_ = TestModel("m", 2, 64);
-  ContentIndex index_;
-  std::vector<std::unique_ptr<Object>> objects_;
+  StoredHeaders stored_;
+  ObjectTable objects_;
+  ContentIndex index_{objects_.slots()};
 };
 
 TEST_F(ContentIndexTest, OneContentHasSeveralContexts) {
@@ -56,14 +57,9 @@ TEST_F(ContentIndexTest, OneContentHasSeveralContexts) {
 TEST_F(ContentIndexTest, ListsCloseBehindWhatGoes) {
   std::vector<Object*> same;
   for (uint64_t id = 1; id <= 4; ++id) {
-    auto object = std::make_unique<Object>();
-    object->id = id;
-    object->header = TestSegment(model_, 7, 1, 8);  // the same in every respect
-    index_.Insert(object.get());
-    same.push_back(object.get());
-    objects_.push_back(std::move(object));
+    same.push_back(Make(id, 7, 1));  // the same in every respect
   }
-  const base::ObjectHeader header = same[0]->header;
+  const StoredHeader& header = same[0]->header;
   std::vector<Object*> left = same;
   for (const size_t gone : {1, 3, 0, 2}) {
     std::vector<Object*> newest_first(left.rbegin(), left.rend());
@@ -119,9 +115,8 @@ TEST_F(ContentIndexTest, RemovalLeavesNothing) {
 }
 
 TEST_F(ContentIndexTest, BlobsHaveAContentOnly) {
-  Object blob;
-  blob.id = 1;
-  blob.header = TestBlob(3, 100);
+  Object& blob = *objects_.Add(1);
+  blob.header = stored_.Of(TestBlob(3, 100));
   index_.Insert(&blob);
   EXPECT_EQ(index_.Exact(blob.header.content, base::Key{}), &blob);
   EXPECT_THAT(index_.EndingAt(base::Key{}), ElementsAre());
@@ -135,7 +130,7 @@ TEST_F(ContentIndexTest, StatesHaveListsOfTheirOwn) {
   const base::ObjectHeader chunk = TestSegment(model_, 7, 1, 8);
   Object* const rows = Make(1, chunk);
   Object* const state = Make(2, TestCheckpoint(model_, chunk, 8));
-  Object* const log = Make(3, TestLog(model_, state->header, 5, 4));
+  Object* const log = Make(3, TestLog(model_, state->header.Full(), 5, 4));
   Object* const earlier = Make(4, TestCheckpoint(model_, chunk, 4));
   EXPECT_THAT(index_.EndingAt(chunk.context), ElementsAre(rows));
   EXPECT_THAT(index_.StatesAt(chunk.context), ElementsAre(state));
@@ -156,7 +151,7 @@ TEST_F(ContentIndexTest, StatesHaveListsOfTheirOwn) {
 TEST_F(ContentIndexTest, SuccessorsAreInherited) {
   const base::ObjectHeader chunk = TestSegment(model_, 7, 1, 40);
   Object* const first = Make(1, TestCheckpoint(model_, chunk, 8));
-  Object* const log = Make(2, TestLog(model_, first->header, 5, 4));
+  Object* const log = Make(2, TestLog(model_, first->header.Full(), 5, 4));
   Object* const folded = Make(3, TestCheckpoint(model_, chunk, 20, log->header.context));
   Object* const branch = Make(4, TestCheckpoint(model_, chunk, 30, first->header.context));
   Object* const last = Make(5, TestCheckpoint(model_, chunk, 40, folded->header.context));

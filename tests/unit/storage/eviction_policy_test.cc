@@ -10,6 +10,7 @@
 #include "gtest/gtest.h"
 
 #include "storage/policy/ghost_list.h"
+#include "storage/policy/keyed_policy.h"
 #include "storage/policy/lru_policy.h"
 #include "storage/policy/marconi_policy.h"
 #include "storage/policy/s3fifo_policy.h"
@@ -22,11 +23,11 @@ using ::testing::ElementsAre;
 using Victims = std::vector<uint64_t>;
 
 // Blocks without parents, cost 1, one byte.
-void InsertAll(EvictionPolicy& policy, const std::vector<uint64_t>& keys) {
+void InsertAll(KeyedPolicy& policy, const std::vector<uint64_t>& keys) {
   for (const uint64_t key : keys) policy.Insert({.key = key, .cost = 1}, std::nullopt);
 }
 
-Victims EvictAll(EvictionPolicy& policy) {
+Victims EvictAll(KeyedPolicy& policy) {
   Victims victims;
   while (const std::optional<uint64_t> key = policy.Evict()) victims.push_back(*key);
   return victims;
@@ -34,47 +35,48 @@ Victims EvictAll(EvictionPolicy& policy) {
 
 class EveryPolicy : public ::testing::TestWithParam<absl::string_view> {
  protected:
-  std::unique_ptr<EvictionPolicy> policy_ = MakeEvictionPolicy(GetParam()).value();
+  KeyedPolicy policy_{MakeEvictionPolicy(GetParam()).value()};
 };
 
 TEST_P(EveryPolicy, ABlockNeverGoesBeforeTheBlocksAfterIt) {
   // 1 ─ 2 ─ 3, and 1 ─ 4; the root is the oldest and the cheapest.
-  policy_->Insert({.key = 1, .cost = 1}, std::nullopt);
-  policy_->Insert({.key = 2, .cost = 2}, 1);
-  policy_->Insert({.key = 3, .cost = 3}, 2);
-  policy_->Insert({.key = 4, .cost = 4}, 1);
-  const Victims victims = EvictAll(*policy_);
+  policy_.Insert({.key = 1, .cost = 1}, std::nullopt);
+  policy_.Insert({.key = 2, .cost = 2}, 1);
+  policy_.Insert({.key = 3, .cost = 3}, 2);
+  policy_.Insert({.key = 4, .cost = 4}, 1);
+  const Victims victims = EvictAll(policy_);
   ASSERT_EQ(victims.size(), 4u);
   EXPECT_EQ(victims.back(), 1u);
   EXPECT_LT(std::ranges::find(victims, 3u), std::ranges::find(victims, 2u));
 }
 
 TEST_P(EveryPolicy, APinnedBlockStaysUntilEveryPinIsGone) {
-  InsertAll(*policy_, {1, 2});
-  policy_->Pin(1);
-  policy_->Pin(1);
-  EXPECT_EQ(policy_->Evict(), 2u);
-  EXPECT_EQ(policy_->Evict(), std::nullopt);
-  policy_->Unpin(1);
-  EXPECT_EQ(policy_->Evict(), std::nullopt);
-  policy_->Unpin(1);
-  EXPECT_EQ(policy_->Evict(), 1u);
-  EXPECT_EQ(policy_->size(), 0u);
+  InsertAll(policy_, {1, 2});
+  policy_.Pin(1);
+  policy_.Pin(1);
+  EXPECT_EQ(policy_.Evict(), 2u);
+  EXPECT_EQ(policy_.Evict(), std::nullopt);
+  policy_.Unpin(1);
+  EXPECT_EQ(policy_.Evict(), std::nullopt);
+  policy_.Unpin(1);
+  EXPECT_EQ(policy_.Evict(), 1u);
+  EXPECT_EQ(policy_.size(), 0u);
 }
 
 TEST_P(EveryPolicy, AParentMayGoWhenItsLastChildWasErased) {
-  policy_->Insert({.key = 1, .cost = 1}, std::nullopt);
-  policy_->Insert({.key = 2, .cost = 1}, 1);
-  policy_->Pin(2);
-  EXPECT_EQ(policy_->Evict(), std::nullopt);
-  policy_->Erase(2);
-  EXPECT_FALSE(policy_->Contains(2));
-  EXPECT_EQ(policy_->Evict(), 1u);
+  policy_.Insert({.key = 1, .cost = 1}, std::nullopt);
+  policy_.Insert({.key = 2, .cost = 1}, 1);
+  policy_.Pin(2);
+  EXPECT_EQ(policy_.Evict(), std::nullopt);
+  policy_.Erase(2);
+  EXPECT_FALSE(policy_.Contains(2));
+  EXPECT_EQ(policy_.Evict(), 1u);
 }
 
 // Random prompts over small trees with pins and erasures beside them: a victim is always a leaf
 // without pins, one is found whenever there is one, and a second run gives the same victims.
-Victims RunRandomly(EvictionPolicy& policy, uint32_t seed) {
+Victims RunRandomly(absl::string_view name, uint32_t seed) {
+  KeyedPolicy policy(MakeEvictionPolicy(name).value());
   struct Node {
     std::optional<uint64_t> parent;
     uint32_t children = 0;
@@ -131,9 +133,9 @@ Victims RunRandomly(EvictionPolicy& policy, uint32_t seed) {
 
 TEST_P(EveryPolicy, KeepsTheRulesUnderRandomCallsAndRepeatsItself) {
   for (uint32_t seed = 1; seed <= 5; ++seed) {
-    const Victims first = RunRandomly(*MakeEvictionPolicy(GetParam()).value(), seed);
+    const Victims first = RunRandomly(GetParam(), seed);
     EXPECT_GT(first.size(), 100u);
-    EXPECT_EQ(RunRandomly(*MakeEvictionPolicy(GetParam()).value(), seed), first);
+    EXPECT_EQ(RunRandomly(GetParam(), seed), first);
   }
 }
 
@@ -147,14 +149,14 @@ TEST(MakeEvictionPolicy, NamesThePoliciesThatThereAre) {
 }
 
 TEST(LruPolicy, TheLongestUnusedGoes) {
-  LruPolicy policy;
+  KeyedPolicy policy(std::make_unique<LruPolicy>());
   InsertAll(policy, {1, 2, 3});
   policy.Hit(1);
   EXPECT_THAT(EvictAll(policy), ElementsAre(2, 3, 1));
 }
 
 TEST(LruPolicy, AParentKeepsItsPlaceWhileItHasChildren) {
-  LruPolicy policy;
+  KeyedPolicy policy(std::make_unique<LruPolicy>());
   InsertAll(policy, {1, 2});
   policy.Insert({.key = 3, .cost = 1}, 1);
   EXPECT_EQ(policy.Evict(), 2u);
@@ -176,7 +178,7 @@ TEST(GhostList, ForgetsTheOldestAndKnowsTheLatestUses) {
 }
 
 TEST(S3FifoPolicy, OneUseDoesNotSaveABlockInTheSmallQueue) {
-  S3FifoPolicy policy;
+  KeyedPolicy policy(std::make_unique<S3FifoPolicy>());
   InsertAll(policy, {1, 2, 3});
   policy.Hit(1);
   policy.Hit(2);
@@ -185,7 +187,7 @@ TEST(S3FifoPolicy, OneUseDoesNotSaveABlockInTheSmallQueue) {
 }
 
 TEST(S3FifoPolicy, AGhostComesBackToTheMainQueue) {
-  S3FifoPolicy policy;
+  KeyedPolicy policy(std::make_unique<S3FifoPolicy>());
   InsertAll(policy, {1, 2, 3, 4});
   EXPECT_EQ(policy.Evict(), 1u);
   InsertAll(policy, {1, 5});  // 1 is remembered
@@ -193,7 +195,7 @@ TEST(S3FifoPolicy, AGhostComesBackToTheMainQueue) {
 }
 
 TEST(S3FifoPolicy, GhostsAreFewerThanBlocks) {
-  S3FifoPolicy policy;
+  KeyedPolicy policy(std::make_unique<S3FifoPolicy>());
   InsertAll(policy, {1, 2});
   ASSERT_EQ(policy.Evict(), 1u);
   InsertAll(policy, {3});
@@ -203,7 +205,7 @@ TEST(S3FifoPolicy, GhostsAreFewerThanBlocks) {
 }
 
 TEST(S3FifoPolicy, WhatWasErasedIsNoGhost) {
-  S3FifoPolicy policy;
+  KeyedPolicy policy(std::make_unique<S3FifoPolicy>());
   InsertAll(policy, {1, 2});
   policy.Erase(1);
   InsertAll(policy, {1, 3});
@@ -211,7 +213,7 @@ TEST(S3FifoPolicy, WhatWasErasedIsNoGhost) {
 }
 
 TEST(S3FifoPolicy, ABlockSetAsideStandsFirstWhenItMayGo) {
-  S3FifoPolicy policy;
+  KeyedPolicy policy(std::make_unique<S3FifoPolicy>());
   InsertAll(policy, {1});
   policy.Insert({.key = 2, .cost = 1}, 1);
   InsertAll(policy, {3, 4});
@@ -219,7 +221,7 @@ TEST(S3FifoPolicy, ABlockSetAsideStandsFirstWhenItMayGo) {
 }
 
 TEST(S3FifoPolicy, InTheMainQueueAUseIsAnotherTurn) {
-  S3FifoPolicy policy;
+  KeyedPolicy policy(std::make_unique<S3FifoPolicy>());
   InsertAll(policy, {1, 2, 3, 4, 5, 6});
   ASSERT_EQ(policy.Evict(), 1u);
   ASSERT_EQ(policy.Evict(), 2u);
@@ -229,7 +231,7 @@ TEST(S3FifoPolicy, InTheMainQueueAUseIsAnotherTurn) {
 }
 
 TEST(S3FifoPolicy, TheMainQueueGivesWhileTheSmallOneIsBelowItsShare) {
-  S3FifoPolicy policy;
+  KeyedPolicy policy(std::make_unique<S3FifoPolicy>());
   std::vector<uint64_t> keys(20);
   std::iota(keys.begin(), keys.end(), 1);
   InsertAll(policy, keys);
@@ -245,7 +247,7 @@ TEST(S3FifoPolicy, TheMainQueueGivesWhileTheSmallOneIsBelowItsShare) {
 }
 
 TEST(MarconiPolicy, AlphaZeroIsRecency) {
-  MarconiPolicy policy(0);
+  KeyedPolicy policy(std::make_unique<MarconiPolicy>(0));
   policy.Insert({.key = 1, .cost = 9}, std::nullopt);
   policy.Insert({.key = 2, .cost = 1}, std::nullopt);
   policy.Insert({.key = 3, .cost = 5}, std::nullopt);
@@ -256,7 +258,7 @@ TEST(MarconiPolicy, AlphaZeroIsRecency) {
 TEST(MarconiPolicy, EfficiencyIsFlopsPerByteAndAlphaWeighsIt) {
   // Recency of 1, 2, 3 is 1/3, 1/2, 1: scaled 0, 0.25, 1. Efficiency 4, 2, 1: scaled 1, 1/3, 0.
   const auto first_victim = [](double alpha) {
-    MarconiPolicy policy(alpha);
+    KeyedPolicy policy(std::make_unique<MarconiPolicy>(alpha));
     policy.Insert({.key = 1, .cost = 8, .bytes = 2}, std::nullopt);
     policy.Insert({.key = 2, .cost = 2, .bytes = 1}, std::nullopt);
     policy.Insert({.key = 3, .cost = 4, .bytes = 4}, std::nullopt);
@@ -269,7 +271,7 @@ TEST(MarconiPolicy, EfficiencyIsFlopsPerByteAndAlphaWeighsIt) {
 }
 
 TEST(ValuePolicy, TheCheapestPerByteGoesFirst) {
-  ValuePolicy policy;
+  KeyedPolicy policy(std::make_unique<ValuePolicy>());
   policy.Insert({.key = 1, .cost = 900, .bytes = 3}, std::nullopt);
   policy.Insert({.key = 2, .cost = 100, .bytes = 1}, std::nullopt);
   policy.Insert({.key = 3, .cost = 400, .bytes = 1}, std::nullopt);
@@ -277,7 +279,7 @@ TEST(ValuePolicy, TheCheapestPerByteGoesFirst) {
 }
 
 TEST(ValuePolicy, WhatWasNeverUsedGoesBeforeWhatWas) {
-  ValuePolicy policy;
+  KeyedPolicy policy(std::make_unique<ValuePolicy>());
   policy.Insert({.key = 1, .cost = 1}, std::nullopt);
   policy.Insert({.key = 2, .cost = 10}, std::nullopt);  // three times the root, on probation
   policy.Hit(1);
@@ -285,7 +287,7 @@ TEST(ValuePolicy, WhatWasNeverUsedGoesBeforeWhatWas) {
 }
 
 TEST(ValuePolicy, WhatWasFollowedIsOffProbation) {
-  ValuePolicy policy;
+  KeyedPolicy policy(std::make_unique<ValuePolicy>());
   policy.Insert({.key = 1, .cost = 10}, std::nullopt);
   policy.Insert({.key = 2, .cost = 10}, 1);
   policy.Erase(2);
@@ -295,7 +297,7 @@ TEST(ValuePolicy, WhatWasFollowedIsOffProbation) {
 
 TEST(ValuePolicy, AgeOvertakesUses) {
   // A block used 16 times is worth 15 that never were: the 15th after it still goes first.
-  ValuePolicy policy;
+  KeyedPolicy policy(std::make_unique<ValuePolicy>());
   InsertAll(policy, {1});
   for (int i = 0; i < 16; ++i) policy.Hit(1);
   uint64_t newcomers = 0;
@@ -307,7 +309,7 @@ TEST(ValuePolicy, AgeOvertakesUses) {
 }
 
 TEST(ValuePolicy, AGhostBringsItsUsesBack) {
-  ValuePolicy policy;
+  KeyedPolicy policy(std::make_unique<ValuePolicy>());
   InsertAll(policy, {1});
   policy.Hit(1);
   ASSERT_EQ(policy.Evict(), 1u);
@@ -320,7 +322,7 @@ TEST(ValuePolicy, AGhostBringsItsUsesBack) {
 }
 
 TEST(ValuePolicy, WhatWasErasedIsNoGhost) {
-  ValuePolicy policy;
+  KeyedPolicy policy(std::make_unique<ValuePolicy>());
   InsertAll(policy, {1});
   policy.Hit(1);
   policy.Erase(1);
@@ -329,7 +331,7 @@ TEST(ValuePolicy, WhatWasErasedIsNoGhost) {
 }
 
 TEST(ValuePolicy, CostsWithoutBoundStayInRange) {
-  ValuePolicy policy;
+  KeyedPolicy policy(std::make_unique<ValuePolicy>());
   policy.Insert({.key = 1, .cost = 1e300}, std::nullopt);
   policy.Insert({.key = 2, .cost = 0}, std::nullopt);
   policy.Insert({.key = 3, .cost = 1}, std::nullopt);

@@ -170,7 +170,7 @@ TEST_F(GatherRoomTest, AMovedBlocksOldReferenceIsStale) {
   for (const auto& [owner, handle] : blocks_) {
     if (pools_.Ref(handle) == before[owner]) continue;
     ++moved;
-    EXPECT_TRUE(absl::IsFailedPrecondition(pools_.table().Resolve(before[owner]).status()));
+    EXPECT_TRUE(absl::IsFailedPrecondition(pools_.Resolve(before[owner]).status()));
   }
   EXPECT_GT(moved, 0);
 }

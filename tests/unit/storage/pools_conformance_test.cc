@@ -60,7 +60,7 @@ TEST_F(PoolsConformance, AFreedHandleIsAnError) {
   const Handle handle = Take(page_, 1)[0];
   const base::BlockRef ref = pools_.Ref(handle);
   pools_.Free(handle);
-  EXPECT_TRUE(absl::IsFailedPrecondition(pools_.table().Resolve(ref).status()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(pools_.Resolve(ref).status()));
 }
 
 // "Misaligned free rejected, negative offset": an offset cannot be negative here, and one that is
@@ -68,7 +68,7 @@ TEST_F(PoolsConformance, AFreedHandleIsAnError) {
 TEST_F(PoolsConformance, AnOffsetThatIsNotTheBlocksIsRefused) {
   base::BlockRef ref = pools_.Ref(Take(page_, 1)[0]);
   ref.offset += 1;
-  EXPECT_TRUE(absl::IsFailedPrecondition(pools_.table().Resolve(ref).status()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(pools_.Resolve(ref).status()));
 }
 
 TEST_F(PoolsConformance, RandomMintAndRemoveKeepCountAndBytes) {
@@ -177,7 +177,7 @@ TEST_F(PoolsConformance, FreeingTwiceFreesOnce) {
   pools_.Free(kNoHandle);
   pools_.Free(1'000'000);
   EXPECT_EQ(Look(), before);
-  EXPECT_TRUE(absl::IsFailedPrecondition(pools_.table().Resolve({.handle = handle}).status()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(pools_.Resolve({.handle = handle}).status()));
 }
 
 // The pools evict nothing themselves, so "eviction in the same pool only" has no counterpart; they

@@ -69,7 +69,7 @@ TEST_F(StoreLoadTest, AnExactRecordTakesThePlaceOfAnApproximateObject) {
   const Lease lease = MustAcquire(id);
   ASSERT_EQ(store_->AddDiskRecord(header, now_), absl::OkStatus());
   EXPECT_EQ(Look(header).where, Where::kDisk);
-  EXPECT_EQ(Look(header).header->lineage, base::Lineage::kExact);
+  EXPECT_EQ(Look(header).header->lineage(), base::Lineage::kExact);
   EXPECT_EQ(store_->ByContext(other, false).object.id, Look(header).id) << "the link is lost";
   EXPECT_TRUE(HoldsBytesOf(header, lease.blocks)) << "still being read";
   EXPECT_EQ(store_->Release(kSession, lease.id), absl::OkStatus());
@@ -89,7 +89,7 @@ TEST_F(StoreLoadTest, BelowAnotherStoreNothingTakesAnObjectsPlace) {
   ASSERT_EQ(store_->AddDiskRecord(other, now_), absl::OkStatus());
   ASSERT_EQ(store_->MarkWritten(kSession, reservation.id, 0, 2), absl::OkStatus());
   ASSERT_TRUE(store_->Commit(kSession, reservation.id, now_).ok());
-  EXPECT_EQ(Look(other).header->lineage, base::Lineage::kApproximate);
+  EXPECT_EQ(Look(other).header->lineage(), base::Lineage::kApproximate);
   EXPECT_EQ(store_->TakeRecordDrops().size(), 2u);
 }
 
@@ -134,7 +134,7 @@ TEST_F(StoreLoadTest, ACommitYieldsToABetterRecord) {
   const auto id = store_->Commit(kSession, reservation.id, now_);
   ASSERT_TRUE(id.ok()) << id.status();
   EXPECT_EQ(Look(header).id, *id);
-  EXPECT_EQ(Look(header).header->lineage, base::Lineage::kExact);
+  EXPECT_EQ(Look(header).header->lineage(), base::Lineage::kExact);
   EXPECT_EQ(store_->Stats().used_bytes, 0u);
   EXPECT_EQ(store_->Stats().reservations, 0u);
 }

@@ -6,8 +6,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "storage/index/object_table.h"
 #include "storage/policy/tenant_ledger.h"
 #include "storage/policy/victim_queue.h"
+#include "tests/unit/storage/stored_fixture.h"
 
 namespace cistern::storage {
 namespace {
@@ -18,18 +20,22 @@ using ::testing::ElementsAre;
 class VictimBookTest : public testing::TestWithParam<absl::string_view> {
  protected:
   void Reset(const std::string& policy, std::vector<uint32_t> priorities) {
-    book_ = std::make_unique<VictimBook>(policy, std::move(priorities));
+    book_ = std::make_unique<VictimBook>(policy, std::move(priorities), table_.slots());
     objects_.clear();
   }
   Object& Enter(PoolId pool, uint32_t rule, double cost, Rung rung = Rung::kLeaf) {
-    Object& object = *objects_.emplace_back(std::make_unique<Object>());
-    object.id = objects_.size();
-    object.header.content = {object.id, object.id};
-    object.pool = pool;
-    object.rule = rule;
+    Object& object = *objects_.emplace_back(table_.Add(objects_.size() + 1));
+    object.header = Header(object.id, pool, rule);
     book_->Enter(object, cost, 1000);
     book_->File(object, rung);
     return object;
+  }
+  StoredHeader Header(uint64_t name, PoolId pool = 0, uint32_t rule = 0) {
+    base::ObjectHeader header;
+    header.content = {name, name};
+    header.tenant = rule;
+    header.model = {1, pool};
+    return stored_.Of(header, nullptr, pool, rule);
   }
   std::vector<uint64_t> EvictAll() {
     std::vector<uint64_t> victims;
@@ -40,7 +46,9 @@ class VictimBookTest : public testing::TestWithParam<absl::string_view> {
     return victims;
   }
 
-  std::vector<std::unique_ptr<Object>> objects_;
+  StoredHeaders stored_;
+  ObjectTable table_;
+  std::vector<Object*> objects_;  // by id, from 1 on
   std::unique_ptr<VictimBook> book_;
 };
 
@@ -106,8 +114,8 @@ TEST_P(VictimBookTest, WhatIsFiledNowhereStays) {
   Enter(0, 0, 1);
   Enter(0, 0, 2);
   Enter(0, 0, 3, Rung::kInterior);
-  book_->File(*objects_[0], std::nullopt);
-  book_->File(*objects_[2], std::nullopt);
+  book_->File(*objects_[0], Rung::kNone);
+  book_->File(*objects_[2], Rung::kNone);
   EXPECT_EQ(book_->listed(), 1u);
   EXPECT_THAT(EvictAll(), ElementsAre(2));
   EXPECT_EQ(book_->size(), 2u);
@@ -135,9 +143,8 @@ TEST_F(VictimBookTest, WhatComesBackIsKnownByItsName) {
   for (int i = 0; i < 4; ++i) book_->Use(*objects_[0]);
   Enter(0, 0, 1e12);
   book_->Leave(*objects_[0], VictimBook::Exit::kTaken);
-  Object again;
-  again.id = 77;
-  again.header.content = objects_[0]->header.content;
+  Object& again = *table_.Add(77);
+  again.header = Header(objects_[0]->id);
   book_->Enter(again, 5e9, 1000);
   EXPECT_GT(again.priority, once) << "its uses are remembered";
   book_->Leave(again, VictimBook::Exit::kErased);

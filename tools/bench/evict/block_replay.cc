@@ -26,7 +26,7 @@ void Count(const base::ModelSpec& model, const BlockRequest& request, size_t ind
 }
 
 // How many of the request's first blocks are there; each of them has been hit.
-size_t HitPrefix(const BlockRequest& request, storage::EvictionPolicy& policy) {
+size_t HitPrefix(const BlockRequest& request, storage::KeyedPolicy& policy) {
   size_t hits = 0;
   while (hits < request.blocks.size() && policy.Contains(request.blocks[hits])) {
     policy.Hit(request.blocks[hits]);
@@ -37,7 +37,7 @@ size_t HitPrefix(const BlockRequest& request, storage::EvictionPolicy& policy) {
 
 // Writes the blocks from `first` on. One pin is enough: what it is on has the others for parents.
 void Write(const base::ModelSpec& model, const BlockRequest& request, size_t first,
-           uint64_t capacity, storage::EvictionPolicy& policy) {
+           uint64_t capacity, storage::KeyedPolicy& policy) {
   std::optional<uint64_t> last;
   if (first > 0) {
     last = request.blocks[first - 1];
@@ -87,7 +87,7 @@ double BlockCost(const base::ModelSpec& model, const BlockRequest& request, size
 }
 
 BlockReplay ReplayBlocks(const BlockTrace& trace, const base::ModelSpec& model, uint64_t capacity,
-                         storage::EvictionPolicy& policy) {
+                         storage::KeyedPolicy& policy) {
   BlockReplay replay;
   for (const BlockRequest& request : trace.requests) {
     const size_t hits = HitPrefix(request, policy);

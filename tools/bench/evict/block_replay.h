@@ -8,7 +8,7 @@
 #include <cstdint>
 
 #include "base/model_spec.h"
-#include "storage/policy/eviction_policy.h"
+#include "storage/policy/keyed_policy.h"
 #include "tools/bench/evict/block_trace.h"
 
 namespace cistern::tools {
@@ -31,7 +31,7 @@ double BlockCost(const base::ModelSpec& model, const BlockRequest& request, size
 
 // `policy` is fresh.
 BlockReplay ReplayBlocks(const BlockTrace& trace, const base::ModelSpec& model, uint64_t capacity,
-                         storage::EvictionPolicy& policy);
+                         storage::KeyedPolicy& policy);
 
 // Belady's optimum (MIN with bypass): of the cached blocks and the one that comes, the one whose
 // next use is farthest goes, of several that are never used again the deepest. It knows the

@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 
 #include "storage/policy/eviction_policy.h"
+#include "storage/policy/keyed_policy.h"
 #include "storage/policy/marconi_policy.h"
 #include <nlohmann/json.hpp>
 
@@ -24,7 +25,7 @@ double BlockHitRatio(const BlockReplay& replay) {
 EvictRun BestMarconi(const BlockTrace& trace, const base::ModelSpec& model, uint64_t capacity) {
   EvictRun best;
   for (const double alpha : kAlphas) {
-    storage::MarconiPolicy policy(alpha);
+    storage::KeyedPolicy policy(std::make_unique<storage::MarconiPolicy>(alpha));
     const BlockReplay replay = ReplayBlocks(trace, model, capacity, policy);
     if (alpha > 0 && replay.saved_cost <= best.replay.saved_cost) continue;
     best.alpha = alpha;
@@ -36,9 +37,9 @@ EvictRun BestMarconi(const BlockTrace& trace, const base::ModelSpec& model, uint
 EvictRun RunOf(absl::string_view name, const BlockTrace& trace, const base::ModelSpec& model,
                uint64_t capacity) {
   if (name == "marconi") return BestMarconi(trace, model, capacity);
-  const std::unique_ptr<storage::EvictionPolicy> policy = *storage::MakeEvictionPolicy(name);
+  storage::KeyedPolicy policy(*storage::MakeEvictionPolicy(name));
   EvictRun run;
-  run.replay = ReplayBlocks(trace, model, capacity, *policy);
+  run.replay = ReplayBlocks(trace, model, capacity, policy);
   return run;
 }
 

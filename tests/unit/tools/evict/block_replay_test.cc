@@ -32,7 +32,8 @@ BlockTrace TraceOf(const std::vector<std::vector<uint64_t>>& prompts) {
 
 BlockReplay Replay(const BlockTrace& trace, uint64_t capacity, absl::string_view name,
                    const base::ModelSpec& model = {}) {
-  return ReplayBlocks(trace, model, capacity, **storage::MakeEvictionPolicy(name));
+  storage::KeyedPolicy policy(*storage::MakeEvictionPolicy(name));
+  return ReplayBlocks(trace, model, capacity, policy);
 }
 
 TEST(BlockReplayTest, OnlyTheLongestBeginningHits) {

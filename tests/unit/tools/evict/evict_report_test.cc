@@ -57,7 +57,7 @@ TEST_F(EvictReportTest, MarconiRunsWithItsBestAlpha) {
   ASSERT_EQ(marconi.policy, "marconi");
   bool found = false;
   for (const double alpha : {0.0, 0.1, 0.2, 0.5, 1.0, 2.0}) {
-    storage::MarconiPolicy policy(alpha);
+    storage::KeyedPolicy policy(std::make_unique<storage::MarconiPolicy>(alpha));
     const BlockReplay replay = ReplayBlocks(trace, model, marconi.capacity, policy);
     EXPECT_LE(replay.saved_cost, marconi.replay.saved_cost);
     found = found || (alpha == marconi.alpha && replay.saved_cost == marconi.replay.saved_cost);
