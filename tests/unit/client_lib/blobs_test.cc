@@ -2,6 +2,7 @@
 #include "cistern/blobs.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <memory>
@@ -194,9 +195,8 @@ TEST_P(BlobsTest, NamesBelongToTheSalt) {
 }
 
 TEST_P(BlobsTest, WhatIsOnDiskComesBack) {
-  const std::filesystem::path directory =
-      std::filesystem::path(::testing::TempDir()) / "cistern_blobs_test";
-  std::filesystem::remove_all(directory);
+  std::string name = ::testing::TempDir() + "cistern_blobs_XXXXXX";
+  const std::filesystem::path directory = mkdtemp(name.data());
   config_.disk_path = directory.string();
   config_.flush_on_stop = true;
   StartNode();

@@ -8,11 +8,6 @@
 namespace cistern::tools {
 namespace {
 
-// A block's owner as the pools keep it, never 0: the request and which of its blocks it is.
-uint64_t OwnerOf(uint32_t request, size_t index) { return (uint64_t{request} + 1) << 32 | index; }
-uint32_t RequestOf(uint64_t owner) { return static_cast<uint32_t>((owner >> 32) - 1); }
-uint32_t IndexOf(uint64_t owner) { return static_cast<uint32_t>(owner); }
-
 // A request runs for hundreds of ticks.
 constexpr storage::SlabPredictorOptions kPrediction = {.window = absl::Milliseconds(500),
                                                        .horizon = absl::Milliseconds(100),
@@ -44,7 +39,7 @@ uint32_t ProductPolicy::Take(uint32_t request, storage::PoolId pool, uint32_t co
   const size_t first = handles.size();
   const uint32_t taken = pools_.Allocate(pool, count, &handles);
   for (size_t i = first; i < handles.size(); ++i) {
-    pools_.SetOwner(handles[i], OwnerOf(request, i));
+    pools_.SetOwner(handles[i], owners_.New({request, static_cast<uint32_t>(i)}));
     pools_.SetMovable(handles[i], true);
   }
   counts_.operations += taken;
@@ -58,8 +53,8 @@ void ProductPolicy::Record(storage::PoolId pool, int64_t blocks) {
 
 uint64_t ProductPolicy::Gather(storage::PoolId pool) {
   const uint64_t moved = pools_.GatherRoom(pool, [&](storage::Handle from, storage::Handle to) {
-    const uint64_t owner = pools_.table().at(from).owner;
-    handles_[RequestOf(owner)][IndexOf(owner)] = to;
+    const BlockOwners::Block& block = owners_.at(pools_.table().at(from).owner);
+    handles_[block.request][block.index] = to;
   });
   counts_.moved_bytes += moved;
   return moved;
@@ -91,6 +86,7 @@ bool ProductPolicy::Allocate(uint32_t request, BlockKind kind, uint32_t count) {
   while (taken < count && MakeRoom(pool)) taken += Take(request, pool, count - taken);
   if (taken == count) return true;
   for (uint32_t i = 0; i < taken; ++i) {
+    owners_.Drop(pools_.table().at(handles_[request].back()).owner);
     pools_.Free(handles_[request].back());
     handles_[request].pop_back();
   }
@@ -106,6 +102,9 @@ void ProductPolicy::Release(uint32_t request) {
       ++given[pools_.PoolOf(handle) == pool_of_[0] ? 0 : 1];
     }
     for (int kind = 0; kind < 2; ++kind) Record(pool_of_[kind], -given[kind]);
+  }
+  for (const storage::Handle handle : handles_[request]) {
+    owners_.Drop(pools_.table().at(handle).owner);
   }
   pools_.FreeAll(handles_[request]);
   counts_.operations += handles_[request].size();

@@ -24,6 +24,32 @@
 
 namespace cistern::tools {
 
+// What the pools' owners stand for: numbers from 1 on, used again.
+class BlockOwners {
+ public:
+  struct Block {
+    uint32_t request = 0;
+    uint32_t index = 0;  // among the request's
+  };
+
+  uint32_t New(Block block) {
+    if (free_.empty()) {
+      blocks_.push_back(block);
+      return static_cast<uint32_t>(blocks_.size() - 1);
+    }
+    const uint32_t owner = free_.back();
+    free_.pop_back();
+    blocks_[owner] = block;
+    return owner;
+  }
+  void Drop(uint32_t owner) { free_.push_back(owner); }
+  const Block& at(uint32_t owner) const { return blocks_[owner]; }
+
+ private:
+  std::vector<Block> blocks_ = {{}};  // [0]: nobody
+  std::vector<uint32_t> free_;
+};
+
 class ProductPolicy final : public PoolPolicy {
  public:
   // ResourceExhausted: no address space for the arena.
@@ -58,6 +84,7 @@ class ProductPolicy final : public PoolPolicy {
   storage::AsymmetricPools pools_;
   storage::PoolId pool_of_[2] = {};                    // by BlockKind
   std::vector<std::vector<storage::Handle>> handles_;  // [request]
+  BlockOwners owners_;
   std::optional<storage::SlabPredictor> predictor_;
   absl::Time now_ = absl::UnixEpoch();
   PolicyCounts counts_;
