@@ -9,6 +9,10 @@ absl::string_view NameOf(const cistern_name& name) {
   return {static_cast<const char*>(name.data), name.bytes};
 }
 
+absl::Status CheckName(const cistern_name& name, size_t i) {
+  return NeedArray(name.data, name.bytes, absl::StrCat("blobs[", i, "].name.data"));
+}
+
 absl::Status ReadNames(const cistern_name* names, size_t count,
                        std::vector<absl::string_view>* to) {
   CISTERN_RETURN_IF_ERROR(NeedArray(names, count, "names"));
@@ -54,6 +58,7 @@ int32_t cistern_blobs_put(cistern_client* client, const cistern_blob_source* blo
     std::vector<cistern::BlobSource> in;
     in.reserve(count);
     for (size_t i = 0; i < count; ++i) {
+      CISTERN_RETURN_IF_ERROR(CheckName(blobs[i].name, i));
       CISTERN_RETURN_IF_ERROR(
           NeedArray(blobs[i].data, blobs[i].bytes, absl::StrCat("blobs[", i, "].data")));
       in.push_back(
@@ -74,6 +79,7 @@ int32_t cistern_blobs_get(cistern_client* client, const cistern_blob_target* blo
     std::vector<cistern::BlobTarget> in;
     in.reserve(count);
     for (size_t i = 0; i < count; ++i) {
+      CISTERN_RETURN_IF_ERROR(CheckName(blobs[i].name, i));
       CISTERN_RETURN_IF_ERROR(
           NeedArray(blobs[i].memory, blobs[i].bytes, absl::StrCat("blobs[", i, "].memory")));
       in.push_back(

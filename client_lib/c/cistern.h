@@ -6,22 +6,28 @@
  * What the calls mean is told in cistern/client.h, plan.h, state.h and blobs.h, whose names these
  * follow; what differs in C is told here.
  *
- * Handles   are made by one call and freed by one; a handle belongs to one thread at a time, except
- *           for clients, models and nodes, which any number of threads may use at once. Freeing
- * NULL does nothing. A client outlives what was made with it, a node its clients Errors    a call
- * that can fail answers a code; 0 is success. `error`, where it is not NULL, gets code and text.
- * Nothing is written to other outputs then. No call throws, exits or keeps errors anywhere else
- * Structs   that the caller fills begin with struct_size, the caller's sizeof: a library that knows
- *           more fields takes their defaults, one that knows fewer refuses what it does not know,
- *           unless it is zero. The *_init functions fill in the defaults and struct_size; the size
- *           is passed so that no library writes beyond the caller's struct. Where a pointer to
- *           options may be NULL, that means the defaults
- * Outputs   structs that the library fills have struct_size set by the caller, too, and are filled
- *           that far. Arrays: the caller gives room for `capacity` entries; answered is how many
- *           there are, of which at most `capacity` were written
- * Memory    is the caller's, and stays as it is until the call or the handle that uses it has
- * ended. Text that goes in is bytes and a length, or ends in a zero byte where no length is given
- * ABI       CISTERN_ABI_VERSION grows when something is added; what is there does not change
+ * Handles are made by one call and freed by one; a handle belongs to one thread at a time, except
+ * for clients, models and nodes, which any number of threads may use at once. Freeing NULL does
+ * nothing. A client outlives what was made with it. When a node goes its clients answer errors.
+ *
+ * Errors: a call that can fail answers a code; 0 is success. `error`, where it is not NULL, gets
+ * code and text. Nothing is written to other outputs then. No call throws, exits or keeps errors
+ * anywhere else.
+ *
+ * Structs that the caller fills begin with struct_size, the caller's sizeof: a library that knows
+ * more fields takes their defaults, one that knows fewer refuses what it does not know, unless it
+ * is zero. The *_init functions fill in the defaults and struct_size; the size is passed so that no
+ * library writes beyond the caller's struct. Where a pointer to options may be NULL, that means the
+ * defaults.
+ *
+ * Outputs: structs that the library fills have struct_size set by the caller, too, and are filled
+ * that far. Arrays: the caller gives room for `capacity` entries; answered is how many there are,
+ * of which at most `capacity` were written.
+ *
+ * Memory is the caller's, and stays as it is until the call or the handle that uses it has ended.
+ * Text that goes in is bytes and a length, or ends in a zero byte where no length is given.
+ *
+ * ABI: CISTERN_ABI_VERSION grows when something is added; what is there does not change.
  */
 #ifndef CISTERN_H_
 #define CISTERN_H_
@@ -201,8 +207,8 @@ typedef struct cistern_span {
   int32_t kind;        /* CISTERN_EXACT ... */
   uint8_t lossless;    /* nothing in its past was reused by content */
   uint8_t on_disk;
-  uint8_t native; /* the bytes are what this worker would have computed */
-  uint8_t reserved;
+  uint8_t native;           /* the bytes are what this worker would have computed */
+  uint8_t pre_rope;         /* of what a fetch delivered: k_r before RoPE came beside it */
   uint32_t source_position; /* where the row that goes to `begin` was computed */
 } cistern_span;
 
@@ -256,14 +262,15 @@ typedef struct cistern_fetch_options {
   size_t struct_size;
   uint32_t deadline_ms;
   /* Once per layer, in order, from a thread of the library's or from within a wait for this fetch.
-   * It may call cistern_fetch_missing and cistern_fetch_cancel, but neither wait nor free. */
+   * It may call cistern_fetch_missing and cistern_fetch_cancel, but neither wait nor free. Not
+   * before cistern_fetch_start has written *fetch. */
   void (*on_layer)(void* user, uint32_t layer);
   void* user;
   void* const* pre_rope; /* [num_layers]; NULL: k_r before RoPE is not wanted */
   uint64_t pre_rope_stride;
   const cistern_state* state;  /* where it goes; needed when resume_position is not 0 */
   const float* const* decay;   /* [state_layers], of families that fold with it */
-  int32_t pre_rope_everywhere; /* 0 or 1: also in chunks that are reused as a whole */
+  int32_t pre_rope_everywhere; /* 0 or 1: in all chunks stored unrotated */
 } cistern_fetch_options;
 
 CISTERN_API void cistern_fetch_options_init(cistern_fetch_options* options, size_t struct_size);

@@ -71,6 +71,7 @@ std::vector<cistern_span> SpansOf(const std::vector<Span>& spans) {
     one.lossless = span.lossless ? 1 : 0;
     one.on_disk = span.on_disk ? 1 : 0;
     one.native = span.native ? 1 : 0;
+    one.pre_rope = span.pre_rope ? 1 : 0;
     one.source_position = span.source_position;
     out.push_back(one);
   }

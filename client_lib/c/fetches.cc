@@ -1,4 +1,6 @@
 // Fetches and what they answer.
+#include <latch>
+
 #include "base/status_macros.h"
 #include "client_lib/c/handles.h"
 
@@ -12,13 +14,17 @@ cistern_fetch_options FetchDefaults() {
   return out;
 }
 
+// `started`: on_layer waits for it.
 absl::Status ReadFetchOptions(const cistern_fetch_options* options, const base::ModelSpec& spec,
-                              FetchOptions* to) {
+                              const std::shared_ptr<std::latch>& started, FetchOptions* to) {
   cistern_fetch_options in = FetchDefaults();
   if (options != nullptr) CISTERN_RETURN_IF_ERROR(TakeIn(options, "options", &in));
   to->deadline = Millis(in.deadline_ms);
   if (in.on_layer != nullptr) {
-    to->on_layer = [call = in.on_layer, user = in.user](uint32_t layer) { call(user, layer); };
+    to->on_layer = [call = in.on_layer, user = in.user, started](uint32_t layer) {
+      started->wait();
+      call(user, layer);
+    };
   }
   if (in.pre_rope != nullptr) {
     to->pre_rope = Pointers<std::byte>(in.pre_rope, spec.num_layers);
@@ -59,13 +65,15 @@ int32_t cistern_fetch_start(cistern_client* client, cistern_plan* plan,
     cistern::PagedCache cache;
     CISTERN_RETURN_IF_ERROR(ReadCache(destination, plan->spec, "destination", &cache));
     cistern::FetchOptions in;
-    CISTERN_RETURN_IF_ERROR(ReadFetchOptions(options, plan->spec, &in));
+    const auto known = std::make_shared<std::latch>(1);
+    CISTERN_RETURN_IF_ERROR(ReadFetchOptions(options, plan->spec, known, &in));
     auto started = std::make_unique<cistern_fetch>();
     // Engines grow their block tables while a fetch runs.
     started->block_table.assign(cache.block_table.begin(), cache.block_table.end());
     cache.block_table = started->block_table;
     CISTERN_ASSIGN_OR_RETURN(started->handle, client->client->Fetch(std::move(used), cache, in));
     *fetch = started.release();
+    known->count_down();
     return absl::OkStatus();
   });
 }

@@ -6,6 +6,8 @@
 #include <memory>
 #include <utility>
 
+#include "absl/time/clock.h"
+
 #include "client_lib/src/mapped_blocks.h"
 #include "client_lib/src/pending_call.h"
 
@@ -13,6 +15,7 @@ namespace cistern::client {
 namespace {
 
 constexpr uint64_t kUnitBytes = 4 << 20;  // of one Read, or one blob
+constexpr size_t kUnitBlobs = 1024;
 constexpr size_t kUnitsInFlight = 3;
 
 void CopyMapped(BlobCopy* copy, Session& session, Counters* counters) {
@@ -56,7 +59,8 @@ class ByCopy {
     Unit unit{.begin = begin, .end = begin};
     do {
       unit.bytes += copies_[unit.end++].to.size();
-    } while (unit.end < copies_.size() && unit.bytes + copies_[unit.end].to.size() <= kUnitBytes);
+    } while (unit.end < copies_.size() && unit.end - begin < kUnitBlobs &&
+             unit.bytes + copies_[unit.end].to.size() <= kUnitBytes);
     return unit;
   }
 
@@ -67,7 +71,10 @@ class ByCopy {
                                   : session_.staging().TryTake(unit.bytes);
     if (!buffer.ok() && !flying_.empty()) return false;
     *next = unit.end;
-    if (!buffer.ok()) return true;  // none of them is had
+    if (!buffer.ok()) {
+      fatal_.Update(buffer.status());
+      return true;
+    }
     unit.buffer = std::make_shared<Staging::Lent>(*std::move(buffer));
     transport::ReadRequest request;
     request.layer_end = 1;
@@ -109,7 +116,11 @@ class ByCopy {
 absl::Status CopyBlobs(std::vector<BlobCopy>* copies, absl::Time until, Session& session,
                        Counters* counters) {
   if (!session.mapped()) return ByCopy(copies, until, session, counters).Run();
-  for (BlobCopy& copy : *copies) CopyMapped(&copy, session, counters);
+  for (BlobCopy& copy : *copies) {
+    if (absl::Now() > until)
+      return absl::DeadlineExceededError("not all blobs were copied in time");
+    CopyMapped(&copy, session, counters);
+  }
   return absl::OkStatus();
 }
 

@@ -20,8 +20,8 @@ struct BlobCopy {
   bool done = false;
 };
 
-// Says of each whether its bytes are there. Unavailable, DeadlineExceeded: of all others they are
-// not.
+// Says of each whether its bytes are there. An error ends it: Unavailable, DeadlineExceeded, or
+// ResourceExhausted, when bytes that come by copy find no buffer.
 absl::Status CopyBlobs(std::vector<BlobCopy>* copies, absl::Time until, Session& session,
                        Counters* counters);
 

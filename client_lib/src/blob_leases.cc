@@ -12,6 +12,7 @@ namespace cistern::client {
 namespace {
 
 constexpr size_t kKeysPerFind = 1024;
+constexpr size_t kLeasesPerCall = 1024;
 constexpr uint32_t kMaxStalls = 6;
 constexpr absl::Duration kFirstPause = absl::Milliseconds(1);
 
@@ -70,7 +71,8 @@ absl::Status BlobLeases::FindSome(std::span<const base::Key> keys, bool lease) {
 
 absl::StatusOr<bool> BlobLeases::LeaseMore() {
   std::vector<size_t> window;
-  for (uint64_t bytes = 0; next_ < blobs_.size() && bytes < kWindowBytes; ++next_) {
+  for (uint64_t bytes = 0;
+       next_ < blobs_.size() && bytes < kWindowBytes && window.size() < kLeasesPerCall; ++next_) {
     const FoundBlob& blob = blobs_[next_];
     if (blob.bytes == 0 || blob.lease != 0) continue;
     if (!window.empty() && bytes + blob.bytes > kWindowBytes) break;

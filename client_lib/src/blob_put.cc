@@ -91,7 +91,10 @@ class PutRun {
                                   : session_.staging().TryTake(unit.bytes);
     if (!buffer.ok() && !flying_.empty()) return false;
     *next = unit.end;
-    if (!buffer.ok()) return true;  // dropped
+    if (!buffer.ok()) {
+      fatal_.Update(buffer.status());
+      return true;
+    }
     unit.buffer = std::make_shared<Staging::Lent>(*std::move(buffer));
     transport::ReserveRequest request;
     request.headers.reserve(unit.end - unit.begin);

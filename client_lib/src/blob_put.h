@@ -3,8 +3,8 @@
 // call.
 //
 // Thread   one at a time
-// Errors   Unavailable, DeadlineExceeded: what was stored before stays, the rest is given up. All
-//          other trouble drops single blobs
+// Errors   Unavailable, DeadlineExceeded, ResourceExhausted (no buffer in time): what was stored
+//          before stays, the rest is given up. All other trouble drops single blobs
 #pragma once
 
 #include <cstdint>

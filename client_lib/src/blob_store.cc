@@ -64,7 +64,8 @@ absl::Status CheckSize(const BlobSource& blob, uint64_t max_staging_bytes) {
     return absl::InvalidArgumentError(absl::StrCat(
         "a blob of ", bytes, " bytes; 1 to ", base::ObjectHeader::kMaxBlobBytes, " can be stored"));
   }
-  if (bytes <= max_staging_bytes) return absl::OkStatus();
+  constexpr uint64_t kStep = 1 << 20;  // buffers have whole steps of it
+  if ((bytes + kStep - 1) / kStep * kStep <= max_staging_bytes) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("a blob of ", bytes, " bytes; max_staging_bytes is ", max_staging_bytes));
 }

@@ -38,6 +38,10 @@ def test_what_is_wrong_is_named(client):
         client.blobs.get({"name": b"immutable"})
     with pytest.raises(cistern.InvalidArgument, match="neither bytes nor str"):
         client.blobs.find([3])
+    with pytest.raises(cistern.InvalidArgument, match="a blob of 0 bytes"):
+        client.blobs.put({b"\xff\xfe": b""})
+    with pytest.raises(cistern.InvalidArgument, match=r"'\\xff'"):
+        client.blobs.get({b"\xff": b"immutable"})
     client.blobs.put({"name": b"12345"})
     with pytest.raises(cistern.InvalidArgument, match="another size than its array's 4"):
         client.blobs.get({"name": bytearray(4)})

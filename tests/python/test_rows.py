@@ -166,8 +166,84 @@ def test_pre_rope_serves_every_position(client, model):
     delivered = [np.zeros((464, model.rotary_bytes // 2), np.uint16) for _ in range(LAYERS)]
     prompt = np.concatenate([header, text])
     plan = client.plan(model, prompt, parts=[0, 64], reuse="content", deadline=20)
-    result = client.fetch(plan, worker.cache, pre_rope=delivered).wait()
+    result = client.fetch(plan, worker.cache, pre_rope=delivered, pre_rope_everywhere=True).wait()
     assert sum(span.end - span.begin for span in result.delivered) > 300
+    for span in result.delivered:
+        assert span.pre_rope
+        for layer in delivered:
+            assert np.array_equal(layer[span.begin:span.end, 0], prompt[span.begin:span.end] % 65521)
+
+
+def test_k_r_before_rope_has_a_row_for_each_token(client, model):
+    tokens = some_tokens(200)
+    worker = Worker(model, 200)
+    width = model.rotary_bytes // 2
+    for wrong, says in ((np.zeros((199, width), np.uint16), "199 entries for 200 tokens"),
+                        (np.zeros((200, width + 1), np.uint16), "entries of 130 bytes, the model 128"),
+                        (np.zeros((200, width, 2), np.uint16)[..., 0], "densely"),
+                        (np.broadcast_to(np.zeros((1, width), np.uint16), (200, width)), "writable")):
+        with pytest.raises(cistern.InvalidArgument, match=says):
+            client.publish(model, tokens, worker.cache, pre_rope=[wrong] * LAYERS)
+        with pytest.raises(cistern.InvalidArgument, match=says):
+            client.fetch(client.plan(model, tokens, deadline=20), worker.cache, pre_rope=[wrong] * LAYERS)
+
+
+def test_a_fetch_that_is_given_up_while_it_is_awaited(node, model):
+    """The thread that waits goes on with its handle; nothing is written any more."""
+    tokens = some_tokens(2000)
+    with node.connect() as client:
+        publish(client, model, tokens)
+
+    async def turn(client):
+        with client.fetch(client.plan(model, tokens, deadline=20), Worker(model, 2000).cache,
+                          on_layer=lambda layer: time.sleep(0.05)) as fetch:
+            await asyncio.wait_for(fetch, 0.02)
+
+    for mapped in (True, False):
+        with node.connect(want_mapping=mapped) as client:
+            for _ in range(5):
+                with pytest.raises(asyncio.TimeoutError):
+                    asyncio.run(turn(client))
+            fetch = client.fetch(client.plan(model, tokens, deadline=20), Worker(model, 2000).cache)
+            fetch.close()
+            with pytest.raises(cistern.FailedPrecondition, match="this fetch is closed"):
+                fetch.wait()
+
+
+def test_a_client_that_is_closed_under_a_call(node):
+    for _ in range(5):
+        client = node.connect()
+        blobs = {f"blob {i}": np.zeros(1 << 20, np.uint8) for i in range(30)}
+        said = []
+        call = threading.Thread(target=lambda: said.append(client.blobs.put(blobs, deadline=20)))
+        call.start()
+        client.close()
+        call.join()
+        with pytest.raises(cistern.FailedPrecondition):
+            client.stats()
+
+
+def test_a_callback_that_knows_its_fetch_is_collected(client, model):
+    tokens = some_tokens(200)
+    publish(client, model, tokens)
+    worker = Worker(model, 200)
+    memory = weakref.ref(worker.memory)
+    known = {}
+    fetch = client.fetch(client.plan(model, tokens, deadline=20), worker.cache,
+                         on_layer=lambda layer: known["fetch"].missing if known else None)
+    known["fetch"] = fetch
+    fetch.wait()
+    del fetch, worker, known
+    gc.collect()
+    assert memory() is None
+
+
+def test_a_node_lives_as_long_as_its_clients(model):
+    client = cistern.Node(pool_bytes="64MiB").connect()
+    gc.collect()
+    tokens = some_tokens(200)
+    assert publish(client, model, tokens)["segments"] > 0
+    assert client.plan(model, tokens, deadline=20).exact_tokens == 199
 
 
 def test_tokens_of_any_integer_type(client, model):

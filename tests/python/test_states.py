@@ -63,7 +63,10 @@ def test_wrong_states_are_named(client, hybrid, model):
     state = state_of(hybrid, 7)
     with pytest.raises(cistern.InvalidArgument, match="state.temporal has 2 arrays, the model"):
         client.publish_states(hybrid, tokens, {TOKENS: cistern.State(state.temporal * 2, state.conv)})
-    with pytest.raises(cistern.InvalidArgument, match="bytes a layer"):
+    wide = np.zeros((len(state.temporal[0]), 2), np.float32)
+    with pytest.raises(cistern.InvalidArgument, match="does not lie densely"):
+        client.publish_states(hybrid, tokens, {TOKENS: cistern.State([wide[:, 0]], state.conv)})
+    with pytest.raises(cistern.InvalidArgument, match="has 12 bytes, the model"):
         client.publish_states(hybrid, tokens, {TOKENS: cistern.State([np.zeros(3, np.float32)], state.conv)})
     with pytest.raises(cistern.InvalidArgument, match="no recurrent state"):
         client.publish_states(model, tokens, {TOKENS: state})

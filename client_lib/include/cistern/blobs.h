@@ -11,7 +11,9 @@
 // Thread   any
 // Errors   InvalidArgument: fix the call. Unavailable, DeadlineExceeded: no node, or it is too
 // slow:
-//          compute. What was stored before stays
+//          compute. ResourceExhausted: no buffer (ClientOptions::max_staging_bytes) for bytes that
+//          go or come by copy: a blob is larger than all of them, or other calls use them. What was
+//          stored before stays
 #pragma once
 
 #include <cstddef>
@@ -29,7 +31,7 @@ namespace cistern {
 
 struct BlobSource {
   absl::string_view name;
-  std::span<const std::byte> bytes;  // 1 to 2^30, and at most ClientOptions::max_staging_bytes
+  std::span<const std::byte> bytes;  // 1 to 2^30, and at most max_staging_bytes, in whole MiB
 };
 enum class PutOutcome : uint8_t {
   kStored = 0,
@@ -43,7 +45,7 @@ struct BlobTarget {
 };
 enum class GetOutcome : uint8_t {
   kFilled = 0,
-  kMissing = 1,    // not stored, or gone meanwhile
+  kMissing = 1,    // not stored, or gone meanwhile, or the node had no room to bring it from disk
   kOtherSize = 2,  // the blob has another size than the memory
 };
 
@@ -90,7 +92,8 @@ class Blobs {
   virtual absl::StatusOr<std::vector<BlobView>> View(std::span<const absl::string_view> names,
                                                      absl::Duration deadline) = 0;
 
-  // A pinned blob is not evicted. Answers how many of the names are stored.
+  // A pinned blob is not evicted. Answers how many of the names are stored. PermissionDenied: from
+  // other hosts only where the node has --admin_over_network.
   virtual absl::StatusOr<uint64_t> Pin(std::span<const absl::string_view> names, bool pinned,
                                        absl::Duration deadline) = 0;
 };

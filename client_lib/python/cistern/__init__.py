@@ -90,7 +90,7 @@ class Node:
 
     def connect(self, **options: Any) -> "Client":
         """A client of this node; options as for `connect`."""
-        return Client(self._native.connect(_terms(**options)))
+        return Client(self._native.connect(_terms(**options)), self)
 
     def stop(self) -> None:
         """Its clients answer Unavailable from then on."""
@@ -198,7 +198,7 @@ class Blobs:
         return _native.blobs_put(self._client, dict(blobs), deadline)
 
     def get(self, blobs: Mapping[Name, Any], deadline: float = 30.0) -> Dict[Name, bool]:
-        """Fills arrays or buffers of the right size. Of each: whether it was stored."""
+        """Fills arrays or buffers. Of each: whether it was stored. InvalidArgument: one has another size than its blob."""
         return _native.blobs_get(self._client, dict(blobs), deadline)
 
     def view(self, names: Iterable[Name], deadline: float = 30.0) -> List[Optional[BlobView]]:
@@ -206,15 +206,17 @@ class Blobs:
         return _native.blobs_view(self._client, names, deadline)
 
     def pin(self, names: Iterable[Name], pinned: bool = True, deadline: float = 5.0) -> int:
-        """Keeps blobs from eviction, or no longer. Answers how many of the names are stored."""
+        """Keeps blobs from eviction, or no longer. Answers how many of the names are stored. PermissionDenied: from other
+        hosts only where the node has --admin_over_network."""
         return _native.blobs_pin(self._client, names, pinned, deadline)
 
 
 class Client:
     """A session with a node, reconnected in the background when it dies. Made by `connect` or `Node.connect`."""
 
-    def __init__(self, native: Any) -> None:
+    def __init__(self, native: Any, node: Optional[Node] = None) -> None:
         self._native = native
+        self._node = node  # a node of this process lives as long as its clients
         self.blobs = Blobs(native)
 
     def plan(

@@ -42,6 +42,18 @@ nb::ndarray<> ReadArray(nb::handle from, absl::string_view name) {
   return array;
 }
 
+std::vector<nb::ndarray<>> ReadList(nb::handle layers, const std::string& name, size_t count) {
+  std::vector<nb::ndarray<>> arrays;
+  if (layers.is_none()) return arrays;
+  for (const nb::handle layer : nb::iter(layers)) {
+    arrays.push_back(ReadArray(layer, absl::StrCat(name, "[", arrays.size(), "]")));
+  }
+  if (arrays.size() != count) {
+    Wrong(name, absl::StrCat("has ", arrays.size(), " arrays, the model ", count, " layers"));
+  }
+  return arrays;
+}
+
 template <typename T>
 std::vector<uint32_t> Converted(const nb::ndarray<nb::ro>& array, const char* name) {
   const auto* data = static_cast<const T*>(array.data());
@@ -171,26 +183,43 @@ void Cache::CheckFits(const base::ModelSpec& spec) const {
 
 // ---- Lists of arrays
 
-LayerArrays ReadLayers(nb::handle layers, const std::string& name, size_t count) {
+LayerArrays ReadTokenLayers(nb::handle layers, const std::string& name, size_t count,
+                            uint64_t tokens, uint64_t entry_bytes) {
   LayerArrays out;
-  if (layers.is_none()) return out;
-  for (const nb::handle layer : nb::iter(layers)) {
+  for (nb::ndarray<>& array : ReadList(layers, name, count)) {
     const std::string one = absl::StrCat(name, "[", out.keep.size(), "]");
-    nb::ndarray<> array = ReadArray(layer, one);
-    if (array.ndim() == 0) Wrong(one, "is a scalar");
-    if (!IsDense(array, 1)) Wrong(one, "does not lie densely");
-    if (array.stride(0) < 0) Wrong(one, "has a negative stride");
-    const uint64_t stride = static_cast<uint64_t>(array.stride(0)) * array.itemsize();
-    if (!out.keep.empty() && (stride != out.stride || array.nbytes() != out.layer_bytes)) {
-      Wrong(name, "do not all have the same shape and strides");
+    if (array.ndim() == 0 || !IsDense(array, 1)) Wrong(one, "has entries that do not lie densely");
+    if (array.shape(0) < tokens) {
+      Wrong(one, absl::StrCat("has ", array.shape(0), " entries for ", tokens, " tokens"));
     }
-    out.stride = stride;
-    out.layer_bytes = array.nbytes();
+    const uint64_t bytes = array.shape(0) == 0 ? entry_bytes : array.nbytes() / array.shape(0);
+    if (bytes != entry_bytes) {
+      Wrong(one, absl::StrCat("has entries of ", bytes, " bytes, the model ", entry_bytes));
+    }
+    auto stride = static_cast<int64_t>(entry_bytes);
+    if (array.shape(0) > 1) stride = array.stride(0) * static_cast<int64_t>(array.itemsize());
+    if (stride < static_cast<int64_t>(entry_bytes)) Wrong(one, "has entries that overlap");
+    if (!out.keep.empty() && static_cast<uint64_t>(stride) != out.stride) {
+      Wrong(name, "do not all have the same strides");
+    }
+    out.stride = static_cast<uint64_t>(stride);
     out.pointers.push_back(static_cast<std::byte*>(array.data()));
     out.keep.push_back(std::move(array));
   }
-  if (out.keep.size() != count) {
-    Wrong(name, absl::StrCat("has ", out.keep.size(), " arrays, the model ", count, " layers"));
+  return out;
+}
+
+LayerArrays ReadDenseLayers(nb::handle layers, const std::string& name, size_t count,
+                            uint64_t layer_bytes) {
+  LayerArrays out;
+  for (nb::ndarray<>& array : ReadList(layers, name, count)) {
+    const std::string one = absl::StrCat(name, "[", out.keep.size(), "]");
+    if (!IsDense(array, 0)) Wrong(one, "does not lie densely");
+    if (array.nbytes() != layer_bytes) {
+      Wrong(one, absl::StrCat("has ", array.nbytes(), " bytes, the model ", layer_bytes));
+    }
+    out.pointers.push_back(static_cast<std::byte*>(array.data()));
+    out.keep.push_back(std::move(array));
   }
   return out;
 }

@@ -55,13 +55,17 @@ class Cache {
   uint64_t row_bytes_ = 0;
 };
 
-// One dense array for each layer: [tokens, ...] or a state.
+// One array for each layer.
 struct LayerArrays {
   std::vector<nb::ndarray<>> keep;
   std::vector<std::byte*> pointers;
-  uint64_t stride = 0;       // bytes between entries of the first dimension
-  uint64_t layer_bytes = 0;  // of one array
+  uint64_t stride = 0;  // bytes between entries of the first dimension
 };
-LayerArrays ReadLayers(nb::handle layers, const std::string& name, size_t count);
+// [tokens, ...]: at least `tokens` entries of `entry_bytes`, each of them dense. None: empty.
+LayerArrays ReadTokenLayers(nb::handle layers, const std::string& name, size_t count,
+                            uint64_t tokens, uint64_t entry_bytes);
+// Dense, of `layer_bytes`. None: empty.
+LayerArrays ReadDenseLayers(nb::handle layers, const std::string& name, size_t count,
+                            uint64_t layer_bytes);
 
 }  // namespace cistern::python

@@ -20,16 +20,33 @@ struct PyModel {
   base::ModelSpec spec;
 };
 
-// Shared by whatever came from it, so that it closes last.
+// Destroys what may wait (for a thread, for a node) without keeping others from Python.
+struct WithoutGil {
+  template <typename T>
+  void operator()(T* object) const {
+    if (PyGILState_Check() == 0) {
+      delete object;
+      return;
+    }
+    nb::gil_scoped_release release;
+    delete object;
+  }
+};
+template <typename T>
+std::shared_ptr<T> SharedWithoutGil(std::unique_ptr<T> object) {
+  return std::shared_ptr<T>(object.release(), WithoutGil());
+}
+
+// Shared by whatever came from it and by calls under way, so that it closes last.
 struct PyClient {
-  std::shared_ptr<Client> client;  // null: closed
-  Client& get() const;             // raises when it is closed
+  std::shared_ptr<Client> client;       // null: closed
+  std::shared_ptr<Client> get() const;  // raises when it is closed
 };
 
 struct PyPlan {
   std::shared_ptr<Client> client;
   std::shared_ptr<const base::ModelSpec> spec;
-  std::unique_ptr<Plan> plan;  // null: used up
+  std::shared_ptr<Plan> plan;  // null: used up
   const Plan& get() const;     // raises when it is used up
 };
 

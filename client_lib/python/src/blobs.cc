@@ -71,11 +71,11 @@ const char* TextOf(PutOutcome outcome) {
 
 std::vector<uint64_t> Find(const PyClient& client, nb::handle names, double deadline) {
   const Names in(names);
-  Client& to = client.get();
+  const std::shared_ptr<Client> to = client.get();
   absl::StatusOr<std::vector<uint64_t>> sizes;
   {
     nb::gil_scoped_release release;
-    sizes = to.blobs().Find(in.views, Seconds(deadline));
+    sizes = to->blobs().Find(in.views, Seconds(deadline));
   }
   return Take(std::move(sizes));
 }
@@ -94,11 +94,11 @@ nb::dict Put(const PyClient& client, nb::dict blobs, double deadline) {
     sources.push_back(
         {names[i], {static_cast<const std::byte*>(arrays[i].data()), arrays[i].nbytes()}});
   }
-  Client& to = client.get();
+  const std::shared_ptr<Client> to = client.get();
   absl::StatusOr<std::vector<PutOutcome>> outcomes;
   {
     nb::gil_scoped_release release;
-    outcomes = to.blobs().Put(sources, Seconds(deadline));
+    outcomes = to->blobs().Put(sources, Seconds(deadline));
   }
   const std::vector<PutOutcome> all = Take(std::move(outcomes));
   nb::dict out;
@@ -120,11 +120,11 @@ nb::dict Get(const PyClient& client, nb::dict blobs, double deadline) {
   for (size_t i = 0; i < names.size(); ++i) {
     targets.push_back({names[i], {static_cast<std::byte*>(arrays[i].data()), arrays[i].nbytes()}});
   }
-  Client& to = client.get();
+  const std::shared_ptr<Client> to = client.get();
   absl::StatusOr<std::vector<GetOutcome>> outcomes;
   {
     nb::gil_scoped_release release;
-    outcomes = to.blobs().Get(targets, Seconds(deadline));
+    outcomes = to->blobs().Get(targets, Seconds(deadline));
   }
   const std::vector<GetOutcome> all = Take(std::move(outcomes));
   nb::dict out;
@@ -141,11 +141,11 @@ nb::dict Get(const PyClient& client, nb::dict blobs, double deadline) {
 
 uint64_t Pin(const PyClient& client, nb::handle names, bool pinned, double deadline) {
   const Names in(names);
-  Client& to = client.get();
+  const std::shared_ptr<Client> to = client.get();
   absl::StatusOr<uint64_t> stored;
   {
     nb::gil_scoped_release release;
-    stored = to.blobs().Pin(in.views, pinned, Seconds(deadline));
+    stored = to->blobs().Pin(in.views, pinned, Seconds(deadline));
   }
   return Take(std::move(stored));
 }
@@ -154,13 +154,13 @@ using Piece = nb::ndarray<nb::numpy, const uint8_t, nb::ndim<1>>;
 
 // Each array keeps the view, and the view its lease.
 struct PyView {
-  BlobView view;
+  std::shared_ptr<BlobView> view;
 };
 
 nb::list ArraysOf(nb::handle self) {
   const auto& view = nb::cast<const PyView&>(self);
   nb::list arrays;
-  for (const auto run : view.view.runs()) {
+  for (const auto run : view.view->runs()) {
     const size_t shape[1] = {run.size()};
     arrays.append(nb::cast(Piece(run.data(), 1, shape, self)));
   }
@@ -169,16 +169,16 @@ nb::list ArraysOf(nb::handle self) {
 
 nb::list View(const PyClient& client, nb::handle names, double deadline) {
   const Names in(names);
-  Client& to = client.get();
+  const std::shared_ptr<Client> to = client.get();
   absl::StatusOr<std::vector<BlobView>> views;
   {
     nb::gil_scoped_release release;
-    views = to.blobs().View(in.views, Seconds(deadline));
+    views = to->blobs().View(in.views, Seconds(deadline));
   }
   nb::list out;
   for (BlobView& view : Take(std::move(views))) {
     if (view.found()) {
-      out.append(nb::cast(PyView{std::move(view)}));
+      out.append(nb::cast(PyView{SharedWithoutGil(std::make_unique<BlobView>(std::move(view)))}));
     } else {
       out.append(nb::none());
     }
@@ -192,11 +192,11 @@ void BindBlobs(nb::module_& module) {
   nb::class_<PyView>(module, "BlobView",
                      "A blob in the node's memory, read in place; leased as long as this or an "
                      "array of it lives.")
-      .def_prop_ro("nbytes", [](const PyView& self) { return self.view.size(); })
+      .def_prop_ro("nbytes", [](const PyView& self) { return self.view->size(); })
       .def_prop_ro("arrays", ArraysOf,
                    "Read-only uint8 arrays, in order: the pieces that the blob lies in.")
       .def(
-          "still_there", [](const PyView& self) { return self.view.StillThere(); },
+          "still_there", [](const PyView& self) { return self.view->StillThere(); },
           "Whether all that was read until now was the blob.");
   module.def("blobs_find", Find, "client"_a, "names"_a, "deadline"_a);
   module.def("blobs_put", Put, "client"_a, "blobs"_a, "deadline"_a);

@@ -12,9 +12,9 @@ namespace cistern::python {
 
 using namespace nb::literals;  // NOLINT(google-build-using-namespace)
 
-Client& PyClient::get() const {
+std::shared_ptr<Client> PyClient::get() const {
   if (client == nullptr) Raise(absl::FailedPreconditionError("this client is closed"));
-  return *client;
+  return client;
 }
 
 const Plan& PyPlan::get() const {
@@ -27,7 +27,7 @@ namespace {
 using cacheserver::EmbeddedNode;
 
 struct PyNode {
-  std::unique_ptr<EmbeddedNode> node;  // null: stopped
+  std::shared_ptr<EmbeddedNode> node;  // null: stopped
 };
 
 struct Terms {
@@ -91,16 +91,17 @@ PyClient Connect(const std::string& address, const Terms& terms) {
     nb::gil_scoped_release release;
     client = Client::Connect(options);
   }
-  return {Take(std::move(client))};
+  return {SharedWithoutGil(Take(std::move(client)))};
 }
 
 PyClient ConnectTo(PyNode& node, const Terms& terms) {
   if (node.node == nullptr) Raise(absl::FailedPreconditionError("this node is stopped"));
   const ClientOptions options = OptionsOf(terms);
-  auto link = Take(node.node->Connect({.client_name = options.name,
-                                       .connect_timeout = options.connect_timeout,
-                                       .want_mapping = options.want_mapping}));
-  return {Take(Client::Over(std::move(link), options))};
+  const std::shared_ptr<EmbeddedNode> to = node.node;
+  auto link = Take(to->Connect({.client_name = options.name,
+                                .connect_timeout = options.connect_timeout,
+                                .want_mapping = options.want_mapping}));
+  return {SharedWithoutGil(Take(Client::Over(std::move(link), options)))};
 }
 
 Reuse ReuseOf(const std::string& name) {
@@ -124,14 +125,14 @@ PyPlan MakePlan(const PyClient& client, const PyModel& model, nb::handle tokens,
   policy.partial_segments = partial_segments;
   policy.compute_last_token = compute_last_token;
   policy.deadline = Seconds(deadline);
-  Client& to = client.get();
+  const std::shared_ptr<Client> to = client.get();
   absl::StatusOr<Plan> plan;
   {
     nb::gil_scoped_release release;
-    plan = to.MakePlan(model.spec, ids.get(), policy, boundaries.get());
+    plan = to->MakePlan(model.spec, ids.get(), policy, boundaries.get());
   }
-  return {client.client, std::make_shared<const base::ModelSpec>(model.spec),
-          std::make_unique<Plan>(Take(std::move(plan)))};
+  return {to, std::make_shared<const base::ModelSpec>(model.spec),
+          SharedWithoutGil(std::make_unique<Plan>(Take(std::move(plan))))};
 }
 
 const char* KindOf(const Span& span) {
@@ -147,7 +148,7 @@ const char* KindOf(const Span& span) {
 }
 
 nb::dict StatsOf(const PyClient& client) {
-  const ClientStats stats = client.get().stats();
+  const ClientStats stats = client.get()->stats();
   nb::dict out;
   out["plans"] = stats.plans;
   out["plan_failures"] = stats.plan_failures;
@@ -163,15 +164,10 @@ nb::dict StatsOf(const PyClient& client) {
   return out;
 }
 
-void Close(PyClient& client) {
-  nb::gil_scoped_release release;
-  client.client.reset();
-}
+// Calls under way end as they would.
+void Close(PyClient& client) { client.client.reset(); }
 
-void Stop(PyNode& node) {
-  nb::gil_scoped_release release;
-  node.node.reset();
-}
+void Stop(PyNode& node) { node.node.reset(); }
 
 void BindSpans(nb::module_& module) {
   nb::class_<Span>(module, "Span",
@@ -238,7 +234,7 @@ void BindClients(nb::module_& module) {
               nb::gil_scoped_release release;
               node = EmbeddedNode::Start(in);
             }
-            new (self) PyNode{Take(std::move(node))};
+            new (self) PyNode{SharedWithoutGil(Take(std::move(node)))};
           },
           "config"_a = "")
       .def("connect", ConnectTo, "terms"_a)

@@ -1,18 +1,19 @@
 #include "client_lib/python/src/errors.h"
 
-#include <string>
-
 #include <nanobind/nanobind.h>
-#include <nanobind/stl/string.h>
+
+#include "absl/strings/string_view.h"
 
 namespace cistern::python {
 
 namespace nb = nanobind;
 
 void Raise(const absl::Status& status) {
-  const nb::object error =
-      nb::module_::import_("cistern.errors")
-          .attr("of_status")(static_cast<int>(status.code()), std::string(status.message()));
+  const absl::string_view text = status.message();
+  const nb::object message = nb::steal(
+      PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "backslashreplace"));
+  const nb::object error = nb::module_::import_("cistern.errors")
+                               .attr("of_status")(static_cast<int>(status.code()), message);
   PyErr_SetObject(error.type().ptr(), error.ptr());
   throw nb::python_error();
 }

@@ -15,12 +15,6 @@ namespace {
 
 using Ranges = std::vector<std::pair<uint32_t, uint32_t>>;
 
-void CheckBytes(const LayerArrays& arrays, uint64_t bytes, const char* name) {
-  if (arrays.keep.empty() || arrays.layer_bytes == bytes) return;
-  Raise(absl::InvalidArgumentError(
-      absl::StrCat(name, " have ", arrays.layer_bytes, " bytes a layer, the model ", bytes)));
-}
-
 Ranges RangesOf(const std::vector<TokenRange>& from) {
   Ranges ranges;
   ranges.reserve(from.size());
@@ -36,7 +30,7 @@ class PyFetch {
           bool pre_rope_everywhere, nb::object state, nb::object decay, double deadline)
       : client_(plan.client), cache_(std::move(cache)), on_layer_(std::move(on_layer)) {
     plan.get();
-    std::unique_ptr<Plan> used = std::move(plan.plan);
+    const std::shared_ptr<Plan> used = std::move(plan.plan);
     const base::ModelSpec& spec = *plan.spec;
     const auto& destination = nb::cast<const Cache&>(cache_);
     destination.CheckFits(spec);
@@ -45,7 +39,8 @@ class PyFetch {
     if (!on_layer_.is_none()) {
       options.on_layer = [this](uint32_t layer) { OnLayer(layer); };
     }
-    pre_rope_ = ReadLayers(pre_rope, "pre_rope", spec.num_layers);
+    pre_rope_ = ReadTokenLayers(pre_rope, "pre_rope", spec.num_layers, used->num_tokens(),
+                                spec.rotary_bytes());
     options.pre_rope = pre_rope_.pointers;
     options.pre_rope_stride = pre_rope_.stride;
     options.pre_rope_everywhere = pre_rope_everywhere;
@@ -54,38 +49,54 @@ class PyFetch {
       options.state = state_.view;
     }
     decay_ = ReadDecay(decay, spec.state, &options.constants);
-    handle_ = Take(client_->Fetch(std::move(*used), destination.view(), options));
+    handle_ = SharedWithoutGil(std::make_unique<FetchHandle>(
+        Take(client_->Fetch(std::move(*used), destination.view(), options))));
   }
   ~PyFetch() { Close(); }
   PyFetch(const PyFetch&) = delete;
   PyFetch& operator=(const PyFetch&) = delete;
 
   void WaitLayer(uint32_t layer) {
+    const std::shared_ptr<FetchHandle> handle = Handle();
     absl::Status status;
     {
       nb::gil_scoped_release release;
-      status = handle_.WaitLayer(layer);
+      status = handle->WaitLayer(layer);
     }
     RaiseFromCallback();
     Check(status);
   }
   PyResult Wait() {
+    const std::shared_ptr<FetchHandle> handle = Handle();
     absl::StatusOr<FetchResult> result;
     {
       nb::gil_scoped_release release;
-      result = handle_.Wait();
+      result = handle->Wait();
     }
     RaiseFromCallback();
     return {Take(std::move(result))};
   }
-  Ranges Missing() const { return RangesOf(handle_.Missing()); }
+  Ranges Missing() const { return RangesOf(Handle()->Missing()); }
   void Cancel() {
+    const std::shared_ptr<FetchHandle> handle = handle_;
+    if (handle == nullptr) return;
     nb::gil_scoped_release release;
-    handle_.Cancel();
+    handle->Cancel();
   }
+  // Also while another thread waits, which then returns.
   void Close() {
-    nb::gil_scoped_release release;
-    handle_ = FetchHandle();
+    Cancel();
+    handle_.reset();
+  }
+
+  int Traverse(visitproc visit, void* arg) const {
+    Py_VISIT(cache_.ptr());
+    Py_VISIT(on_layer_.ptr());
+    return 0;
+  }
+  void Clear() {
+    Close();
+    on_layer_ = nb::none();
   }
 
  private:
@@ -106,13 +117,31 @@ class PyFetch {
     throw nb::python_error();
   }
 
+  std::shared_ptr<FetchHandle> Handle() const {
+    if (handle_ == nullptr) Raise(absl::FailedPreconditionError("this fetch is closed"));
+    return handle_;
+  }
+
   const std::shared_ptr<Client> client_;
-  const nb::object cache_, on_layer_;
+  nb::object cache_, on_layer_;
   nb::object raised_;
   LayerArrays pre_rope_, decay_;
   StateArrays state_;
-  FetchHandle handle_;  // goes first
+  std::shared_ptr<FetchHandle> handle_;  // null: closed. Shared with whoever waits
 };
+
+int TraverseFetch(PyObject* self, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(self));
+  if (!nb::inst_ready(self)) return 0;
+  return nb::inst_ptr<PyFetch>(self)->Traverse(visit, arg);
+}
+int ClearFetch(PyObject* self) {
+  nb::inst_ptr<PyFetch>(self)->Clear();
+  return 0;
+}
+PyType_Slot fetch_slots[] = {{Py_tp_traverse, reinterpret_cast<void*>(TraverseFetch)},
+                             {Py_tp_clear, reinterpret_cast<void*>(ClearFetch)},
+                             {0, nullptr}};
 
 void BindResults(nb::module_& module) {
   nb::class_<PyState>(module, "State")
@@ -152,12 +181,11 @@ StateArrays ReadState(const PyState& state, const base::StateSpec& spec, bool ne
   StateArrays arrays;
   if (!spec.present()) Raise(absl::InvalidArgumentError("the model has no recurrent state"));
   if (need_temporal || !state.temporal.is_none()) {
-    arrays.temporal = ReadLayers(state.temporal, "state.temporal", spec.num_layers);
-    CheckBytes(arrays.temporal, spec.temporal_bytes(), "state.temporal");
+    arrays.temporal =
+        ReadDenseLayers(state.temporal, "state.temporal", spec.num_layers, spec.temporal_bytes());
   }
   if (spec.conv_width > 0) {
-    arrays.conv = ReadLayers(state.conv, "state.conv", spec.num_layers);
-    CheckBytes(arrays.conv, spec.conv_bytes(), "state.conv");
+    arrays.conv = ReadDenseLayers(state.conv, "state.conv", spec.num_layers, spec.conv_bytes());
   }
   arrays.view.temporal = arrays.temporal.pointers;
   arrays.view.conv = arrays.conv.pointers;
@@ -165,7 +193,10 @@ StateArrays ReadState(const PyState& state, const base::StateSpec& spec, bool ne
 }
 
 LayerArrays ReadDecay(nb::handle decay, const base::StateSpec& spec, StateConstants* constants) {
-  LayerArrays arrays = ReadLayers(decay, "decay", spec.num_layers);
+  const uint64_t values = spec.family == base::StateFamily::kMamba1
+                              ? uint64_t{spec.value_dim} * spec.key_dim
+                              : spec.num_heads;
+  LayerArrays arrays = ReadDenseLayers(decay, "decay", spec.num_layers, values * sizeof(float));
   for (const std::byte* layer : arrays.pointers) {
     constants->decay.push_back(reinterpret_cast<const float*>(layer));
   }
@@ -177,7 +208,7 @@ void BindFetches(nb::module_& module) {
   nb::class_<Cache>(module, "PagedCache")
       .def(nb::init<nb::handle, nb::handle>(), "layers"_a, "block_table"_a)
       .def_prop_ro("row_bytes", &Cache::row_bytes);
-  nb::class_<PyFetch>(module, "Fetch")
+  nb::class_<PyFetch>(module, "Fetch", nb::type_slots(fetch_slots))
       .def(nb::init<PyPlan&, nb::object, nb::object, nb::object, bool, nb::object, nb::object,
                     double>(),
            "plan"_a, "cache"_a, "on_layer"_a.none(), "pre_rope"_a.none(), "pre_rope_everywhere"_a,

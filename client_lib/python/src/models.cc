@@ -72,7 +72,9 @@ void BindModels(nb::module_& module) {
                                               : std::vector<uint64_t>();
           },
           "Of each input of a state layer, for one token.")
-      .def("__eq__", [](const PyModel& a, const PyModel& b) { return a.spec == b.spec; })
+      .def(
+          "__eq__", [](const PyModel& a, const PyModel& b) { return a.spec == b.spec; },
+          nb::is_operator())
       .def("__repr__", [](const PyModel& model) {
         return absl::StrCat("<cistern.Model ", model.spec.name, ": ", model.spec.num_layers,
                             " layers of ", model.spec.row_bytes, "-byte rows>");

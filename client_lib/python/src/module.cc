@@ -2,7 +2,8 @@
 #include "client_lib/python/src/bindings.h"
 
 NB_MODULE(_native, module) {
-  using namespace cistern::python;  // NOLINT(google-build-using-namespace)
+  using namespace cistern::python;     // NOLINT(google-build-using-namespace)
+  nanobind::set_leak_warnings(false);  // what lives at module level lives until the end
   module.attr("__version__") = CISTERN_VERSION;
   BindModels(module);
   BindClients(module);

@@ -17,8 +17,10 @@ namespace {
 
 // Rows in Python's memory.
 struct Rows {
-  Rows(nb::object from, nb::handle pre_rope_layers, const base::ModelSpec& spec)
-      : cache(std::move(from)), pre_rope(ReadLayers(pre_rope_layers, "pre_rope", spec.num_layers)) {
+  Rows(nb::object from, nb::handle pre_rope_layers, uint64_t tokens, const base::ModelSpec& spec)
+      : cache(std::move(from)),
+        pre_rope(ReadTokenLayers(pre_rope_layers, "pre_rope", spec.num_layers, tokens,
+                                 spec.rotary_bytes())) {
     const auto& paged = nb::cast<const Cache&>(cache);
     paged.CheckFits(spec);
     source.cache = paged.view();
@@ -44,13 +46,13 @@ nb::dict Publish(const PyClient& client, const PyModel& model, nb::handle tokens
                  const PyResult& fetched, nb::object cache, std::pair<uint32_t, uint32_t> range,
                  nb::handle pre_rope, nb::handle parts) {
   const Numbers ids(tokens, "tokens"), boundaries(parts, "parts");
-  const Rows rows(std::move(cache), pre_rope, model.spec);
-  Client& to = client.get();
+  const Rows rows(std::move(cache), pre_rope, ids.get().size(), model.spec);
+  const std::shared_ptr<Client> to = client.get();
   absl::StatusOr<PublishReport> report;
   {
     nb::gil_scoped_release release;
-    report = to.Publish(model.spec, ids.get(), fetched.result, {range.first, range.second},
-                        rows.source, boundaries.get());
+    report = to->Publish(model.spec, ids.get(), fetched.result, {range.first, range.second},
+                         rows.source, boundaries.get());
   }
   return DictOf(Take(std::move(report)));
 }
@@ -61,43 +63,47 @@ class PyPublishing {
   PyPublishing(const PyClient& client, const PyModel& model, nb::handle tokens,
                const PyResult& fetched, nb::object cache, std::pair<uint32_t, uint32_t> range,
                nb::handle pre_rope, nb::handle parts)
-      : client_(client.client), rows_(std::move(cache), pre_rope, model.spec) {
+      : client_(client.get()),
+        rows_(std::move(cache), pre_rope, Numbers(tokens, "tokens").get().size(), model.spec) {
     const Numbers ids(tokens, "tokens"), boundaries(parts, "parts");
-    Client& to = client.get();
     absl::StatusOr<PublishHandle> handle;
     {
       nb::gil_scoped_release release;
-      handle = to.StartPublish(model.spec, ids.get(), fetched.result, {range.first, range.second},
-                               rows_.source, boundaries.get());
+      handle = client_->StartPublish(model.spec, ids.get(), fetched.result,
+                                     {range.first, range.second}, rows_.source, boundaries.get());
     }
-    handle_ = Take(std::move(handle));
+    handle_ = SharedWithoutGil(std::make_unique<PublishHandle>(Take(std::move(handle))));
   }
 
   void LayerDone(uint32_t layer) {
+    const std::shared_ptr<PublishHandle> handle = Handle();
     absl::Status status;
     {
       nb::gil_scoped_release release;
-      status = handle_.LayerDone(layer);
+      status = handle->LayerDone(layer);
     }
     Check(status);
   }
   nb::dict Finish() {
+    const std::shared_ptr<PublishHandle> handle = Handle();
     absl::StatusOr<PublishReport> report;
     {
       nb::gil_scoped_release release;
-      report = handle_.Finish();
+      report = handle->Finish();
     }
     return DictOf(Take(std::move(report)));
   }
-  void Close() {
-    nb::gil_scoped_release release;
-    handle_ = PublishHandle();
-  }
+  void Close() { handle_.reset(); }
 
  private:
+  std::shared_ptr<PublishHandle> Handle() const {
+    if (handle_ == nullptr) Raise(absl::FailedPreconditionError("this publish is closed"));
+    return handle_;
+  }
+
   const std::shared_ptr<Client> client_;
   const Rows rows_;
-  PublishHandle handle_;  // goes first
+  std::shared_ptr<PublishHandle> handle_;  // null: closed. Goes first
 };
 
 // ---- States
@@ -115,19 +121,24 @@ LogSource ReadLog(nb::handle fields, nb::handle conv_rows, std::pair<uint32_t, u
                   const base::StateSpec& spec, LogArrays* arrays) {
   LogSource log;
   if (range.first == range.second) return log;
+  if (range.first > range.second) {
+    Raise(absl::InvalidArgumentError("log_range ends before it begins"));
+  }
   log.begin = range.first;
   log.end = range.second;
+  const std::vector<uint64_t> widths = spec.field_bytes();
   for (const nb::handle field : nb::iter(fields)) {
     const std::string name = absl::StrCat("log[", arrays->fields.size(), "]");
-    arrays->fields.push_back(ReadLayers(field, name, spec.num_layers));
-    const uint64_t tokens = log.end - log.begin;
-    if (arrays->fields.back().layer_bytes < tokens * arrays->fields.back().stride) {
+    if (arrays->fields.size() == widths.size()) {
       Raise(absl::InvalidArgumentError(
-          absl::StrCat(name, " has fewer tokens than the log's ", tokens)));
+          absl::StrCat("log has more inputs than the model's ", widths.size())));
     }
+    arrays->fields.push_back(ReadTokenLayers(field, name, spec.num_layers, log.end - log.begin,
+                                             widths[arrays->fields.size()]));
     log.fields.push_back(FieldOf(arrays->fields.back()));
   }
-  arrays->conv_rows = ReadLayers(conv_rows, "conv_rows", spec.num_layers);
+  arrays->conv_rows = ReadTokenLayers(conv_rows, "conv_rows", spec.num_layers, log.end - log.begin,
+                                      spec.conv_row_bytes());
   if (!arrays->conv_rows.keep.empty()) log.conv_rows = FieldOf(arrays->conv_rows);
   return log;
 }
@@ -161,12 +172,12 @@ nb::dict PublishStates(const PyClient& client, const PyModel& model, nb::handle 
   StatePolicy policy;
   policy.max_chain_tokens = max_chain_tokens;
   if (tails_at_every_token) policy.tails = base::LogTails::kEveryToken;
-  Client& to = client.get();
+  const std::shared_ptr<Client> to = client.get();
   absl::StatusOr<StateReport> report;
   {
     nb::gil_scoped_release release;
     report =
-        to.PublishStates(model.spec, ids.get(), fetched.result, source, policy, boundaries.get());
+        to->PublishStates(model.spec, ids.get(), fetched.result, source, policy, boundaries.get());
   }
   return DictOf(Take(std::move(report)));
 }

@@ -218,9 +218,9 @@ TEST_P(BlobsTest, WhatDoesNotFitIsDropped) {
 
 TEST_P(BlobsTest, WrongSizesAreRefusedBeforeAnythingIsSent) {
   const Bytes good(10);
-  const uint64_t calls = link_->calls();
   const std::vector<BlobSource> empty = {{"good", good}, {"empty", {}}};
   EXPECT_EQ(blobs().Put(empty, kSoon).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(link_->calls(), 0u);
   const std::unique_ptr<Client> small = NewClient({.max_staging_bytes = 1 << 20});
   const Bytes large((1 << 20) + 1);
   const BlobSource source{"large", large};
@@ -228,7 +228,32 @@ TEST_P(BlobsTest, WrongSizesAreRefusedBeforeAnythingIsSent) {
   EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(refused.message()), HasSubstr("max_staging_bytes is 1048576"));
   EXPECT_EQ(link_->calls(), 0u);
-  EXPECT_EQ(calls, 0u);
+}
+
+// What comes by copy has to fit through this client's buffers; what is mapped need not.
+TEST_P(BlobsTest, ABlobThatIsLargerThanAllBuffers) {
+  const Bytes bytes = RandomBytes(5 << 20, 1);
+  EXPECT_EQ(PutOne("large", bytes), PutOutcome::kStored);
+  const std::unique_ptr<Client> small = NewClient({.max_staging_bytes = 3 << 20});
+  Bytes read(bytes.size());
+  const BlobTarget target{"large", read};
+  const auto got = small->blobs().Get({&target, 1}, kSoon);
+  if (GetParam().mapped) {
+    EXPECT_THAT(*got, ElementsAre(GetOutcome::kFilled));
+    EXPECT_TRUE(read == bytes);
+  } else {
+    EXPECT_EQ(got.status().code(), absl::StatusCode::kResourceExhausted) << got.status();
+  }
+}
+
+TEST_P(BlobsTest, NoTimeIsAnError) {
+  if (!GetParam().mapped) GTEST_SKIP() << "a call has a millisecond at least, which is enough";
+  const Bytes bytes = RandomBytes(1 << 20, 1);
+  EXPECT_EQ(PutOne("name", bytes), PutOutcome::kStored);
+  Bytes read(bytes.size());
+  const BlobTarget target{"name", read};
+  EXPECT_EQ(blobs().Get({&target, 1}, absl::ZeroDuration()).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
 }
 
 TEST_P(BlobsTest, PinnedBlobsOutliveWhatComesBehindThem) {

@@ -76,6 +76,10 @@ TEST_F(CBlobsTest, WrongCallsAreNamed) {
   EXPECT_EQ(cistern_blobs_get(client_, &target, 1, 1000, &outcome, &error_),
             CISTERN_INVALID_ARGUMENT);
   EXPECT_EQ(message(), "blobs[0].memory is NULL");
+  const cistern_blob_source nameless = {{nullptr, 3}, "abc", 3};
+  EXPECT_EQ(cistern_blobs_put(client_, &nameless, 1, 1000, &outcome, &error_),
+            CISTERN_INVALID_ARGUMENT);
+  EXPECT_EQ(message(), "blobs[0].name.data is NULL");
   cistern_node_free(std::exchange(node_, nullptr));
   uint64_t size = 0;
   const cistern_name name = Name("any");
