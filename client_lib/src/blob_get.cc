@@ -14,9 +14,9 @@
 namespace cistern::client {
 namespace {
 
-constexpr uint64_t kUnitBytes = 4 << 20;  // of one Read, or one blob
-constexpr size_t kUnitBlobs = 1024;
-constexpr size_t kUnitsInFlight = 3;
+constexpr uint64_t kGetUnitBytes = 4 << 20;  // of one Read, or one blob
+constexpr size_t kGetUnitBlobs = 1024;
+constexpr size_t kGetsInFlight = 3;
 
 void CopyMapped(BlobCopy* copy, Session& session, Counters* counters) {
   const FoundBlob& blob = *copy->blob;
@@ -31,7 +31,7 @@ void CopyMapped(BlobCopy* copy, Session& session, Counters* counters) {
   if (!copy->done) ++counters->stale_reads;
 }
 
-struct Unit {
+struct GetUnit {
   size_t begin = 0, end = 0;  // of the copies
   uint64_t bytes = 0;
   std::shared_ptr<Staging::Lent> buffer;
@@ -47,7 +47,7 @@ class ByCopy {
     size_t next = 0;
     while (next < copies_.size() || !flying_.empty()) {
       const bool more = next < copies_.size() && fatal_.ok();
-      if (more && flying_.size() < kUnitsInFlight && StartAt(&next)) continue;
+      if (more && flying_.size() < kGetsInFlight && StartAt(&next)) continue;
       if (flying_.empty()) break;
       FinishOldest();
     }
@@ -55,18 +55,18 @@ class ByCopy {
   }
 
  private:
-  Unit UnitAt(size_t begin) const {
-    Unit unit{.begin = begin, .end = begin};
+  GetUnit UnitAt(size_t begin) const {
+    GetUnit unit{.begin = begin, .end = begin};
     do {
       unit.bytes += copies_[unit.end++].to.size();
-    } while (unit.end < copies_.size() && unit.end - begin < kUnitBlobs &&
-             unit.bytes + copies_[unit.end].to.size() <= kUnitBytes);
+    } while (unit.end < copies_.size() && unit.end - begin < kGetUnitBlobs &&
+             unit.bytes + copies_[unit.end].to.size() <= kGetUnitBytes);
     return unit;
   }
 
   // False: no buffer is free now; there will be, when a unit is done.
   bool StartAt(size_t* next) {
-    Unit unit = UnitAt(*next);
+    GetUnit unit = UnitAt(*next);
     auto buffer = flying_.empty() ? session_.staging().Take(unit.bytes, until_)
                                   : session_.staging().TryTake(unit.bytes);
     if (!buffer.ok() && !flying_.empty()) return false;
@@ -88,7 +88,7 @@ class ByCopy {
   }
 
   void FinishOldest() {
-    Unit unit = std::move(flying_.front());
+    GetUnit unit = std::move(flying_.front());
     flying_.pop_front();
     unit.call->Wait();
     const auto reply = As<transport::ReadReply>(unit.call->Take());
@@ -107,7 +107,7 @@ class ByCopy {
   const absl::Time until_;
   Session& session_;
   Counters& counters_;
-  std::deque<Unit> flying_;
+  std::deque<GetUnit> flying_;
   absl::Status fatal_;
 };
 

@@ -13,7 +13,7 @@ namespace {
 
 constexpr size_t kKeysPerFind = 1024;
 constexpr size_t kLeasesPerCall = 1024;
-constexpr uint32_t kMaxStalls = 6;
+constexpr uint32_t kMaxLeaseStalls = 6;
 constexpr absl::Duration kFirstPause = absl::Milliseconds(1);
 
 }  // namespace
@@ -85,7 +85,7 @@ absl::StatusOr<bool> BlobLeases::LeaseMore() {
     std::vector<size_t> no_room;
     CISTERN_RETURN_IF_ERROR(Lease(window, &no_room));
     if (no_room.empty()) return true;
-    if (stalls == kMaxStalls || absl::Now() + pause >= until_) {
+    if (stalls == kMaxLeaseStalls || absl::Now() + pause >= until_) {
       for (const size_t i : no_room) blobs_[i].bytes = 0;
       return true;
     }

@@ -16,11 +16,11 @@ namespace {
 using transport::ReserveOutcome;
 using transport::ReserveReply;
 
-constexpr uint64_t kUnitBytes = 1 << 20;  // of one call, or one blob
-constexpr size_t kUnitBlobs = 1024;
-constexpr size_t kUnitsInFlight = 3;
+constexpr uint64_t kPutUnitBytes = 1 << 20;  // of one call, or one blob
+constexpr size_t kPutUnitBlobs = 1024;
+constexpr size_t kPutsInFlight = 3;
 
-struct Unit {
+struct PutUnit {
   size_t begin = 0, end = 0;  // of the blobs
   uint64_t bytes = 0;
   std::shared_ptr<Staging::Lent> buffer;
@@ -41,7 +41,7 @@ class PutRun {
     size_t next = 0;
     while (next < blobs_.size() || !flying_.empty()) {
       const bool more = next < blobs_.size() && fatal_.ok();
-      if (more && flying_.size() < kUnitsInFlight && StartAt(&next)) continue;
+      if (more && flying_.size() < kPutsInFlight && StartAt(&next)) continue;
       if (flying_.empty()) break;
       FinishOldest();
     }
@@ -49,16 +49,16 @@ class PutRun {
   }
 
  private:
-  Unit UnitAt(size_t begin) const {
-    Unit unit{.begin = begin, .end = begin};
+  PutUnit UnitAt(size_t begin) const {
+    PutUnit unit{.begin = begin, .end = begin};
     do {
       unit.bytes += blobs_[unit.end++].bytes.size();
-    } while (unit.end < blobs_.size() && unit.end - begin < kUnitBlobs &&
-             unit.bytes + blobs_[unit.end].bytes.size() <= kUnitBytes);
+    } while (unit.end < blobs_.size() && unit.end - begin < kPutUnitBlobs &&
+             unit.bytes + blobs_[unit.end].bytes.size() <= kPutUnitBytes);
     return unit;
   }
 
-  transport::CallOptions Options(const Unit& unit, uint64_t bytes) const {
+  transport::CallOptions Options(const PutUnit& unit, uint64_t bytes) const {
     transport::CallOptions options;
     options.deadline = session_.CallDeadline(until_);
     options.send = {unit.buffer->bytes(bytes)};
@@ -69,7 +69,7 @@ class PutRun {
     return session_.mapped() ? 0 : transport::PayloadChecksum(options.send);
   }
   // The call keeps the buffer until it has ended.
-  std::shared_ptr<PendingCall> Start(const Unit& unit, transport::Request request,
+  std::shared_ptr<PendingCall> Start(const PutUnit& unit, transport::Request request,
                                      transport::CallOptions options) {
     return PendingCall::Start(session_.link(), std::move(request), std::move(options),
                               [buffer = unit.buffer]() mutable { buffer.reset(); });
@@ -86,7 +86,7 @@ class PutRun {
 
   // False: no buffer is free now; there will be, when a unit is done.
   bool StartAt(size_t* next) {
-    Unit unit = UnitAt(*next);
+    PutUnit unit = UnitAt(*next);
     auto buffer = flying_.empty() ? session_.staging().Take(unit.bytes, until_)
                                   : session_.staging().TryTake(unit.bytes);
     if (!buffer.ok() && !flying_.empty()) return false;
@@ -124,7 +124,7 @@ class PutRun {
   }
 
   void FinishOldest() {
-    Unit unit = std::move(flying_.front());
+    PutUnit unit = std::move(flying_.front());
     flying_.pop_front();
     const auto reply = Await<ReserveReply>(unit.call);
     Note(reply.status());
@@ -150,7 +150,7 @@ class PutRun {
   }
 
   // Those that were reserved, moved together in their buffer.
-  absl::StatusOr<uint32_t> Write(const Unit& unit, const std::vector<size_t>& reserved,
+  absl::StatusOr<uint32_t> Write(const PutUnit& unit, const std::vector<size_t>& reserved,
                                  const std::vector<transport::ReservationId>& ids) {
     std::byte* const buffer = unit.buffer->bytes(unit.bytes).data();
     uint64_t bytes = 0;
@@ -188,7 +188,7 @@ class PutRun {
   Session& session_;
   Counters& counters_;
   const std::span<PutOutcome> outcomes_;
-  std::deque<Unit> flying_;
+  std::deque<PutUnit> flying_;
   absl::Status fatal_;
 };
 

@@ -6,7 +6,7 @@
 namespace cistern::c {
 namespace {
 
-constexpr uint32_t kTokens = 136, kFirst = 128;
+constexpr uint32_t kStateTokens = 136, kCheckpointTokens = 128;
 
 class CStatesTest : public CTest {
  protected:
@@ -23,7 +23,7 @@ class CStatesTest : public CTest {
   }
 
   base::ModelSpec spec_;
-  const std::vector<uint32_t> tokens_ = SomeTokens(kTokens, 3);
+  const std::vector<uint32_t> tokens_ = SomeTokens(kStateTokens, 3);
 };
 
 std::vector<void*> PointersOf(const std::vector<std::byte*>& from) {
@@ -33,17 +33,18 @@ std::vector<void*> PointersOf(const std::vector<std::byte*>& from) {
 TEST_F(CStatesTest, ACheckpointAndALogAreResumed) {
   const testing::StateSequence sequence(spec_.state, tokens_);
   const cistern_prompt prompt = PromptOf(tokens_);
-  Cache computed(2, spec_.row_bytes, kTokens);
+  Cache computed(2, spec_.row_bytes, kStateTokens);
   computed.Fill(tokens_);
   const cistern_paged_cache cache = computed.view();
   auto rows = Sized<cistern_rows>();
   rows.cache = &cache;
-  ASSERT_EQ(
-      cistern_publish(client_, model_, &prompt, nullptr, {0, kTokens}, &rows, nullptr, &error_),
-      CISTERN_OK)
+  ASSERT_EQ(cistern_publish(client_, model_, &prompt, nullptr, {0, kStateTokens}, &rows, nullptr,
+                            &error_),
+            CISTERN_OK)
       << message();
 
-  std::vector<testing::StateMemory> memory = {sequence.At(kFirst), sequence.At(kTokens)};
+  std::vector<testing::StateMemory> memory = {sequence.At(kCheckpointTokens),
+                                              sequence.At(kStateTokens)};
   std::vector<std::vector<void*>> temporal, conv;
   for (testing::StateMemory& one : memory) {
     temporal.push_back(PointersOf(one.view().temporal));
@@ -54,9 +55,9 @@ TEST_F(CStatesTest, ACheckpointAndALogAreResumed) {
   for (int i = 0; i < 2; ++i) {
     states[i].temporal = temporal[i].data();
     states[i].conv = conv[i].data();
-    points[i] = {i == 0 ? kFirst : kTokens, 0, &states[i]};
+    points[i] = {i == 0 ? kCheckpointTokens : kStateTokens, 0, &states[i]};
   }
-  const LogSource log = sequence.Log(kFirst, kTokens);
+  const LogSource log = sequence.Log(kCheckpointTokens, kStateTokens);
   std::vector<std::vector<const void*>> layers;
   std::vector<cistern_log_field> fields;
   for (const LogSource::Field& field : log.fields)
@@ -66,8 +67,8 @@ TEST_F(CStatesTest, ACheckpointAndALogAreResumed) {
   auto source = Sized<cistern_state_source>();
   source.points = points.data();
   source.num_points = points.size();
-  source.log_begin = kFirst;
-  source.log_end = kTokens;
+  source.log_begin = kCheckpointTokens;
+  source.log_end = kStateTokens;
   source.log_fields = fields.data();
   source.max_chain_tokens = 100;
   auto report = Sized<cistern_state_report>();
@@ -84,12 +85,12 @@ TEST_F(CStatesTest, ACheckpointAndALogAreResumed) {
   ASSERT_EQ(cistern_make_plan(client_, model_, &next, nullptr, &plan, &error_), CISTERN_OK);
   auto info = Sized<cistern_plan_info>();
   ASSERT_EQ(cistern_plan_get_info(plan, &info, &error_), CISTERN_OK);
-  EXPECT_EQ(info.resume_position, kTokens);
-  EXPECT_EQ(info.checkpoint_position, kFirst);
-  EXPECT_EQ(info.folded_tokens, kTokens - kFirst);
+  EXPECT_EQ(info.resume_position, kStateTokens);
+  EXPECT_EQ(info.checkpoint_position, kCheckpointTokens);
+  EXPECT_EQ(info.folded_tokens, kStateTokens - kCheckpointTokens);
   EXPECT_EQ(cistern_plan_wanted_states(plan, nullptr, 0), 0u);
 
-  Cache mine(2, spec_.row_bytes, kTokens + 1);
+  Cache mine(2, spec_.row_bytes, kStateTokens + 1);
   const cistern_paged_cache destination = mine.view();
   testing::StateMemory resumed(spec_.state);
   const auto to_temporal = PointersOf(resumed.view().temporal);
@@ -109,7 +110,7 @@ TEST_F(CStatesTest, ACheckpointAndALogAreResumed) {
   ASSERT_EQ(cistern_fetch_wait(fetch, &result, &error_), CISTERN_OK) << message();
   auto got = Sized<cistern_result_info>();
   EXPECT_EQ(cistern_result_get_info(result, &got, &error_), CISTERN_OK);
-  EXPECT_EQ(got.state_position, kTokens);
+  EXPECT_EQ(got.state_position, kStateTokens);
   EXPECT_LE(resumed.DistanceTo(memory[1]), 2e-6);
   EXPECT_EQ(resumed.conv(), memory[1].conv());
   EXPECT_EQ(std::memcmp(mine.Row(1, 130), computed.Row(1, 130), spec_.row_bytes), 0);
@@ -126,7 +127,7 @@ TEST_F(CStatesTest, WhatIsMissingIsNamed) {
             CISTERN_INVALID_ARGUMENT);
   EXPECT_EQ(message(), "source.points is NULL");
   auto state = Sized<cistern_state>();
-  const cistern_state_point point = {kTokens, 0, &state};
+  const cistern_state_point point = {kStateTokens, 0, &state};
   source.points = &point;
   EXPECT_EQ(cistern_publish_states(client_, model_, &prompt, nullptr, &source, nullptr, &error_),
             CISTERN_INVALID_ARGUMENT);
