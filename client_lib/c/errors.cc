@@ -51,7 +51,7 @@ int32_t Report(const absl::Status& status, cistern_error* error) {
   if (error != nullptr) {
     error->code = code;
     const size_t bytes = std::min(status.message().size(), sizeof(error->message) - 1);
-    std::memcpy(error->message, status.message().data(), bytes);
+    std::copy_n(status.message().begin(), bytes, error->message);
     error->message[bytes] = '\0';
   }
   return code;
