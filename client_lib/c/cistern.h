@@ -32,6 +32,8 @@
 #ifndef CISTERN_H_
 #define CISTERN_H_
 
+/* It is C. NOLINTBEGIN(modernize-*,readability-identifier-naming) */
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -438,5 +440,7 @@ CISTERN_API void cistern_blob_view_free(cistern_blob_view* view);
 #ifdef __cplusplus
 } /* extern "C" */
 #endif
+
+/* NOLINTEND(modernize-*,readability-identifier-naming) */
 
 #endif /* CISTERN_H_ */

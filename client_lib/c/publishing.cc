@@ -53,8 +53,8 @@ absl::Status ReadStates(const cistern_state_source& in, const base::StateSpec& s
 }
 
 const FetchResult& ResultOf(const cistern_result* fetched) {
-  static const auto* const kNothing = new FetchResult();
-  return fetched == nullptr ? *kNothing : fetched->result;
+  static const auto* const nothing = new FetchResult();
+  return fetched == nullptr ? *nothing : fetched->result;
 }
 
 }  // namespace

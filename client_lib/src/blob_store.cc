@@ -47,8 +47,8 @@ BlobView& BlobView::operator=(BlobView&&) noexcept = default;
 uint64_t BlobView::size() const { return impl_ == nullptr ? 0 : impl_->size(); }
 
 const std::vector<std::span<const std::byte>>& BlobView::runs() const {
-  static const auto* const kNone = new std::vector<std::span<const std::byte>>();
-  return impl_ == nullptr ? *kNone : impl_->runs();
+  static const auto* const none = new std::vector<std::span<const std::byte>>();
+  return impl_ == nullptr ? *none : impl_->runs();
 }
 
 bool BlobView::StillThere() const { return impl_ != nullptr && impl_->StillThere(); }
@@ -81,7 +81,7 @@ absl::Status CopyLeased(std::span<const BlobTarget> blobs, BlobLeases* leases, C
     copies.push_back({&found, blobs[i].memory});
     places.push_back(i);
   }
-  const absl::Status status = CopyBlobs(&copies, leases->until(), leases->session(), counters);
+  absl::Status status = CopyBlobs(&copies, leases->until(), leases->session(), counters);
   for (size_t i = 0; i < copies.size(); ++i) {
     if (copies[i].done) (*outcomes)[places[i]] = GetOutcome::kFilled;
   }

@@ -75,6 +75,11 @@ class HandleList {
   }
   // `from` is one of them.
   void Replace(Handle from, Handle to) {
+    if (!is_run()) {  // it may become one again: it keeps its array
+      uint32_t* const first = array() + 1;
+      *std::find(first, first + array()[0], from) = to;
+      return;
+    }
     std::vector<Handle> handles(begin(), end());
     std::ranges::replace(handles, from, to);
     Assign(handles);
