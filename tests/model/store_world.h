@@ -175,6 +175,8 @@ class World {
   std::map<Name, uint64_t> disk_;  // seed of the bytes in each record
   std::map<Name, base::ObjectHeader>
       unloaded_;  // of these, those that the store has not been told of
+  // Of these, those that it refused because a demotion was writing the same name.
+  std::map<Name, base::ObjectHeader> refused_;
 };
 
 }  // namespace cistern::model_test

@@ -24,6 +24,7 @@ void World::FlushDrops() {
       Fail("the record of an object on disk was dropped");
     disk_.erase({key.content, key.context});
     unloaded_.erase({key.content, key.context});
+    refused_.erase({key.content, key.context});
   }
 }
 
@@ -71,6 +72,7 @@ void World::FinishDemotion() {
   if (written.ok()) {
     disk_[{done.header.content, done.header.context}] = done.seed;
     unloaded_.erase({done.header.content, done.header.context});
+    refused_.erase({done.header.content, done.header.context});
   }
   store_->FinishDemotion(done.id, written);
   Known* known = ById(done.id);
@@ -138,6 +140,8 @@ void World::FinishStage() {
 void World::Restart() {
   FlushDrops();
   std::map<Name, ObjectHeader> headers = unloaded_;
+  headers.merge(refused_);  // their demotions have not ended, and now never will
+  refused_.clear();
   for (const auto& [name, known] : known_) {
     if (known.on_disk) headers[name] = known.header;
   }
@@ -194,6 +198,7 @@ void World::LoadOne(const Name& given) {
   if (in_flight) {
     // It is not given again: it is replaced, or deleted when the write fails.
     if (!absl::IsFailedPrecondition(added)) Fail("took a record that is being replaced");
+    refused_[name] = header;
     return;
   }
   if (known != known_.end() && known->second.on_disk) return Fail("two records of one name");
