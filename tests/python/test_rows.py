@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -208,6 +210,52 @@ def test_a_fetch_that_is_given_up_while_it_is_awaited(node, model):
             fetch.close()
             with pytest.raises(cistern.FailedPrecondition, match="this fetch is closed"):
                 fetch.wait()
+
+
+def test_nothing_is_written_after_a_cancelled_await(node, model):
+    tokens = some_tokens(3000)
+    with node.connect() as client:
+        publish(client, model, tokens)
+        worker = Worker(model, 3000)
+
+        async def turn():
+            fetch = client.fetch(client.plan(model, tokens, deadline=20), worker.cache,
+                                 on_layer=lambda layer: time.sleep(0.05))
+            await asyncio.wait_for(fetch, 0.02)
+
+        with pytest.raises(asyncio.TimeoutError):
+            asyncio.run(turn())
+        worker.memory[:] = 0
+        time.sleep(0.3)
+        assert not worker.memory.any()
+
+
+def test_the_interpreter_ends_while_a_fetch_runs():
+    program = """
+import numpy as np, cistern
+node = cistern.Node(pool_bytes="256MiB")
+model = cistern.Model.preset("deepseek-v2-lite", layers=8)
+memory = np.ones((8, 512, 16, 576), np.uint16)
+cache = cistern.PagedCache(memory, range(512))
+client = node.connect(want_mapping=False)
+tokens = np.arange(8192, dtype=np.uint32)
+client.publish(model, tokens, cache)
+fetch = client.fetch(client.plan(model, tokens, deadline=20), cache, on_layer=lambda layer: None)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_publish_that_lacks_layers_is_given_up(client, model):
+    tokens = some_tokens(500)
+    worker = Worker(model, 500)
+    with pytest.raises(cistern.FailedPrecondition):
+        with client.publishing(model, tokens, worker.cache) as publishing:
+            publishing.layer_done(0)
+    with pytest.raises(cistern.FailedPrecondition, match="closed"):
+        publishing.layer_done(1)
+    with pytest.raises(cistern.InvalidArgument, match="ndarray, not a cistern.PagedCache"):
+        client.publish(model, tokens, worker.memory)
 
 
 def test_a_client_that_is_closed_under_a_call(node):

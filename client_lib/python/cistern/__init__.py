@@ -17,7 +17,9 @@ Clients may be used by many threads at once, whatever comes from them by one at 
 from __future__ import annotations
 
 import asyncio
+import atexit as _atexit
 import json as _json
+import weakref as _weakref
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _native, errors
@@ -103,14 +105,32 @@ class Node:
         self.stop()
 
 
+# What is under way when the interpreter ends is given up first: threads of the library must not call into it then.
+_under_way: "_weakref.WeakSet[Fetch]" = _weakref.WeakSet()
+
+
+@_atexit.register
+def _give_up() -> None:
+    for fetch in list(_under_way):
+        fetch.close()
+
+
+def _checked(cache: Any) -> PagedCache:
+    if not isinstance(cache, PagedCache):
+        raise errors.InvalidArgument(f"cache is a {type(cache).__name__}, not a cistern.PagedCache: PagedCache(layers, block_table)")
+    return cache
+
+
 class Fetch:
     """A fetch under way. Waited for with `wait`, `await`, or layer by layer; leaving its `with` cancels it.
 
-    Once it is closed or collected nothing is written to the cache any more.
+    Once it is closed or collected, or an `await` of it was cancelled, nothing is written to the cache any more. on_layer must
+    not wait for its own fetch.
     """
 
     def __init__(self, native: Any) -> None:
         self._native = native
+        _under_way.add(self)
 
     def wait(self) -> FetchResult:
         """Until all is there, or known to be missing."""
@@ -131,14 +151,20 @@ class Fetch:
     def close(self) -> None:
         self._native.close()
 
+    async def _wait_in_thread(self, wait: Any, *args: Any) -> Any:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(None, wait, *args)
+        except asyncio.CancelledError:
+            self.close()
+            raise
+
     def __await__(self) -> Any:
-        return asyncio.get_running_loop().run_in_executor(None, self.wait).__await__()
+        return self._wait_in_thread(self.wait).__await__()
 
     async def layers(self, count: int) -> Any:
         """`async for layer in fetch.layers(model.num_layers)`: each layer as it comes."""
-        loop = asyncio.get_running_loop()
         for layer in range(count):
-            await loop.run_in_executor(None, self.wait_layer, layer)
+            await self._wait_in_thread(self.wait_layer, layer)
             yield layer
 
     def __enter__(self) -> "Fetch":
@@ -175,9 +201,11 @@ class Publishing:
         return self
 
     def __exit__(self, kind: Any, *_: object) -> None:
-        if kind is None and self.report is None:
-            self.finish()
-        self.close()
+        try:
+            if kind is None and self.report is None:
+                self.finish()
+        finally:
+            self.close()
 
 
 class Blobs:
@@ -237,7 +265,8 @@ class Client:
 
         parts: offsets where messages, tool results or documents begin, if known. reuse: "exact" (rows that were computed
         behind the very same tokens), "content" (also the same text from elsewhere, moved: an approximation in deeper
-        layers) or "none". recompute_head: tokens at the head of each content span that are computed afresh.
+        layers) or "none". recompute_head: tokens at the head of each content span that are computed afresh. deadline: in
+        seconds; a node that does not answer in time is no error: the plan computes everything.
         """
         return self._native.plan(
             model, tokens, parts, reuse, recompute_head, sink_tokens, min_span_tokens, partial_segments,
@@ -262,7 +291,7 @@ class Client:
         shared whole, or everywhere, for a worker that turns it by its own operation (Span.pre_rope says where). state, decay: of a hybrid model, where the
         state of plan.resume goes, and what folding needs.
         """
-        return Fetch(_native.Fetch(plan, cache, on_layer, pre_rope, pre_rope_everywhere, state, decay, deadline))
+        return Fetch(_native.Fetch(plan, _checked(cache), on_layer, pre_rope, pre_rope_everywhere, state, decay, deadline))
 
     def publish(
         self,
@@ -281,7 +310,7 @@ class Client:
         serve every position bit for bit. parts: as given to `plan`.
         """
         return _native.publish(
-            self._native, model, tokens, fetched or FetchResult(), cache, range or (0, len(tokens)), pre_rope, parts)
+            self._native, model, tokens, fetched or FetchResult(), _checked(cache), range or (0, len(tokens)), pre_rope, parts)
 
     def publishing(
         self,
@@ -296,7 +325,7 @@ class Client:
     ) -> Publishing:
         """The same, layer by layer while they are computed: `with client.publishing(...) as p: ... p.layer_done(i)`."""
         return Publishing(_native.Publishing(
-            self._native, model, tokens, fetched or FetchResult(), cache, range or (0, len(tokens)), pre_rope, parts))
+            self._native, model, tokens, fetched or FetchResult(), _checked(cache), range or (0, len(tokens)), pre_rope, parts))
 
     def publish_states(
         self,
