@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
-#include <deque>
 #include <memory>
 #include <utility>
 
 #include "base/object.h"
+#include "client_lib/src/blob_units.h"
 #include "client_lib/src/pending_call.h"
 #include "transport/checksum.h"
 
@@ -17,15 +17,6 @@ using transport::ReserveOutcome;
 using transport::ReserveReply;
 
 constexpr uint64_t kPutUnitBytes = 1 << 20;  // of one call, or one blob
-constexpr size_t kPutUnitBlobs = 1024;
-constexpr size_t kPutsInFlight = 3;
-
-struct PutUnit {
-  size_t begin = 0, end = 0;  // of the blobs
-  uint64_t bytes = 0;
-  std::shared_ptr<Staging::Lent> buffer;
-  std::shared_ptr<PendingCall> call;
-};
 
 class PutRun {
  public:
@@ -38,27 +29,14 @@ class PutRun {
         outcomes_(outcomes) {}
 
   absl::Status Run() {
-    size_t next = 0;
-    while (next < blobs_.size() || !flying_.empty()) {
-      const bool more = next < blobs_.size() && fatal_.ok();
-      if (more && flying_.size() < kPutsInFlight && StartAt(&next)) continue;
-      if (flying_.empty()) break;
-      FinishOldest();
-    }
-    return fatal_;
+    const auto bytes_of = [&](size_t i) -> uint64_t { return blobs_[i].bytes.size(); };
+    const auto start = [&](const BlobUnit& unit) { return StartReserve(unit); };
+    const auto finish = [&](const BlobUnit& unit) { return Finish(unit); };
+    return RunUnits({blobs_.size(), kPutUnitBytes, bytes_of, start, finish}, until_, session_);
   }
 
  private:
-  PutUnit UnitAt(size_t begin) const {
-    PutUnit unit{.begin = begin, .end = begin};
-    do {
-      unit.bytes += blobs_[unit.end++].bytes.size();
-    } while (unit.end < blobs_.size() && unit.end - begin < kPutUnitBlobs &&
-             unit.bytes + blobs_[unit.end].bytes.size() <= kPutUnitBytes);
-    return unit;
-  }
-
-  transport::CallOptions Options(const PutUnit& unit, uint64_t bytes) const {
+  transport::CallOptions Options(const BlobUnit& unit, uint64_t bytes) const {
     transport::CallOptions options;
     options.deadline = session_.CallDeadline(until_);
     options.send = {unit.buffer->bytes(bytes)};
@@ -69,7 +47,7 @@ class PutRun {
     return session_.mapped() ? 0 : transport::PayloadChecksum(options.send);
   }
   // The call keeps the buffer until it has ended.
-  std::shared_ptr<PendingCall> Start(const PutUnit& unit, transport::Request request,
+  std::shared_ptr<PendingCall> Start(const BlobUnit& unit, transport::Request request,
                                      transport::CallOptions options) {
     return PendingCall::Start(session_.link(), std::move(request), std::move(options),
                               [buffer = unit.buffer]() mutable { buffer.reset(); });
@@ -84,18 +62,7 @@ class PutRun {
     return absl::DeadlineExceededError("the node did not take the blobs in time");
   }
 
-  // False: no buffer is free now; there will be, when a unit is done.
-  bool StartAt(size_t* next) {
-    PutUnit unit = UnitAt(*next);
-    auto buffer = flying_.empty() ? session_.staging().Take(unit.bytes, until_)
-                                  : session_.staging().TryTake(unit.bytes);
-    if (!buffer.ok() && !flying_.empty()) return false;
-    *next = unit.end;
-    if (!buffer.ok()) {
-      fatal_.Update(buffer.status());
-      return true;
-    }
-    unit.buffer = std::make_shared<Staging::Lent>(*std::move(buffer));
+  std::shared_ptr<PendingCall> StartReserve(const BlobUnit& unit) {
     transport::ReserveRequest request;
     request.headers.reserve(unit.end - unit.begin);
     std::byte* to = unit.buffer->bytes(unit.bytes).data();
@@ -109,9 +76,7 @@ class PutRun {
     request.layer_end = 1;
     request.checksum = Checksum(options);
     request.commit = true;
-    unit.call = Start(unit, std::move(request), std::move(options));
-    flying_.push_back(std::move(unit));
-    return true;
+    return Start(unit, std::move(request), std::move(options));
   }
 
   static base::ObjectHeader HeaderOf(const NewBlob& blob) {
@@ -123,15 +88,12 @@ class PutRun {
     return header;
   }
 
-  void FinishOldest() {
-    PutUnit unit = std::move(flying_.front());
-    flying_.pop_front();
+  absl::Status Finish(const BlobUnit& unit) {
     const auto reply = Await<ReserveReply>(unit.call);
-    Note(reply.status());
-    if (!reply.ok()) return;
+    if (!reply.ok()) return Fatal(reply.status());
     if (reply->results.size() != unit.end - unit.begin) {
       session_.late_book()->Add(*reply);
-      return;
+      return absl::OkStatus();
     }
     std::vector<size_t> reserved;
     std::vector<transport::ReservationId> ids;
@@ -142,15 +104,18 @@ class PutRun {
       reserved.push_back(i);
       ids.push_back(result.reservation);
     }
-    if (ids.empty()) return;
-    if (reply->written) return Settle(reserved, std::move(ids), reply->committed);
+    if (ids.empty()) return absl::OkStatus();
+    if (reply->written) {
+      Settle(reserved, std::move(ids), reply->committed);
+      return absl::OkStatus();
+    }
     const auto committed = Write(unit, reserved, ids);
-    Note(committed.status());
     Settle(reserved, std::move(ids), committed.value_or(0));
+    return Fatal(committed.status());
   }
 
   // Those that were reserved, moved together in their buffer.
-  absl::StatusOr<uint32_t> Write(const PutUnit& unit, const std::vector<size_t>& reserved,
+  absl::StatusOr<uint32_t> Write(const BlobUnit& unit, const std::vector<size_t>& reserved,
                                  const std::vector<transport::ReservationId>& ids) {
     std::byte* const buffer = unit.buffer->bytes(unit.bytes).data();
     uint64_t bytes = 0;
@@ -178,9 +143,10 @@ class PutRun {
     for (const size_t i : reserved) outcomes_[i] = PutOutcome::kStored;
   }
 
-  void Note(const absl::Status& status) {
+  // What ends the batch; anything else is counted, and costs single blobs.
+  absl::Status Fatal(const absl::Status& status) {
     if (absl::IsDataLoss(status)) ++counters_.checksum_failures;
-    if (IsFatal(status)) fatal_.Update(status);
+    return IsFatal(status) ? status : absl::OkStatus();
   }
 
   const std::span<const NewBlob> blobs_;
@@ -188,8 +154,6 @@ class PutRun {
   Session& session_;
   Counters& counters_;
   const std::span<PutOutcome> outcomes_;
-  std::deque<PutUnit> flying_;
-  absl::Status fatal_;
 };
 
 }  // namespace

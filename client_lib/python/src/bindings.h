@@ -37,6 +37,13 @@ std::shared_ptr<T> SharedWithoutGil(std::unique_ptr<T> object) {
   return std::shared_ptr<T>(object.release(), WithoutGil());
 }
 
+// Runs what may wait while other Python threads go on.
+template <typename Fn>
+auto Unlocked(Fn call) {
+  nb::gil_scoped_release release;
+  return call();
+}
+
 // Shared by whatever came from it and by calls under way, so that it closes last.
 struct PyClient {
   std::shared_ptr<Client> client;       // null: closed

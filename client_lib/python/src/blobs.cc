@@ -72,11 +72,7 @@ const char* TextOf(PutOutcome outcome) {
 std::vector<uint64_t> Find(const PyClient& client, nb::handle names, double deadline) {
   const Names in(names);
   const std::shared_ptr<Client> to = client.get();
-  absl::StatusOr<std::vector<uint64_t>> sizes;
-  {
-    nb::gil_scoped_release release;
-    sizes = to->blobs().Find(in.views, Seconds(deadline));
-  }
+  auto sizes = Unlocked([&] { return to->blobs().Find(in.views, Seconds(deadline)); });
   return Take(std::move(sizes));
 }
 
@@ -95,11 +91,7 @@ nb::dict Put(const PyClient& client, nb::dict blobs, double deadline) {
         {names[i], {static_cast<const std::byte*>(arrays[i].data()), arrays[i].nbytes()}});
   }
   const std::shared_ptr<Client> to = client.get();
-  absl::StatusOr<std::vector<PutOutcome>> outcomes;
-  {
-    nb::gil_scoped_release release;
-    outcomes = to->blobs().Put(sources, Seconds(deadline));
-  }
+  auto outcomes = Unlocked([&] { return to->blobs().Put(sources, Seconds(deadline)); });
   const std::vector<PutOutcome> all = Take(std::move(outcomes));
   nb::dict out;
   size_t i = 0;
@@ -121,11 +113,7 @@ nb::dict Get(const PyClient& client, nb::dict blobs, double deadline) {
     targets.push_back({names[i], {static_cast<std::byte*>(arrays[i].data()), arrays[i].nbytes()}});
   }
   const std::shared_ptr<Client> to = client.get();
-  absl::StatusOr<std::vector<GetOutcome>> outcomes;
-  {
-    nb::gil_scoped_release release;
-    outcomes = to->blobs().Get(targets, Seconds(deadline));
-  }
+  auto outcomes = Unlocked([&] { return to->blobs().Get(targets, Seconds(deadline)); });
   const std::vector<GetOutcome> all = Take(std::move(outcomes));
   nb::dict out;
   size_t i = 0;
@@ -142,11 +130,7 @@ nb::dict Get(const PyClient& client, nb::dict blobs, double deadline) {
 uint64_t Pin(const PyClient& client, nb::handle names, bool pinned, double deadline) {
   const Names in(names);
   const std::shared_ptr<Client> to = client.get();
-  absl::StatusOr<uint64_t> stored;
-  {
-    nb::gil_scoped_release release;
-    stored = to->blobs().Pin(in.views, pinned, Seconds(deadline));
-  }
+  auto stored = Unlocked([&] { return to->blobs().Pin(in.views, pinned, Seconds(deadline)); });
   return Take(std::move(stored));
 }
 
@@ -170,11 +154,7 @@ nb::list ArraysOf(nb::handle self) {
 nb::list View(const PyClient& client, nb::handle names, double deadline) {
   const Names in(names);
   const std::shared_ptr<Client> to = client.get();
-  absl::StatusOr<std::vector<BlobView>> views;
-  {
-    nb::gil_scoped_release release;
-    views = to->blobs().View(in.views, Seconds(deadline));
-  }
+  auto views = Unlocked([&] { return to->blobs().View(in.views, Seconds(deadline)); });
   nb::list out;
   for (BlobView& view : Take(std::move(views))) {
     if (view.found()) {

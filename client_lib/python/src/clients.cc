@@ -86,11 +86,7 @@ Terms TermsOf(const std::string& name, nb::bytes salt, double connect_timeout, d
 PyClient Connect(const std::string& address, const Terms& terms) {
   ClientOptions options = OptionsOf(terms);
   options.address = address;
-  absl::StatusOr<std::unique_ptr<Client>> client;
-  {
-    nb::gil_scoped_release release;
-    client = Client::Connect(options);
-  }
+  auto client = Unlocked([&] { return Client::Connect(options); });
   return {SharedWithoutGil(Take(std::move(client)))};
 }
 
@@ -126,11 +122,8 @@ PyPlan MakePlan(const PyClient& client, const PyModel& model, nb::handle tokens,
   policy.compute_last_token = compute_last_token;
   policy.deadline = Seconds(deadline);
   const std::shared_ptr<Client> to = client.get();
-  absl::StatusOr<Plan> plan;
-  {
-    nb::gil_scoped_release release;
-    plan = to->MakePlan(model.spec, ids.get(), policy, boundaries.get());
-  }
+  auto plan =
+      Unlocked([&] { return to->MakePlan(model.spec, ids.get(), policy, boundaries.get()); });
   return {to, std::make_shared<const base::ModelSpec>(model.spec),
           SharedWithoutGil(std::make_unique<Plan>(Take(std::move(plan))))};
 }
@@ -229,11 +222,7 @@ void BindClients(nb::module_& module) {
           [](PyNode* self, const std::string& config) {
             cacheserver::NodeConfig in = cacheserver::EmbeddedConfig();
             if (!config.empty()) Check(cacheserver::ApplyConfigText(in, config, "config"));
-            absl::StatusOr<std::unique_ptr<EmbeddedNode>> node;
-            {
-              nb::gil_scoped_release release;
-              node = EmbeddedNode::Start(in);
-            }
+            auto node = Unlocked([&] { return EmbeddedNode::Start(in); });
             new (self) PyNode{SharedWithoutGil(Take(std::move(node)))};
           },
           "config"_a = "")

@@ -58,21 +58,13 @@ class PyFetch {
 
   void WaitLayer(uint32_t layer) {
     const std::shared_ptr<FetchHandle> handle = Handle();
-    absl::Status status;
-    {
-      nb::gil_scoped_release release;
-      status = handle->WaitLayer(layer);
-    }
+    auto status = Unlocked([&] { return handle->WaitLayer(layer); });
     RaiseFromCallback();
     Check(status);
   }
   PyResult Wait() {
     const std::shared_ptr<FetchHandle> handle = Handle();
-    absl::StatusOr<FetchResult> result;
-    {
-      nb::gil_scoped_release release;
-      result = handle->Wait();
-    }
+    auto result = Unlocked([&] { return handle->Wait(); });
     RaiseFromCallback();
     return {Take(std::move(result))};
   }

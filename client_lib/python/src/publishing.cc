@@ -48,12 +48,10 @@ nb::dict Publish(const PyClient& client, const PyModel& model, nb::handle tokens
   const Numbers ids(tokens, "tokens"), boundaries(parts, "parts");
   const Rows rows(std::move(cache), pre_rope, ids.get().size(), model.spec);
   const std::shared_ptr<Client> to = client.get();
-  absl::StatusOr<PublishReport> report;
-  {
-    nb::gil_scoped_release release;
-    report = to->Publish(model.spec, ids.get(), fetched.result, {range.first, range.second},
-                         rows.source, boundaries.get());
-  }
+  auto report = Unlocked([&] {
+    return to->Publish(model.spec, ids.get(), fetched.result, {range.first, range.second},
+                       rows.source, boundaries.get());
+  });
   return DictOf(Take(std::move(report)));
 }
 
@@ -66,31 +64,21 @@ class PyPublishing {
       : client_(client.get()),
         rows_(std::move(cache), pre_rope, Numbers(tokens, "tokens").get().size(), model.spec) {
     const Numbers ids(tokens, "tokens"), boundaries(parts, "parts");
-    absl::StatusOr<PublishHandle> handle;
-    {
-      nb::gil_scoped_release release;
-      handle = client_->StartPublish(model.spec, ids.get(), fetched.result,
-                                     {range.first, range.second}, rows_.source, boundaries.get());
-    }
+    auto handle = Unlocked([&] {
+      return client_->StartPublish(model.spec, ids.get(), fetched.result,
+                                   {range.first, range.second}, rows_.source, boundaries.get());
+    });
     handle_ = SharedWithoutGil(std::make_unique<PublishHandle>(Take(std::move(handle))));
   }
 
   void LayerDone(uint32_t layer) {
     const std::shared_ptr<PublishHandle> handle = Handle();
-    absl::Status status;
-    {
-      nb::gil_scoped_release release;
-      status = handle->LayerDone(layer);
-    }
+    auto status = Unlocked([&] { return handle->LayerDone(layer); });
     Check(status);
   }
   nb::dict Finish() {
     const std::shared_ptr<PublishHandle> handle = Handle();
-    absl::StatusOr<PublishReport> report;
-    {
-      nb::gil_scoped_release release;
-      report = handle->Finish();
-    }
+    auto report = Unlocked([&] { return handle->Finish(); });
     return DictOf(Take(std::move(report)));
   }
   void Close() { handle_.reset(); }
