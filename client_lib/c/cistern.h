@@ -240,6 +240,10 @@ CISTERN_API size_t cistern_plan_wanted_states(const cistern_plan* plan, uint32_t
 
 /* ---- Fetching */
 
+/* Where memory lies. Copies to and from a device go through a stream of the library's own: what the
+ * caller's streams still do with the same memory has been waited for before a call is given it. */
+enum { CISTERN_HOST = 0, CISTERN_CUDA = 1 };
+
 /* A worker's paged cache: token i of the sequence lies in block b = block_table[i / block_tokens],
  * slot s = i % block_tokens, at layer_base[layer] + b * block_stride + s * row_stride. */
 typedef struct cistern_paged_cache {
@@ -249,15 +253,17 @@ typedef struct cistern_paged_cache {
   size_t block_table_entries;
   uint64_t num_blocks; /* of the cache: the bound of every entry */
   uint32_t block_tokens;
-  int32_t device; /* where the memory lies: -1 the host, else a CUDA device (UNIMPLEMENTED) */
+  int32_t memory;                    /* CISTERN_HOST ...; k_r before RoPE lies there as well */
   uint64_t block_stride, row_stride; /* bytes */
+  int32_t device;                    /* of CISTERN_CUDA: its number in this process */
 } cistern_paged_cache;
 
 /* A recurrent state (state.h, StateView); NULL members where the model has none. */
 typedef struct cistern_state {
   size_t struct_size;
-  void* const* temporal; /* [state_layers] */
-  void* const* conv;     /* [state_layers] */
+  void* const* temporal;  /* [state_layers] */
+  void* const* conv;      /* [state_layers] */
+  int32_t memory, device; /* as of cistern_paged_cache */
 } cistern_state;
 
 typedef struct cistern_fetch_options {

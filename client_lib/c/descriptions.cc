@@ -1,5 +1,6 @@
 // What several calls take: prompts, caches, rows, states.
 #include "base/status_macros.h"
+#include "cistern/device_memory.h"
 #include "client_lib/c/handles.h"
 
 namespace cistern::c {
@@ -15,15 +16,24 @@ absl::Status ReadPrompt(const cistern_prompt* prompt, Prompt* to) {
   return absl::OkStatus();
 }
 
+namespace {
+
+absl::Status ReadPlace(int32_t memory, int32_t device, absl::string_view name, DeviceMemory** to) {
+  if (memory == CISTERN_HOST) return absl::OkStatus();
+  if (memory != CISTERN_CUDA) {
+    return absl::InvalidArgumentError(absl::StrCat(name, ".memory is ", memory));
+  }
+  CISTERN_ASSIGN_OR_RETURN(*to, CudaMemory(device));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::Status ReadCache(const cistern_paged_cache* cache, const base::ModelSpec& spec,
                        absl::string_view name, PagedCache* to) {
   cistern_paged_cache in{};
-  in.device = -1;
   CISTERN_RETURN_IF_ERROR(TakeIn(cache, name, &in));
-  if (in.device != -1) {
-    return absl::UnimplementedError(
-        absl::StrCat(name, ".device is ", in.device, "; rows are moved in host memory (-1) only"));
-  }
+  CISTERN_RETURN_IF_ERROR(ReadPlace(in.memory, in.device, name, &to->device));
   CISTERN_RETURN_IF_ERROR(Need(in.layer_base, absl::StrCat(name, ".layer_base")));
   CISTERN_RETURN_IF_ERROR(
       NeedArray(in.block_table, in.block_table_entries, absl::StrCat(name, ".block_table")));
@@ -50,6 +60,7 @@ absl::Status ReadState(const cistern_state* state, const base::StateSpec& spec,
                        absl::string_view name, bool need_temporal, StateView* to) {
   cistern_state in{};
   CISTERN_RETURN_IF_ERROR(TakeIn(state, name, &in));
+  CISTERN_RETURN_IF_ERROR(ReadPlace(in.memory, in.device, name, &to->device));
   if (need_temporal) {
     CISTERN_RETURN_IF_ERROR(Need(in.temporal, absl::StrCat(name, ".temporal")));
   }

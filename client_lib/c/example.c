@@ -58,7 +58,6 @@ static cistern_paged_cache CacheOf(const Engine* engine) {
   cache.block_table_entries = kBlocks;
   cache.num_blocks = kBlocks;
   cache.block_tokens = kBlockTokens;
-  cache.device = -1;
   cache.row_stride = engine->row_bytes;
   cache.block_stride = (uint64_t)kBlockTokens * engine->row_bytes;
   return cache;

@@ -15,6 +15,7 @@ Destination::Destination(const PagedCache& cache, const FetchOptions& options)
       block_tokens_(cache.block_tokens),
       block_stride_(cache.block_stride),
       row_stride_(cache.row_stride),
+      device_(cache.device),
       pre_rope_(options.pre_rope),
       pre_rope_stride_(options.pre_rope_stride),
       pre_rope_everywhere_(options.pre_rope_everywhere) {}

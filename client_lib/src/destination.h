@@ -24,8 +24,10 @@ class Destination {
   absl::Status Validate(const base::ModelSpec& spec, const std::vector<Span>& spans) const;
 
   kernels::PagedCache View() const;
+  DeviceMemory* device() const { return device_; }  // nullptr: host memory
   bool has_pre_rope() const { return !pre_rope_.empty(); }
   bool pre_rope_everywhere() const { return pre_rope_everywhere_; }
+  uint64_t pre_rope_stride() const { return pre_rope_stride_; }
   std::byte* PreRope(uint32_t layer, uint32_t token) const {
     return pre_rope_[layer] + token * pre_rope_stride_;
   }
@@ -37,6 +39,7 @@ class Destination {
   const uint32_t block_tokens_;
   const uint64_t block_stride_;
   const uint64_t row_stride_;
+  DeviceMemory* const device_;
   const std::vector<std::byte*> pre_rope_;  // [num_layers] or empty
   const uint64_t pre_rope_stride_;
   const bool pre_rope_everywhere_;

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
+#include "cistern/device_memory.h"
 #include "cistern/plan.h"
 #include "client_lib/src/destination.h"
 #include "client_lib/src/model_book.h"
@@ -52,7 +53,21 @@ class SpanMover {
         pre_rope_(pre_rope),
         turns_(std::move(turns)) {}
 
-  void CopyPreRope(const kernels::SegmentRows& source, uint32_t layer) const;
+  absl::Status Scatter(const kernels::SegmentRows& source, const kernels::PagedCache& cache,
+                       uint32_t cache_token, uint32_t layer_begin, uint32_t layer_end,
+                       kernels::StoreHint stores) const;
+  // Of tokens that lie at `to`, `stride` bytes apart.
+  void CopyPreRope(const kernels::SegmentRows& source, uint32_t layer, std::byte* to,
+                   uint64_t stride) const;
+
+  // Turned in host memory, then copied.
+  absl::Status MoveToDevice(const kernels::SegmentRows& source, uint32_t layer_begin,
+                            uint32_t layer_end) const;
+  // Layers [begin, end) in `stage`, layer_bytes each: rows, then k_r before RoPE if it is wanted.
+  absl::Status StageLayers(const kernels::SegmentRows& source, uint32_t begin, uint32_t end,
+                           uint64_t layer_bytes, std::byte* stage) const;
+  std::vector<DeviceMemory::Piece> PiecesOf(uint32_t begin, uint32_t end, uint64_t layer_bytes,
+                                            std::byte* stage) const;
 
   const Model* model_;
   const Span* span_;

@@ -9,6 +9,7 @@
 
 #include "base/status_macros.h"
 #include "client_lib/src/check_layers.h"
+#include "client_lib/src/device/staged_state.h"
 #include "client_lib/src/pending_call.h"
 #include "client_lib/src/state_blocks.h"
 #include "kernels/conv_tail/conv_tail.h"
@@ -56,7 +57,7 @@ StateFetch::StateFetch(PlanImpl* plan, const StateView& target, const StateConst
                        Counters* counters)
     : plan_(*plan),
       spec_(plan->model->spec().state),
-      target_(target),
+      asked_(target),
       constants_(constants),
       counters_(*counters) {}
 
@@ -69,6 +70,8 @@ bool StateFetch::immediate() const {
 absl::Status StateFetch::Run(FetchState& fetch) {
   const absl::Cleanup give_back = [this] { GiveBack(); };
   CISTERN_RETURN_IF_ERROR(LeaseAll(fetch));
+  CISTERN_ASSIGN_OR_RETURN(const StagedState staged, StagedState::Create(spec_, asked_));
+  target_ = staged.host();
   if (plan_.states.front().kind == base::ObjectKind::kLog) CISTERN_RETURN_IF_ERROR(Zero(fetch));
   for (const PlannedState& state : plan_.states) {
     const absl::Status status =
@@ -77,7 +80,10 @@ absl::Status StateFetch::Run(FetchState& fetch) {
     if (absl::IsAborted(status)) ++counters_.stale_reads;
     CISTERN_RETURN_IF_ERROR(status);
   }
-  return absl::OkStatus();
+  CISTERN_RETURN_IF_ERROR(BeginStep(fetch));
+  const absl::Status copied = staged.ToDevice();
+  fetch.EndStep();
+  return copied;
 }
 
 // ---- Leases

@@ -56,7 +56,8 @@ class StateFetch {
 
   PlanImpl& plan_;
   const base::StateSpec& spec_;
-  const StateView& target_;
+  const StateView& asked_;
+  StateView target_;  // where the state is put together: asked_, or its stand-in
   const StateConstants& constants_;
   Counters& counters_;
   std::vector<std::byte> packed_;  // one layer's inputs of a window

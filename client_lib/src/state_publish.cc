@@ -9,6 +9,7 @@
 #include "absl/time/clock.h"
 
 #include "base/status_macros.h"
+#include "client_lib/src/device/staged_state.h"
 #include "client_lib/src/pending_call.h"
 #include "client_lib/src/state_blocks.h"
 #include "client_lib/src/state_plan.h"
@@ -121,7 +122,11 @@ class StateRun {
  private:
   absl::StatusOr<Outcome> One(const PlannedPoint& planned) {
     if (!planned.log && !planned.checkpoint) return Outcome::kDropped;
-    const StatePoint& point = input_.source.points[planned.point];
+    StatePoint point = input_.source.points[planned.point];
+    CISTERN_ASSIGN_OR_RETURN(const StagedState staged,
+                             StagedState::Create(input_.model.spec().state, point.state));
+    CISTERN_RETURN_IF_ERROR(staged.FromDevice());
+    point.state = staged.host();
     const ObjectHeader header = planned.log
                                     ? LogHeader(input_, planned.begin, point.position)
                                     : CheckpointHeader(input_, point.position, planned.begin);

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "base/status_macros.h"
+#include "client_lib/src/device/staged_state.h"
 #include "client_lib/src/state_fetch.h"
 #include "client_lib/src/state_plan.h"
 #include "kernels/conv_tail/conv_tail.h"
@@ -33,8 +34,12 @@ class StateRecorder::Impl {
         inputs_(spec_.num_layers),
         rows_(spec_.num_layers) {}
 
-  void Begin(const StateView& state, const FetchResult& fetched) {
-    if (folded_ == 0) return;
+  absl::Status Begin(const StateView& begin, const FetchResult& fetched) {
+    if (folded_ == 0) return absl::OkStatus();
+    CISTERN_ASSIGN_OR_RETURN(const client::StagedState staged,
+                             client::StagedState::Create(spec_, begin));
+    CISTERN_RETURN_IF_ERROR(staged.FromDevice());
+    const StateView& state = staged.host();
     for (uint32_t layer = 0; layer < spec_.num_layers; ++layer) {
       std::memcpy(temporal_[layer].data(), state.temporal[layer], spec_.temporal_bytes());
       if (spec_.conv_width == 0) continue;
@@ -43,6 +48,7 @@ class StateRecorder::Impl {
     tail_ = conv_;
     known_ = fetched.stored_position;
     known_chain_ = fetched.stored_chain_tokens;
+    return absl::OkStatus();
   }
 
   absl::Status Append(std::span<const TokenId> tokens, const LogSource& inputs) {
@@ -206,7 +212,7 @@ absl::StatusOr<std::unique_ptr<StateRecorder>> StateRecorder::Create(
   }
   if (!tokens.empty()) CISTERN_RETURN_IF_ERROR(client::ValidateStateView(model.state, state));
   auto impl = std::make_unique<Impl>(client, model, tokens, constants, std::move(options));
-  impl->Begin(state, fetched);
+  CISTERN_RETURN_IF_ERROR(impl->Begin(state, fetched));
   return absl::WrapUnique(new StateRecorder(std::move(impl)));
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/status_macros.h"
 #include "client_lib/src/destination.h"
+#include "client_lib/src/device/device_rows.h"
 
 namespace cistern::client {
 namespace {
@@ -45,11 +46,17 @@ absl::Status UnitGather::Next() {
   const uint32_t rows = NextRows();
   // The kernel counts from the object's first row, wherever that would lie.
   const uint64_t first = uint64_t{token_} * spec_->row_bytes;
-  std::byte* const page = memory_.data() + filled_ % memory_.size() - first;
-  const kernels::GatherParams piece = Piece(object, rows, &page);
-  Advance(rows);
-  AskAhead();
-  CISTERN_RETURN_IF_ERROR(kernels::Gather(piece));
+  std::byte* const to = memory_.data() + filled_ % memory_.size();
+  if (rows_->cache.device != nullptr) {
+    CISTERN_RETURN_IF_ERROR(Take(object, rows, to));
+    Advance(rows);
+  } else {
+    std::byte* const page = to - first;
+    const kernels::GatherParams piece = Piece(object, rows, &page);
+    Advance(rows);
+    AskAhead();
+    CISTERN_RETURN_IF_ERROR(kernels::Gather(piece));
+  }
   filled_ += uint64_t{rows} * spec_->row_bytes;
   return absl::OkStatus();
 }
@@ -92,6 +99,23 @@ kernels::GatherParams UnitGather::Piece(const Object& object, uint32_t rows,
   params.k_r.token_stride = rows_->pre_rope_stride;
   params.k_r.bytes = spec_->rotary_bytes();
   return params;
+}
+
+absl::Status UnitGather::Take(const Object& object, uint32_t rows, std::byte* to) const {
+  const uint32_t first = object.begin + token_;
+  std::vector<DeviceMemory::Piece> pieces;
+  AppendRows(ViewOf(rows_->cache), layer_, first, rows, spec_->row_bytes, to, spec_->row_bytes,
+             &pieces);
+  CISTERN_RETURN_IF_ERROR(rows_->cache.device->FromDevice(pieces));
+  if (!object.pre_rope) return absl::OkStatus();
+  const std::byte* const k_r = rows_->pre_rope[layer_] + first * rows_->pre_rope_stride;
+  const DeviceMemory::Piece instead = {.device = const_cast<std::byte*>(k_r),
+                                       .device_stride = rows_->pre_rope_stride,
+                                       .host = to + spec_->rotary_offset(),
+                                       .host_stride = spec_->row_bytes,
+                                       .row_bytes = spec_->rotary_bytes(),
+                                       .rows = rows};
+  return rows_->cache.device->FromDevice({&instead, 1});
 }
 
 // Goes on to the piece behind the next `rows`.

@@ -56,6 +56,8 @@ class UnitGather {
 
   uint32_t NextRows() const;
   kernels::GatherParams Piece(const Object& object, uint32_t rows, std::byte* const* page) const;
+  // The same rows out of a device's memory.
+  absl::Status Take(const Object& object, uint32_t rows, std::byte* to) const;
   void Advance(uint32_t rows);
   void AskAhead() const;
 

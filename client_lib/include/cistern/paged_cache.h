@@ -6,6 +6,7 @@
 //          block_tokens
 // Units    strides in bytes; row_stride >= row_bytes
 // Lifetime the memory outlives the operation that was given the description
+// Place    all layers in host memory, or all in that of one device (device_memory.h)
 #pragma once
 
 #include <cstddef>
@@ -15,6 +16,8 @@
 
 namespace cistern {
 
+class DeviceMemory;
+
 struct PagedCache {
   std::vector<std::byte*> layer_base;    // [num_layers]
   std::span<const int32_t> block_table;  // [ceil(sequence tokens / block_tokens)]
@@ -22,6 +25,7 @@ struct PagedCache {
   uint32_t block_tokens = 64;
   uint64_t block_stride = 0;
   uint64_t row_stride = 0;
+  DeviceMemory* device = nullptr;  // nullptr: host memory. k_r before RoPE lies there as well
 };
 
 // Where Publish takes rows from. With `pre_rope` the rotary part comes from a side buffer that

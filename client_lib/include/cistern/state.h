@@ -19,6 +19,8 @@
 
 namespace cistern {
 
+class DeviceMemory;  // device_memory.h
+
 // The state of one sequence behind one of its tokens.
 struct StateView {
   // [state layers]: [num_heads, value_dim, key_dim] of the spec's temporal type, dense, aligned to
@@ -27,6 +29,7 @@ struct StateView {
   // [state layers]: [conv_width, conv_channels] bf16, oldest first, dense. Empty without a
   // convolution.
   std::vector<std::byte*> conv;
+  DeviceMemory* device = nullptr;  // where both lie; nullptr: host memory
 };
 
 // What the model's weights say about decay; folding a log needs it.
@@ -36,7 +39,7 @@ struct StateConstants {
   std::vector<const float*> decay;
 };
 
-// What the layers were fed with, tokens [begin, end) of the sequence.
+// What the layers were fed with, tokens [begin, end) of the sequence. In host memory.
 struct LogSource {
   // One of StateSpec's inputs (base/state_spec.h), in the order of its table.
   struct Field {

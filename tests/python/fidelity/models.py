@@ -8,8 +8,6 @@ from typing import Dict
 import torch
 from transformers import DeepseekV2Config, DeepseekV2ForCausalLM, DeepseekV3Config, DeepseekV3ForCausalLM
 
-import cistern
-
 LAYERS, VOCABULARY = 4, 2000
 POSITION_WEIGHT = 3.0
 
@@ -53,13 +51,3 @@ def model_of(kind: str, dtype: torch.dtype, seed: int = 1) -> torch.nn.Module:
     model.to(dtype)
     rotary.inv_freq = frequencies  # float32 whatever the model's type, as in a model that is loaded
     return model
-
-
-def spec_of(model: torch.nn.Module, revision: str = "random", layout: str = "bf16_576") -> cistern.Model:
-    return cistern.Model.from_config(model.config.to_json_string(use_diff=False), model.config.model_type, revision, layout)
-
-
-def arithmetic_of(model: torch.nn.Module) -> str:
-    """How the model turns k_r: V2 in float32 whatever its type is, V3 in its own."""
-    in_float = model.config.model_type == "deepseek_v2" or model.dtype == torch.float32
-    return "fp32_table" if in_float else "bf16_per_op"

@@ -10,8 +10,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import cistern  # noqa: E402
-from mla_worker import LATENT, ROTARY, Rows, Worker, delivered  # noqa: E402
-from models import KINDS, VOCABULARY, arithmetic_of, config_of, model_of, spec_of  # noqa: E402
+from cells import assembled, content_cells  # noqa: E402
+from mla_worker import LATENT, ROTARY, Worker, arithmetic_of, delivered, spec_of  # noqa: E402
+from models import KINDS, VOCABULARY, config_of, model_of  # noqa: E402
 
 U = 2.0 ** -8  # of bf16
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
@@ -91,51 +92,17 @@ def test_the_clients_rotation_is_within_its_bound(worker, unrotated):
         assert (error == 0).float().mean() > 0.99
 
 
-def divergence(theirs: torch.Tensor, mine: torch.Tensor) -> float:
-    """Mean KL of `mine` from `theirs`, over tokens."""
-    return torch.nn.functional.kl_div(mine.log_softmax(-1), theirs.log_softmax(-1), log_target=True,
-                                      reduction="batchmean").item()
-
-
-def naive(worker: Worker, rows: Rows, result: cistern.FetchResult) -> Rows:
-    """The same rows as somebody brings them who does not turn k_r."""
-    left = Rows(rows.latent.clone(), rows.k_r.clone(), rows.raw)
-    for span in result.delivered:
-        if span.kind == "content":
-            where = torch.arange(span.begin, span.end)
-            for layer in range(len(worker.layers)):
-                left.k_r[layer, where] = worker.turned(rows.raw[layer, where], where - span.begin + span.source_position)
-    return left
-
-
 def test_content_hits_beat_rows_that_were_not_turned(worker):
     """Teacher-forced: logits behind moved pieces, against a prefill of everything; with the first 0, 16 and 32 tokens of each
     piece computed afresh, with and without the carve-out of a sequence's first tokens."""
-    pieces = [text(200, 5), text(200, 6)]
-    for piece in pieces:
-        _, rows = worker.full(piece)
-        worker.publish(piece, rows, [0])
-    prompt = torch.cat([text(60, 7), pieces[1], text(40, 8), pieces[0], text(120, 9)])
-    parts = [0, 60, 260, 300, 500]
-    logits, _ = worker.full(prompt)
-    agreement = {"turned": [], "naive": []}
-    for sink in (0, 32):
-        for head in (0, 16, 32):
-            came, result = worker.fetch(prompt, parts, reuse="content", recompute_head=head, sink_tokens=sink)
-            moved = delivered(result, "content")
-            assert 400 - 2 * (head + sink) - 40 <= len(moved) <= 400
-            computed = torch.tensor(sorted(set(range(len(prompt))) - set(moved.tolist())))
-            behind = computed >= 500
-            truth = logits[500:]
-            said = {"turned": worker.prefill(prompt, came, computed)[behind],
-                    "naive": worker.prefill(prompt, naive(worker, came, result), computed)[behind]}
-            turned, untouched = (divergence(truth, said[way]) for way in ("turned", "naive"))
-            for way, way_agreement in agreement.items():
-                way_agreement.append((said[way].argmax(-1) == truth.argmax(-1)).float().mean().item())
-            print(f"sink {sink:2} head {head:2}: KL {turned:.4f}, not turned {untouched:.4f}; "
-                  f"argmax {agreement['turned'][-1]:.3f}, not turned {agreement['naive'][-1]:.3f}")
-            assert turned < untouched
-    assert sum(agreement["turned"]) >= sum(agreement["naive"])
+    prompt = assembled(pieces=[text(200, 5), text(200, 6)], headers=[text(60, 7), text(40, 8)], behind=text(120, 9))
+    cells = list(content_cells(worker, prompt))
+    for cell in cells:
+        print(cell)
+        assert 400 - 2 * (cell.head + cell.sink) - 40 <= cell.moved <= 400
+        assert cell.turned.divergence < cell.untouched.divergence
+    assert len(cells) == 6
+    assert sum(cell.turned.agreement for cell in cells) >= sum(cell.untouched.agreement for cell in cells)
 
 
 def test_what_means_something_else_is_never_used(worker):

@@ -66,7 +66,6 @@ class Cache {
     cache.block_table_entries = table_.size();
     cache.num_blocks = table_.size();
     cache.block_tokens = kBlockTokens;
-    cache.device = -1;
     cache.row_stride = row_bytes_;
     cache.block_stride = uint64_t{kBlockTokens} * row_bytes_;
     return cache;

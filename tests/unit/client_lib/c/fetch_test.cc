@@ -153,9 +153,13 @@ TEST_F(CFetchTest, WrongCachesAreRefused) {
     return code;
   };
   cistern_paged_cache cache = mine.view();
-  cache.device = 0;
-  EXPECT_EQ(refused(cache), CISTERN_UNIMPLEMENTED);
-  EXPECT_THAT(message(), ::testing::HasSubstr("host memory (-1) only"));
+  cache.memory = CISTERN_CUDA;
+  cache.device = 4711;
+  EXPECT_THAT(refused(cache), ::testing::AnyOf(CISTERN_UNAVAILABLE, CISTERN_UNIMPLEMENTED));
+  EXPECT_THAT(message(), ::testing::HasSubstr("CUDA"));
+  cache.memory = 2;
+  EXPECT_EQ(refused(cache), CISTERN_INVALID_ARGUMENT);
+  EXPECT_EQ(message(), "destination.memory is 2");
   cache = mine.view();
   cache.layer_base = nullptr;
   EXPECT_EQ(refused(cache), CISTERN_INVALID_ARGUMENT);

@@ -176,3 +176,13 @@ def as_the_model_reads(model: torch.nn.Module, k: torch.Tensor) -> torch.Tensor:
     if model.config.model_type != "deepseek_v3" or not model.config.rope_interleave:
         return k
     return torch.cat([k[..., 0::2], k[..., 1::2]], -1)
+
+
+def spec_of(model: torch.nn.Module, revision: str = "random", layout: str = "bf16_576") -> cistern.Model:
+    return cistern.Model.from_config(model.config.to_json_string(use_diff=False), model.config.model_type, revision, layout)
+
+
+def arithmetic_of(model: torch.nn.Module) -> str:
+    """How the model turns k_r: V2 in float32 whatever its type is, V3 in its own."""
+    in_float = model.config.model_type == "deepseek_v2" or model.dtype == torch.float32
+    return "fp32_table" if in_float else "bf16_per_op"
