@@ -66,6 +66,18 @@ def client(node):
 
 
 @pytest.fixture
+def lie():
+    """lie(address, model, tokens): another worker shares another text under the keys of `tokens`. Returns how many segments."""
+    def call(address, model, tokens):
+        program = shutil.which("lying_worker", path=os.environ["CISTERN_PROGRAMS"])
+        ran = subprocess.run([program, address, model.to_json()], input=" ".join(str(int(t)) for t in tokens),
+                             capture_output=True, text=True, timeout=60)
+        assert ran.returncode == 0, ran.stderr
+        return int(ran.stdout)
+    return call
+
+
+@pytest.fixture
 def server():
     """A cistern-server process: its unix address."""
     program = shutil.which("cistern-server", path=os.environ["CISTERN_PROGRAMS"])

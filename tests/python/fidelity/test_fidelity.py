@@ -105,6 +105,15 @@ def test_content_hits_beat_rows_that_were_not_turned(worker):
     assert sum(cell.turned.agreement for cell in cells) >= sum(cell.untouched.agreement for cell in cells)
 
 
+def test_other_tokens_behind_the_same_keys_are_never_used(worker, server, lie):
+    prompt = text(300, 11)
+    assert lie(server[0], worker.spec, prompt) > 0
+    for reuse in ("exact", "content"):
+        came, result = worker.fetch(prompt, [0], reuse=reuse)
+        assert result.delivered == []
+        assert not came.latent.any() and not came.k_r.any()
+
+
 def test_what_means_something_else_is_never_used(worker):
     prompt = text(300, 10)
     _, rows = worker.full(prompt)
