@@ -109,7 +109,8 @@ typedef struct cistern_client_options {
 
 CISTERN_API void cistern_client_options_init(cistern_client_options* options, size_t struct_size);
 
-/* "unix:PATH" or "HOST:PORT". UNAVAILABLE: no node answers within connect_timeout_ms. */
+/* "unix:PATH" or "HOST:PORT". Waits for a node that is just starting. UNAVAILABLE: none answers
+ * within connect_timeout_ms. */
 CISTERN_API int32_t cistern_connect(const char* address, const cistern_client_options* options,
                                     cistern_client** client, cistern_error* error);
 CISTERN_API void cistern_client_free(cistern_client* client);

@@ -88,10 +88,10 @@ absl::StatusOr<Plan> ClientImpl::TryPlan(const ModelSpec& model, std::span<const
   return plan;
 }
 
-absl::StatusOr<FetchHandle> ClientImpl::Fetch(Plan plan, const PagedCache& destination,
+absl::StatusOr<FetchHandle> ClientImpl::Fetch(Plan&& plan, const PagedCache& destination,
                                               const FetchOptions& options) {
   ++counters_.fetches;
-  std::unique_ptr<PlanImpl> impl = PlanImpl::Unwrap(std::move(plan));
+  const PlanImpl* const impl = plan.impl();
   const auto failed = [&](absl::Status status) {
     ++counters_.fetch_failures;
     return status;
@@ -112,9 +112,9 @@ absl::StatusOr<FetchHandle> ClientImpl::Fetch(Plan plan, const PagedCache& desti
   const uint64_t incarnation = impl->session == nullptr ? 0 : impl->session->incarnation();
   auto state = std::make_shared<FetchState>(impl->spans, spec.num_layers, resume, incarnation,
                                             absl::Now() + options.deadline);
-  auto job = std::make_unique<FetchJob>(FetchJob{std::move(impl), std::move(target),
-                                                 options.on_layer, options.state, options.constants,
-                                                 options_.arithmetic, state});
+  auto job = std::make_unique<FetchJob>(FetchJob{PlanImpl::Unwrap(std::move(plan)),
+                                                 std::move(target), options.on_layer, options.state,
+                                                 options.constants, options_.arithmetic, state});
   if (absl::Status queued = fetcher_.Submit(std::move(job)); !queued.ok()) return failed(queued);
   return FetchHandle(std::make_unique<FetchHandle::Impl>(std::move(state), fetcher_.queue()));
 }

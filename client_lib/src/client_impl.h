@@ -27,7 +27,7 @@ class ClientImpl final : public Client {
   absl::StatusOr<Plan> MakePlan(const ModelSpec& model, std::span<const TokenId> tokens,
                                 const PlanPolicy& policy,
                                 std::span<const uint32_t> part_boundaries) override;
-  absl::StatusOr<FetchHandle> Fetch(Plan plan, const PagedCache& destination,
+  absl::StatusOr<FetchHandle> Fetch(Plan&& plan, const PagedCache& destination,
                                     const FetchOptions& options) override;
   absl::StatusOr<PublishReport> Publish(const ModelSpec& model, std::span<const TokenId> tokens,
                                         const FetchResult& fetched, TokenRange range,

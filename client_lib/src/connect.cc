@@ -4,9 +4,12 @@
 #include <random>
 #include <utility>
 
+#include "absl/time/clock.h"
+
 #include "base/clock.h"
 #include "base/status_macros.h"
 #include "cistern/client.h"
+#include "client_lib/src/await_node.h"
 #include "client_lib/src/client_impl.h"
 #include "transport/link.h"
 
@@ -21,7 +24,13 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const ClientOptions& opt
   client::Connector connector = [address = options.address, link_options] {
     return transport::Connect(address, link_options);
   };
-  CISTERN_ASSIGN_OR_RETURN(std::unique_ptr<transport::Link> link, connector());
+  const auto once = [&](absl::Duration timeout) {
+    link_options.connect_timeout = timeout;
+    return transport::Connect(options.address, link_options);
+  };
+  CISTERN_ASSIGN_OR_RETURN(std::unique_ptr<transport::Link> link,
+                           client::AwaitNode(options.connect_timeout, *base::Clock::Real(), once,
+                                             [](absl::Duration pause) { absl::SleepFor(pause); }));
   return std::make_unique<client::ClientImpl>(std::move(link), std::move(connector), options,
                                               base::Clock::Real(), std::random_device()());
 }

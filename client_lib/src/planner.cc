@@ -224,6 +224,7 @@ absl::StatusOr<Plan> MakePlan(const PlanRequest& given, std::shared_ptr<Session>
       plan->session = session;
     } else if (absl::IsDeadlineExceeded(found.status())) {
       if (timed_out != nullptr) *timed_out = true;
+      plan->stats.timed_out = true;
     } else {
       return found.status();
     }

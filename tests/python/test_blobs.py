@@ -94,3 +94,85 @@ def test_salts_are_tenants(node, client):
     client.blobs.put({"name": b"mine"})
     with node.connect(salt=b"another") as other:
         assert other.blobs.find(["name"]) == [0]
+
+
+def test_a_view_as_buffer_bytes_and_array(client):
+    page = np.random.default_rng(1).integers(0, 256, 5000, dtype=np.uint8)
+    client.blobs.put({"page": page})
+    view = client.blobs.view(["page"])[0]
+    assert len(view.arrays) == 1 and len(view) == view.nbytes == 5000
+    assert repr(view) == "<cistern.BlobView of 5000 bytes in 1 pieces>"
+    assert bytes(view) == page.tobytes()
+    array = np.asarray(view)
+    assert array.dtype == np.uint8 and np.array_equal(array, page)
+    assert array.ctypes.data == view.arrays[0].ctypes.data, "the node's memory"
+    assert not array.flags.writeable and memoryview(view).readonly
+    assert np.array_equal(np.array(view, np.uint16), page), "converted: a copy"
+    copied = view.__array__(copy=True)
+    assert copied.flags.writeable and copied.ctypes.data != array.ctypes.data
+    buffer = memoryview(view)
+    del view, array
+    gc.collect()
+    for i in range(16):
+        client.blobs.put({f"flood {i}": np.zeros(8 << 20, np.uint8)}, deadline=20)
+    assert buffer.tobytes() == page.tobytes(), "the buffer keeps the lease"
+    assert client.blobs.find(["page"]) == [5000]
+
+
+def view_in_pieces(client):
+    """A blob that found room only between others, which must not move, and its view."""
+    small = np.zeros(300_000, np.uint8)
+    names = [f"small {i}" for i in range(240)]
+    for name in names:
+        client.blobs.put({name: small}, deadline=20)
+    client.blobs.pin(names[::2])
+    page = np.random.default_rng(2).integers(0, 256, 5_000_000, dtype=np.uint8)
+    client.blobs.put({"scattered": page}, deadline=20)
+    view = client.blobs.view(["scattered"])[0]
+    assert len(view.arrays) > 1
+    return page, view
+
+
+def test_a_view_in_several_pieces_is_copied(client):
+    page, view = view_in_pieces(client)
+    assert repr(view) == f"<cistern.BlobView of 5000000 bytes in {len(view.arrays)} pieces>"
+    assert bytes(view) == page.tobytes()
+    assert np.array_equal(np.asarray(view), page)
+    assert np.array_equal(view.__array__(np.uint16), page)
+    with pytest.raises(BufferError, match="several pieces"):
+        memoryview(view)
+    with pytest.raises(ValueError, match="several pieces"):
+        view.__array__(copy=False)
+
+
+def test_one_name_is_no_sequence_of_names(client):
+    for call in (client.blobs.find, client.blobs.view, client.blobs.pin):
+        for name in ("page", b"page"):
+            with pytest.raises(cistern.InvalidArgument, match=r"names is one name; a sequence of them"):
+                call(name)
+        with pytest.raises(cistern.InvalidArgument, match="names is a int"):
+            call(3)
+    for call in (client.blobs.put, client.blobs.get):
+        with pytest.raises(cistern.InvalidArgument, match="blobs is a str, not a mapping"):
+            call("page")
+    assert client.blobs.find(name for name in ("a", b"b")) == [0, 0]
+    with pytest.raises(cistern.InvalidArgument, match="neither bytes nor str"):
+        client.blobs.find(["\ud800"])
+
+
+@pytest.mark.parametrize("deadline", [0, -1, float("nan"), -0.0])
+def test_a_deadline_is_positive(client, deadline):
+    calls = (lambda: client.blobs.find(["a"], deadline=deadline), lambda: client.blobs.view(["a"], deadline=deadline),
+             lambda: client.blobs.put({"a": b"b"}, deadline=deadline), lambda: client.blobs.pin(["a"], deadline=deadline),
+             lambda: client.blobs.get({"a": bytearray(1)}, deadline=deadline))
+    for call in calls:
+        with pytest.raises(cistern.InvalidArgument, match="deadline is .*: a positive number"):
+            call()
+    assert client.blobs.find(["a"], deadline=float("inf")) == [0]
+
+
+def test_a_wrong_type_is_named(client):
+    with pytest.raises(TypeError, match="deadline is a str 'soon', not a number"):
+        client.blobs.find(["a"], deadline="soon")
+    with pytest.raises(TypeError, match="pinned is a int 3, not a bool"):
+        client.blobs.pin(["a"], pinned=3)

@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -53,9 +54,34 @@ def test_no_node():
         cistern.Node(pool_bites="1GiB")
 
 
+def test_a_node_that_is_just_starting_is_waited_for(tmp_path):
+    socket = tmp_path / "node.sock"
+    program = shutil.which("cistern-server", path=os.environ["CISTERN_PROGRAMS"])
+    process = subprocess.Popen([program, f"--unix_socket={socket}", "--ucx_address=", "--pool_bytes=64MiB", "--log_level=error"])
+    try:
+        assert not socket.exists(), "it does not listen yet"
+        with cistern.connect(f"unix:{socket}", connect_timeout=60) as client:
+            assert client.blobs.find(["any"]) == [0]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_wrong_options_are_named(node):
+    for options, says in (({"salt": "text"}, "salt is a str 'text', not a bytes"), ({"fetch_threads": -1}, "fetch_threads is a int -1"),
+                          ({"name": 3}, "name is a int 3, not a str"), ({"connect_timeout": "5"}, "connect_timeout is a str '5'"),
+                          ({"max_staging_bytes": 2**70}, "max_staging_bytes is a int"), ({"timeout": 5}, "timeout")):
+        with pytest.raises(TypeError, match=says):
+            node.connect(**options)
+    with pytest.raises(TypeError, match="address is a int, not a str"):
+        cistern.connect(5)
+
+
 def test_a_closed_client_says_so(node, model):
     client = node.connect()
+    assert repr(client) == "<cistern.Client of a node in this process>"
     client.close()
+    assert repr(client) == "<cistern.Client of a node in this process, closed>"
     with pytest.raises(cistern.FailedPrecondition, match="closed"):
         client.plan(model, [1, 2, 3])
 
@@ -80,6 +106,7 @@ def test_another_process(server, model):
     address, process = server
     tokens = some_tokens(1500)
     with cistern.connect(address, name="pytest") as client:
+        assert repr(client) == f"<cistern.Client of {address}>"
         worker = Worker(model, 1500)
         worker.prefill(tokens)
         client.publish(model, tokens, worker.cache)
@@ -117,6 +144,9 @@ def test_everything_public_is_documented():
             if not attribute.startswith("_") and inspect.isfunction(member) and member.__name__ not in (
                     "close", "cancel", "stop"):
                 assert member.__doc__, f"{name}.{attribute}"
+    for cls in (cistern.State, cistern.PagedCache, cistern.Plan, cistern.FetchResult, cistern.Resume, cistern.Span,
+                cistern.BlobView, cistern.Model):
+        assert cls.__doc__, cls
     package = pathlib.Path(cistern.__file__).parent
     assert (package / "py.typed").exists()
     assert "class PagedCache" in (package / "_native.pyi").read_text()

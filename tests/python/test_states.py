@@ -33,12 +33,20 @@ def test_a_state_is_resumed(client, hybrid):
     worker.prefill(tokens)
     client.publish(hybrid, tokens, worker.cache)
     stored = state_of(hybrid, 7)
+    for array in stored.temporal + stored.conv:
+        array.flags.writeable = False  # what is shared is only read
+    assert repr(stored) == f"<cistern.State: {hybrid.state_layers} temporal and {hybrid.state_layers} conv arrays>"
     report = client.publish_states(hybrid, tokens, {TOKENS: stored})
     assert report["checkpoints"] == 1 and report["dropped"] == 0
 
     longer = np.concatenate([tokens, some_tokens(50, 2)])
     plan = client.plan(hybrid, longer, deadline=20)
     assert plan.resume.position == TOKENS and plan.resume.folded_tokens == 0
+    assert repr(plan.resume) == f"<cistern.Resume at token {TOKENS}: checkpoint at {TOKENS}, 0 tokens folded>"
+    read_only = empty_state(hybrid)
+    read_only.temporal[0].flags.writeable = False
+    with pytest.raises(cistern.InvalidArgument, match=r"state.temporal\[0\] is not writable"):
+        client.fetch(plan, Worker(hybrid, len(longer)).cache, state=read_only)
     resumed, other = empty_state(hybrid), Worker(hybrid, len(longer))
     result = client.fetch(plan, other.cache, state=resumed).wait()
     assert result.state_position == TOKENS and result.missing == []

@@ -28,3 +28,13 @@ def test_tensors_as_blobs(client):
     assert torch.equal(into, page)
     with pytest.raises(cistern.InvalidArgument, match="densely"):
         client.blobs.put({"turned": page.T})
+
+
+def test_half_floats_are_no_bfloat16(client, model):
+    tokens = some_tokens(60)
+    halves = torch.zeros(LAYERS, 4, 16, 576, dtype=torch.float16)
+    with pytest.raises(cistern.InvalidArgument, match="the cache holds float16"):
+        client.publish(model, tokens, cistern.PagedCache(halves, range(4)))
+    cache = cistern.PagedCache(halves.view(torch.bfloat16), range(4))
+    assert cache.layer_pointers == [layer.data_ptr() for layer in halves], "no copy"
+    client.publish(model, tokens, cache)

@@ -10,6 +10,7 @@
 #include "tools/bench/evict/evict_command.h"
 #include "tools/bench/peers/peers_command.h"
 #include "tools/bench/pools/pools_command.h"
+#include "tools/bench/python/python_command.h"
 #include "tools/bench/replay_command.h"
 #include "tools/bench/states/states_command.h"
 #include "tools/bench/transfer/transfer_command.h"
@@ -39,6 +40,10 @@ constexpr char kUsage[] = R"(cistern-bench: measure a Cistern node with whole wo
       GET and SET of Redis and memcached beside fetch and publish of the same bytes. Needs their servers
       (Debian packages redis-server and memcached), which it starts itself.
 
+  cistern-bench python --json
+      The same calls from Python and from C++, one JSON object for each kind. Needs a build with ENABLE_PYTHON,
+      or --python with cistern and numpy installed.
+
   cistern-bench states --json
       Folds, deferred decodes and verifies of recurrent state beside steps and a ring of 16, one JSON object for each.
 
@@ -46,6 +51,7 @@ Commands
   evict     token hit ratio and recompute cost saved, for every policy at 5, 10, 25 and 50 % of the footprint
   peers     GB/s of Redis and memcached beside the node's, within a host and over TCP, one connection and eight
   pools     out-of-memory counts, lost state and makespan of pool policies under recorded arrivals
+  python    microseconds of lookups, fetches, blobs and publishes from Python, beside C++
   replay    plan, fetch, verify every row and state, compute the rest, publish; for every call of a trace
   states    GB/s of the recurrent kernels beside memory's, and how much faster they are than step by step
   transfer  GB/s and latency of reads in place, fetches, publishes, TCP, disk, lookups and eight workers at once
@@ -74,14 +80,17 @@ int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape): std::ba
   if (!words.ok()) return Complain(words.status().message());
   if (words->empty())
     return Complain(
-        "say what to measure: evict, peers, pools, replay, states or transfer; --help tells more");
+        "say what to measure: evict, peers, pools, python, replay, states or transfer; --help "
+        "tells more");
   if (words->size() > 1) return Complain(absl::StrCat("'", words->at(1), "' is one word too many"));
   if (words->front() == "replay") return cistern::tools::RunReplayCommand();
   if (words->front() == "evict") return cistern::tools::RunEvictCommand();
   if (words->front() == "peers") return cistern::tools::RunPeersCommand();
   if (words->front() == "pools") return cistern::tools::RunPoolsCommand();
+  if (words->front() == "python") return cistern::tools::RunPythonCommand();
   if (words->front() == "states") return cistern::tools::RunStatesCommand();
   if (words->front() == "transfer") return cistern::tools::RunTransferCommand();
-  return Complain(absl::StrCat("there is no command '", words->front(),
-                               "'; there are: evict, peers, pools, replay, states, transfer"));
+  return Complain(
+      absl::StrCat("there is no command '", words->front(),
+                   "'; there are: evict, peers, pools, python, replay, states, transfer"));
 }

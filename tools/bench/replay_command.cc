@@ -55,7 +55,8 @@ ABSL_FLAG(bool, embedded, false, "replay: a node inside this process");
 ABSL_FLAG(std::string, address, "",
           "replay: a running node, unix:PATH or host:port; empty = start one");
 ABSL_FLAG(std::string, server, "",
-          "replay: the cistern-server program to start; empty = the one beside this program");
+          "replay, transfer, peers, python: the cistern-server program to start; empty = the one "
+          "beside this program");
 ABSL_FLAG(bool, json, false, "print the report as one JSON object");
 
 namespace cistern::tools {

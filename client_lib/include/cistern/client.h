@@ -205,7 +205,8 @@ struct ClientStats {
 
 class Client {
  public:
-  // Unavailable when no node answers within connect_timeout.
+  // Waits for a node that is just starting and does not listen yet. Unavailable when none answers
+  // within connect_timeout.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(const ClientOptions& options);
   // Over a link that the caller made: a node inside this process (cacheserver/embedded.h), or a
   // test's.
@@ -220,7 +221,9 @@ class Client {
                                         const PlanPolicy& policy,
                                         std::span<const uint32_t> part_boundaries = {}) = 0;
 
-  virtual absl::StatusOr<FetchHandle> Fetch(Plan plan, const PagedCache& destination,
+  // Uses `plan` up. After an error it is as it was, and its leases are still held; only
+  // ResourceExhausted (too many fetches wait) has used it up as well.
+  virtual absl::StatusOr<FetchHandle> Fetch(Plan&& plan, const PagedCache& destination,
                                             const FetchOptions& options = {}) = 0;
 
   // Shares rows of `tokens` that the worker has computed: every chunk that lies in `range` and was

@@ -48,6 +48,8 @@ struct PlanStats {
   uint64_t chunks = 0;
   uint64_t token_mismatches = 0;  // a key with other tokens behind it: a miss
   uint64_t left_out_tokens = 0;   // found, but faster to compute, or in too short a run
+  // The node did not answer within the plan's deadline: nothing is known, so all is computed.
+  bool timed_out = false;
 };
 
 // Where a hybrid model goes on: the deepest token up to which rows are reused exactly and behind

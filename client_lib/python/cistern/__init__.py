@@ -20,9 +20,11 @@ import asyncio
 import atexit as _atexit
 import json as _json
 import weakref as _weakref
+from collections.abc import Mapping as _Mapping
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
-from . import _native, errors
+from . import _arguments, _native, errors
+from ._arguments import Bytes as _Bytes, Count as _Count, Number as _Number, Range as _Range
 from ._native import BlobView, FetchResult, Model, PagedCache, Plan, Resume, Span, State
 from .errors import *  # noqa: F401,F403
 
@@ -63,9 +65,17 @@ def _terms(
     max_staging_bytes: int = 256 << 20,
     fetch_threads: int = 1,
 ) -> Any:
-    return _native.Terms(
-        name, salt, connect_timeout, call_deadline, publish_deadline, want_mapping, arithmetic,
-        prefill_tokens_per_second, max_staging_bytes, fetch_threads)
+    try:
+        return _native.Terms(
+            name, salt, connect_timeout, call_deadline, publish_deadline, want_mapping, arithmetic,
+            prefill_tokens_per_second, max_staging_bytes, fetch_threads)
+    except TypeError as error:
+        raise _arguments.named(error, {
+            "name": (name, str), "salt": (salt, bytes), "connect_timeout": (connect_timeout, _Number),
+            "call_deadline": (call_deadline, _Number), "publish_deadline": (publish_deadline, _Number),
+            "want_mapping": (want_mapping, bool), "arithmetic": (arithmetic, str),
+            "prefill_tokens_per_second": (prefill_tokens_per_second, _Number),
+            "max_staging_bytes": (max_staging_bytes, _Bytes), "fetch_threads": (fetch_threads, _Count)}) from None
 
 
 def connect(address: str, **options: Any) -> "Client":
@@ -75,9 +85,12 @@ def connect(address: str, **options: Any) -> "Client":
     (seconds), want_mapping, arithmetic ("fp32_table", "bf16_table", "bf16_per_op": how this worker turns k_r),
     prefill_tokens_per_second (what computing costs; 0: fetch whatever is stored), max_staging_bytes, fetch_threads.
 
-    Raises Unavailable when no node answers within connect_timeout.
+    A node that is just starting, and does not listen yet, is waited for. Raises Unavailable when none answers within
+    connect_timeout.
     """
-    return Client(_native.connect(address, _terms(**options)))
+    if not isinstance(address, str):
+        raise TypeError(f"address is a {type(address).__name__}, not a str")
+    return Client(_native.connect(address, _terms(**options)), name=address)
 
 
 class Node:
@@ -92,7 +105,7 @@ class Node:
 
     def connect(self, **options: Any) -> "Client":
         """A client of this node; options as for `connect`."""
-        return Client(self._native.connect(_terms(**options)), self)
+        return Client(self._native.connect(_terms(**options)), self, "a node in this process")
 
     def stop(self) -> None:
         """Its clients answer Unavailable from then on."""
@@ -121,11 +134,28 @@ def _checked(cache: Any) -> PagedCache:
     return cache
 
 
+def _count(tokens: Any) -> int:
+    try:
+        return len(tokens)
+    except TypeError:
+        raise errors.InvalidArgument(f"tokens is a {type(tokens).__name__}, not a sequence or an array of integers") from None
+
+
+def _by_name(blobs: Any) -> Dict[Name, Any]:
+    if not isinstance(blobs, _Mapping):
+        raise errors.InvalidArgument(f"blobs is a {type(blobs).__name__}, not a mapping {{name: array}}")
+    return dict(blobs)
+
+
+def _sharing(model: Any, fetched: Any, range: Any) -> Dict[str, Any]:  # what publish and publishing are given
+    return {"model": (model, Model), "fetched": (fetched, (FetchResult, type(None))), "range": (range, _Range)}
+
+
 class Fetch:
     """A fetch under way. Waited for with `wait`, `await`, or layer by layer; leaving its `with` cancels it.
 
     Once it is closed or collected, or an `await` of it was cancelled, nothing is written to the cache any more. on_layer must
-    not wait for its own fetch.
+    not wait for its own fetch: FailedPrecondition.
     """
 
     def __init__(self, native: Any) -> None:
@@ -219,31 +249,47 @@ class Blobs:
 
     def find(self, names: Iterable[Name], deadline: float = 5.0) -> List[int]:
         """The size of each in bytes; 0: it is not stored."""
-        return _native.blobs_find(self._client, names, deadline)
+        try:
+            return _native.blobs_find(self._client, names, deadline)
+        except TypeError as error:
+            raise _arguments.named(error, {"deadline": (deadline, _Number)}) from None
 
     def put(self, blobs: Mapping[Name, Any], deadline: float = 30.0) -> Dict[Name, str]:
         """Stores arrays or buffers. Of each: "stored", "had" or "dropped" (no room)."""
-        return _native.blobs_put(self._client, dict(blobs), deadline)
+        try:
+            return _native.blobs_put(self._client, _by_name(blobs), deadline)
+        except TypeError as error:
+            raise _arguments.named(error, {"deadline": (deadline, _Number)}) from None
 
     def get(self, blobs: Mapping[Name, Any], deadline: float = 30.0) -> Dict[Name, bool]:
         """Fills arrays or buffers. Of each: whether it was stored. InvalidArgument: one has another size than its blob."""
-        return _native.blobs_get(self._client, dict(blobs), deadline)
+        try:
+            return _native.blobs_get(self._client, _by_name(blobs), deadline)
+        except TypeError as error:
+            raise _arguments.named(error, {"deadline": (deadline, _Number)}) from None
 
     def view(self, names: Iterable[Name], deadline: float = 30.0) -> List[Optional[BlobView]]:
         """Reads in place; None: not stored. FailedPrecondition: the node's memory is not mapped here."""
-        return _native.blobs_view(self._client, names, deadline)
+        try:
+            return _native.blobs_view(self._client, names, deadline)
+        except TypeError as error:
+            raise _arguments.named(error, {"deadline": (deadline, _Number)}) from None
 
     def pin(self, names: Iterable[Name], pinned: bool = True, deadline: float = 5.0) -> int:
         """Keeps blobs from eviction, or no longer. Answers how many of the names are stored. PermissionDenied: from other
         hosts only where the node has --admin_over_network."""
-        return _native.blobs_pin(self._client, names, pinned, deadline)
+        try:
+            return _native.blobs_pin(self._client, names, pinned, deadline)
+        except TypeError as error:
+            raise _arguments.named(error, {"pinned": (pinned, bool), "deadline": (deadline, _Number)}) from None
 
 
 class Client:
     """A session with a node, reconnected in the background when it dies. Made by `connect` or `Node.connect`."""
 
-    def __init__(self, native: Any, node: Optional[Node] = None) -> None:
+    def __init__(self, native: Any, node: Optional[Node] = None, name: str = "") -> None:
         self._native = native
+        self._name = name
         self._node = node  # a node of this process lives as long as its clients
         self.blobs = Blobs(native)
 
@@ -266,11 +312,19 @@ class Client:
         parts: offsets where messages, tool results or documents begin, if known. reuse: "exact" (rows that were computed
         behind the very same tokens), "content" (also the same text from elsewhere, moved: an approximation in deeper
         layers) or "none". recompute_head: tokens at the head of each content span that are computed afresh. deadline: in
-        seconds; a node that does not answer in time is no error: the plan computes everything.
+        seconds; a node that does not answer in time is no error: the plan computes everything, and its `timed_out` tells
+        it from that of a cache which has nothing.
         """
-        return self._native.plan(
-            model, tokens, parts, reuse, recompute_head, sink_tokens, min_span_tokens, partial_segments,
-            compute_last_token, deadline)
+        try:
+            return self._native.plan(
+                model, tokens, parts, reuse, recompute_head, sink_tokens, min_span_tokens, partial_segments,
+                compute_last_token, deadline)
+        except TypeError as error:
+            raise _arguments.named(error, {
+                "model": (model, Model), "reuse": (reuse, str), "recompute_head": (recompute_head, _Count),
+                "sink_tokens": (sink_tokens, _Count), "min_span_tokens": (min_span_tokens, _Count),
+                "partial_segments": (partial_segments, bool), "compute_last_token": (compute_last_token, bool),
+                "deadline": (deadline, _Number)}) from None
 
     def fetch(
         self,
@@ -284,14 +338,18 @@ class Client:
         decay: Optional[Arrays] = None,
         deadline: float = 30.0,
     ) -> Fetch:
-        """Brings the planned rows into `cache`; uses the plan up.
+        """Brings the planned rows into `cache`; uses the plan up, unless it raises: a refused plan can be fetched again.
 
         on_layer(layer): once per layer, in order, from a thread of the library's or of whoever waits. pre_rope: one array
         [tokens, rotary dim] for each layer, where k_r before RoPE goes as well: beside computed tokens, so that chunks can be
         shared whole, or everywhere, for a worker that turns it by its own operation (Span.pre_rope says where). state, decay: of a hybrid model, where the
         state of plan.resume goes, and what folding needs.
         """
-        return Fetch(_native.Fetch(plan, _checked(cache), on_layer, pre_rope, pre_rope_everywhere, state, decay, deadline))
+        try:
+            return Fetch(_native.Fetch(plan, _checked(cache), on_layer, pre_rope, pre_rope_everywhere, state, decay, deadline))
+        except TypeError as error:
+            raise _arguments.named(error, {
+                "plan": (plan, Plan), "state": (state, (State, type(None))), "pre_rope_everywhere": (pre_rope_everywhere, bool), "deadline": (deadline, _Number)}) from None
 
     def publish(
         self,
@@ -304,13 +362,17 @@ class Client:
         pre_rope: Optional[Arrays] = None,
         parts: Optional[Tokens] = None,
     ) -> Dict[str, int]:
-        """Shares rows that were computed; what was fetched, and what the node has, is not sent again.
+        """Shares rows that were computed; what was fetched, and what the node has, is not sent again. Arrays are only read.
 
         range: of tokens; all by default. pre_rope: k_r before RoPE, one array [tokens, rotary dim] for each layer: such rows
         serve every position bit for bit. parts: as given to `plan`.
         """
-        return _native.publish(
-            self._native, model, tokens, fetched or FetchResult(), _checked(cache), range or (0, len(tokens)), pre_rope, parts)
+        range = (0, _count(tokens)) if range is None else range
+        try:
+            return _native.publish(
+                self._native, model, tokens, fetched or FetchResult(), _checked(cache), range, pre_rope, parts)
+        except TypeError as error:
+            raise _arguments.named(error, _sharing(model, fetched, range)) from None
 
     def publishing(
         self,
@@ -324,8 +386,12 @@ class Client:
         parts: Optional[Tokens] = None,
     ) -> Publishing:
         """The same, layer by layer while they are computed: `with client.publishing(...) as p: ... p.layer_done(i)`."""
-        return Publishing(_native.Publishing(
-            self._native, model, tokens, fetched or FetchResult(), _checked(cache), range or (0, len(tokens)), pre_rope, parts))
+        range = (0, _count(tokens)) if range is None else range
+        try:
+            return Publishing(_native.Publishing(
+                self._native, model, tokens, fetched or FetchResult(), _checked(cache), range, pre_rope, parts))
+        except TypeError as error:
+            raise _arguments.named(error, _sharing(model, fetched, range)) from None
 
     def publish_states(
         self,
@@ -346,9 +412,16 @@ class Client:
         log: what the state layers were fed with, tokens log_range of the sequence: for each input (model.input_bytes) one
         array [tokens, ...] for each state layer. Where a log leads to a point and is smaller, it is stored instead.
         """
-        return _native.publish_states(
-            self._native, model, tokens, fetched or FetchResult(), dict(points), log, conv_rows, log_range,
-            max_chain_tokens, tails_at_every_token, parts)
+        if not isinstance(points, _Mapping):
+            raise errors.InvalidArgument(f"points is a {type(points).__name__}, not a mapping {{position: cistern.State}}")
+        try:
+            return _native.publish_states(
+                self._native, model, tokens, fetched or FetchResult(), dict(points), log, conv_rows, log_range,
+                max_chain_tokens, tails_at_every_token, parts)
+        except TypeError as error:
+            raise _arguments.named(error, {
+                **_sharing(model, fetched, (0, 0)), "log_range": (log_range, _Range),
+                "max_chain_tokens": (max_chain_tokens, _Count), "tails_at_every_token": (tails_at_every_token, bool)}) from None
 
     def stats(self) -> Dict[str, int]:
         """Counts since the client was made."""
@@ -357,6 +430,9 @@ class Client:
     def close(self) -> None:
         """What came from it goes on until it is dropped."""
         self._native.close()
+
+    def __repr__(self) -> str:
+        return f"<cistern.Client of {self._name}{', closed' if self._native.closed else ''}>"
 
     def __enter__(self) -> "Client":
         return self

@@ -16,15 +16,14 @@ using Code = nb::dlpack::dtype_code;
   Raise(absl::InvalidArgumentError(absl::StrCat(name, " ", what)));
 }
 
-template <typename Array>
-void CheckHost(const Array& array, absl::string_view name) {
+void CheckHost(const nb::ndarray<nb::ro>& array, absl::string_view name) {
   if (array.device_type() == nb::device::cpu::value) return;
   Raise(absl::UnimplementedError(
       absl::StrCat(name, " does not lie in host memory; rows are moved in host memory only")));
 }
 
 // Dimensions from `first` on lie densely, last one fastest.
-bool IsDense(const nb::ndarray<>& array, size_t first) {
+bool IsDense(const nb::ndarray<nb::ro>& array, size_t first) {
   int64_t expected = 1;
   for (size_t i = array.ndim(); i-- > first;) {
     if (array.shape(i) != 1 && array.stride(i) != expected) return false;
@@ -33,20 +32,27 @@ bool IsDense(const nb::ndarray<>& array, size_t first) {
   return true;
 }
 
-nb::ndarray<> ReadArray(nb::handle from, absl::string_view name) {
-  nb::ndarray<> array;
-  if (!nb::try_cast(from, array)) {
-    Wrong(name, "is not a writable array (DLPack or the buffer protocol)");
+absl::string_view TypeOf(nb::handle object) { return Py_TYPE(object.ptr())->tp_name; }
+
+HostArray ReadArray(nb::handle from, absl::string_view name) {
+  HostArray out;
+  nb::ndarray<> writable;
+  if (nb::try_cast(from, writable)) {
+    out = {nb::ndarray<nb::ro>(writable), true};
+  } else if (!nb::try_cast(from, out.array)) {
+    Wrong(name,
+          absl::StrCat("is a ", TypeOf(from), ", not an array with DLPack or the buffer protocol"));
   }
-  CheckHost(array, name);
-  return array;
+  CheckHost(out.array, name);
+  return out;
 }
 
-std::vector<nb::ndarray<>> ReadList(nb::handle layers, const std::string& name, size_t count) {
-  std::vector<nb::ndarray<>> arrays;
+std::vector<HostArray> ReadList(nb::handle layers, const std::string& name, size_t count) {
+  std::vector<HostArray> arrays;
   if (layers.is_none()) return arrays;
-  for (const nb::handle layer : nb::iter(layers)) {
-    arrays.push_back(ReadArray(layer, absl::StrCat(name, "[", arrays.size(), "]")));
+  nb::iterator layer = IterateOver(layers, name, "a sequence of arrays, one for each layer");
+  for (; layer != nb::iterator::sentinel(); ++layer) {
+    arrays.push_back(ReadArray(*layer, absl::StrCat(name, "[", arrays.size(), "]")));
   }
   if (arrays.size() != count) {
     Wrong(name, absl::StrCat("has ", arrays.size(), " arrays, the model ", count, " layers"));
@@ -69,7 +75,59 @@ std::vector<uint32_t> Converted(const nb::ndarray<nb::ro>& array, const char* na
   return out;
 }
 
+// The name of a type whose elements are floating numbers; "": others, which say nothing about what
+// they hold.
+std::string FloatName(nb::dlpack::dtype type) {
+  switch (static_cast<Code>(type.code)) {
+    case Code::Int:
+    case Code::UInt:
+    case Code::Bool:
+      return "";
+    case Code::Bfloat:
+      return absl::StrCat("bfloat", type.bits);
+    case Code::Float:
+      return absl::StrCat("float", type.bits);
+    case Code::Complex:
+    case Code::Bcomplex:
+      return absl::StrCat("complex", type.bits);
+    default:
+      return absl::StrCat("a float of ", type.bits, " bits");
+  }
+}
+
+bool IsBf16(nb::dlpack::dtype type) {
+  return type.code == static_cast<uint8_t>(Code::Bfloat) && type.bits == 16;
+}
+
+bool IsE4m3(nb::dlpack::dtype type) {
+  return type.code == static_cast<uint8_t>(Code::Float8_E4M3) ||
+         type.code == static_cast<uint8_t>(Code::Float8_E4M3FN);
+}
+
+// Whether an array of `type` may hold rows of `layout`.
+bool MayHold(base::RowLayout layout, nb::dlpack::dtype type) {
+  if (FloatName(type).empty()) return true;
+  switch (layout) {
+    case base::RowLayout::kBf16_576:
+      return IsBf16(type);
+    case base::RowLayout::kFp8DsMla656:
+      return IsE4m3(type);
+    case base::RowLayout::kOpaque:
+      break;
+  }
+  return true;
+}
+
 }  // namespace
+
+nb::iterator IterateOver(nb::handle from, absl::string_view name, absl::string_view what) {
+  PyObject* const iterator = PyObject_GetIter(from.ptr());
+  if (iterator == nullptr) {
+    PyErr_Clear();
+    Wrong(name, absl::StrCat("is a ", TypeOf(from), ", not ", what));
+  }
+  return nb::steal<nb::iterator>(iterator);
+}
 
 Numbers::Numbers(nb::handle from, const char* name) {
   if (from.is_none()) return;
@@ -101,19 +159,42 @@ Numbers::Numbers(nb::handle from, const char* name) {
     numbers_ = copy_;
     return;
   }
-  for (const nb::handle one : nb::iter(from)) {
-    uint32_t value = 0;
-    if (!nb::try_cast(one, value)) {
-      Wrong(name, absl::StrCat("[", copy_.size(), "] is not an integer from 0 to 2^32 - 1"));
-    }
-    copy_.push_back(value);
-  }
+  ReadSequence(from, name);
   numbers_ = copy_;
+}
+
+void Numbers::Append(nb::handle one, const char* name) {
+  uint32_t value = 0;
+  if (PyLong_CheckExact(one.ptr())) {
+    const long long number = PyLong_AsLongLong(one.ptr());
+    if (number >= 0 && number <= std::numeric_limits<uint32_t>::max()) {
+      copy_.push_back(static_cast<uint32_t>(number));
+      return;
+    }
+    PyErr_Clear();  // it may be too large for a long long, too
+  } else if (nb::try_cast(one, value)) {
+    copy_.push_back(value);
+    return;
+  }
+  Wrong(name, absl::StrCat("[", copy_.size(), "] is not an integer from 0 to 2^32 - 1"));
+}
+
+void Numbers::ReadSequence(nb::handle from, const char* name) {
+  if (PyList_Check(from.ptr()) != 0 || PyTuple_Check(from.ptr()) != 0) {
+    copy_.reserve(static_cast<size_t>(PySequence_Fast_GET_SIZE(from.ptr())));
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(from.ptr()); ++i) {
+      Append(nb::borrow(PySequence_Fast_GET_ITEM(from.ptr(), i)), name);
+    }
+    return;
+  }
+  nb::iterator one = IterateOver(from, name, "a sequence or an array of integers");
+  for (; one != nb::iterator::sentinel(); ++one) Append(*one, name);
 }
 
 // ---- Paged caches
 
-void Cache::AddLayer(const nb::ndarray<>& array, size_t first_dim) {
+void Cache::AddLayer(const HostArray& from, size_t first_dim) {
+  const nb::ndarray<nb::ro>& array = from.array;
   const size_t dims = array.ndim() - first_dim;
   if (dims < 3) Wrong("layers", "have the shape [blocks, block_tokens, ...]");
   if (!IsDense(array, first_dim + 2)) Wrong("layers", "have rows that do not lie densely");
@@ -138,18 +219,19 @@ void Cache::AddLayer(const nb::ndarray<>& array, size_t first_dim) {
              row != row_bytes_) {
     Wrong("layers", "do not all have the same shape and strides");
   }
-  view_.layer_base.push_back(static_cast<std::byte*>(array.data()));
+  view_.layer_base.push_back(from.data());
 }
 
 Cache::Cache(nb::handle layers, nb::handle block_table) {
-  nb::ndarray<> whole;
+  HostArray whole;
   if (!nb::isinstance<nb::list>(layers) && !nb::isinstance<nb::tuple>(layers)) {
     whole = ReadArray(layers, "layers");
-    if (whole.ndim() < 4) Wrong("layers", "have the shape [layers, blocks, block_tokens, ...]");
+    if (whole.array.ndim() < 4)
+      Wrong("layers", "have the shape [layers, blocks, block_tokens, ...]");
     AddLayer(whole, 1);
-    const int64_t stride = whole.stride(0) * static_cast<int64_t>(whole.itemsize());
+    const int64_t stride = whole.array.stride(0) * static_cast<int64_t>(whole.array.itemsize());
     std::byte* const first = view_.layer_base.front();
-    for (size_t i = 1; i < whole.shape(0); ++i) {
+    for (size_t i = 1; i < whole.array.shape(0); ++i) {
       view_.layer_base.push_back(first + static_cast<int64_t>(i) * stride);
     }
     keep_.push_back(whole);
@@ -179,6 +261,27 @@ void Cache::CheckFits(const base::ModelSpec& spec) const {
     Wrong("the cache",
           absl::StrCat("has rows of ", row_bytes_, " bytes, the model ", spec.row_bytes));
   }
+  for (const HostArray& one : keep_) {
+    if (MayHold(spec.layout, one.array.dtype())) continue;
+    Wrong("the cache", absl::StrCat("holds ", FloatName(one.array.dtype()),
+                                    ", the model's rows are ", base::ToString(spec.layout),
+                                    "; arrays of integers of the same width hold any of them"));
+  }
+}
+
+void Cache::CheckWritable() const {
+  for (const HostArray& one : keep_) {
+    if (!one.writable) Wrong("the cache", "lies in read-only memory: it can be published only");
+  }
+}
+
+std::vector<uintptr_t> Cache::LayerPointers() const {
+  std::vector<uintptr_t> pointers;
+  pointers.reserve(view_.layer_base.size());
+  for (const std::byte* layer : view_.layer_base) {
+    pointers.push_back(reinterpret_cast<uintptr_t>(layer));
+  }
+  return pointers;
 }
 
 // ---- Lists of arrays
@@ -186,7 +289,8 @@ void Cache::CheckFits(const base::ModelSpec& spec) const {
 LayerArrays ReadTokenLayers(nb::handle layers, const std::string& name, size_t count,
                             uint64_t tokens, uint64_t entry_bytes) {
   LayerArrays out;
-  for (nb::ndarray<>& array : ReadList(layers, name, count)) {
+  for (HostArray& layer : ReadList(layers, name, count)) {
+    const nb::ndarray<nb::ro>& array = layer.array;
     const std::string one = absl::StrCat(name, "[", out.keep.size(), "]");
     if (array.ndim() == 0 || !IsDense(array, 1)) Wrong(one, "has entries that do not lie densely");
     if (array.shape(0) < tokens) {
@@ -203,23 +307,41 @@ LayerArrays ReadTokenLayers(nb::handle layers, const std::string& name, size_t c
       Wrong(name, "do not all have the same strides");
     }
     out.stride = static_cast<uint64_t>(stride);
-    out.pointers.push_back(static_cast<std::byte*>(array.data()));
-    out.keep.push_back(std::move(array));
+    out.pointers.push_back(layer.data());
+    out.keep.push_back(std::move(layer));
   }
   return out;
+}
+
+LayerArrays ReadPreRope(nb::handle layers, uint64_t tokens, const base::ModelSpec& spec) {
+  LayerArrays arrays =
+      ReadTokenLayers(layers, "pre_rope", spec.num_layers, tokens, spec.rotary_bytes());
+  for (const HostArray& one : arrays.keep) {
+    const std::string type = FloatName(one.array.dtype());
+    if (type.empty() || IsBf16(one.array.dtype())) continue;
+    Wrong("pre_rope", absl::StrCat("holds ", type, ", k_r is bfloat16"));
+  }
+  return arrays;
+}
+
+void LayerArrays::CheckWritable(absl::string_view name) const {
+  for (size_t i = 0; i < keep.size(); ++i) {
+    if (!keep[i].writable) Wrong(absl::StrCat(name, "[", i, "]"), "is not writable");
+  }
 }
 
 LayerArrays ReadDenseLayers(nb::handle layers, const std::string& name, size_t count,
                             uint64_t layer_bytes) {
   LayerArrays out;
-  for (nb::ndarray<>& array : ReadList(layers, name, count)) {
+  for (HostArray& layer : ReadList(layers, name, count)) {
+    const nb::ndarray<nb::ro>& array = layer.array;
     const std::string one = absl::StrCat(name, "[", out.keep.size(), "]");
     if (!IsDense(array, 0)) Wrong(one, "does not lie densely");
     if (array.nbytes() != layer_bytes) {
       Wrong(one, absl::StrCat("has ", array.nbytes(), " bytes, the model ", layer_bytes));
     }
-    out.pointers.push_back(static_cast<std::byte*>(array.data()));
-    out.keep.push_back(std::move(array));
+    out.pointers.push_back(layer.data());
+    out.keep.push_back(std::move(layer));
   }
   return out;
 }

@@ -69,11 +69,14 @@ struct StateArrays {
   LayerArrays temporal, conv;
   StateView view;
 };
-// `need_temporal`: false where a log leads to the state. Sizes are checked against the spec.
-StateArrays ReadState(const PyState& state, const base::StateSpec& spec, bool need_temporal);
+// What a state is for: shared states are only read, and a log may lead to them.
+enum class StateUse : uint8_t { kFill, kShare };
+// Sizes are checked against the spec.
+StateArrays ReadState(const PyState& state, const base::StateSpec& spec, StateUse use);
 LayerArrays ReadDecay(nb::handle decay, const base::StateSpec& spec, StateConstants* constants);
 
-inline absl::Duration Seconds(double seconds) { return absl::Seconds(seconds); }
+// InvalidArgument, naming the argument: it is not positive. More than a year counts as a year.
+absl::Duration Seconds(double seconds, const char* name);
 
 void BindModels(nb::module_& module);
 void BindClients(nb::module_& module);

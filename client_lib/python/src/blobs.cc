@@ -1,4 +1,6 @@
 // Blobs.
+#include <cstring>
+
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
@@ -14,31 +16,45 @@ using namespace nb::literals;  // NOLINT(google-build-using-namespace)
 
 namespace {
 
-// Names: str (as UTF-8) or bytes.
-std::string NameOf(nb::handle name) {
-  if (nb::isinstance<nb::bytes>(name)) {
-    const auto bytes = nb::borrow<nb::bytes>(name);
-    return {bytes.c_str(), bytes.size()};
+// A name's bytes, which are its object's own: str (as UTF-8) or bytes.
+absl::string_view NameOf(nb::handle name) {
+  if (PyBytes_Check(name.ptr()) != 0) {
+    return {PyBytes_AS_STRING(name.ptr()), static_cast<size_t>(PyBytes_GET_SIZE(name.ptr()))};
   }
-  std::string text;
-  if (!nb::try_cast(name, text)) {
+  Py_ssize_t size = 0;
+  const char* text =
+      PyUnicode_Check(name.ptr()) != 0 ? PyUnicode_AsUTF8AndSize(name.ptr(), &size) : nullptr;
+  if (text == nullptr) {  // also of a str that is no text: half of a surrogate pair
+    PyErr_Clear();
     Raise(absl::InvalidArgumentError("a blob's name is neither bytes nor str"));
   }
-  return text;
+  return {text, static_cast<size_t>(size)};
 }
 
+// The names of a call, and the objects that they lie in.
 struct Names {
   explicit Names(nb::handle from) {
-    for (const nb::handle name : nb::iter(from)) text.push_back(NameOf(name));
-    views.assign(text.begin(), text.end());
+    if (PyUnicode_Check(from.ptr()) != 0 || PyBytes_Check(from.ptr()) != 0) {
+      Raise(absl::InvalidArgumentError("names is one name; a sequence of them is wanted: [name]"));
+    }
+    PyObject* const tuple = PySequence_Tuple(from.ptr());
+    if (tuple == nullptr) {
+      if (PyErr_ExceptionMatches(PyExc_TypeError) == 0) throw nb::python_error();
+      PyErr_Clear();
+      Raise(absl::InvalidArgumentError(
+          absl::StrCat("names is a ", Py_TYPE(from.ptr())->tp_name, ", not a sequence of names")));
+    }
+    keep = nb::steal<nb::tuple>(tuple);
+    views.reserve(keep.size());
+    for (const nb::handle name : keep) views.push_back(NameOf(name));
   }
-  std::vector<std::string> text;
+  nb::tuple keep;
   std::vector<absl::string_view> views;
 };
 
 // The bytes of anything with the buffer protocol or DLPack.
 template <typename... Config>
-nb::ndarray<Config...> ReadBytes(nb::handle from, const std::string& name, bool writable) {
+nb::ndarray<Config...> ReadBytes(nb::handle from, absl::string_view name, bool writable) {
   nb::ndarray<Config...> array;
   if (!nb::try_cast(from, array)) {
     Raise(absl::InvalidArgumentError(
@@ -72,13 +88,14 @@ const char* TextOf(PutOutcome outcome) {
 std::vector<uint64_t> Find(const PyClient& client, nb::handle names, double deadline) {
   const Names in(names);
   const std::shared_ptr<Client> to = client.get();
-  auto sizes = Unlocked([&] { return to->blobs().Find(in.views, Seconds(deadline)); });
+  const absl::Duration longest = Seconds(deadline, "deadline");
+  auto sizes = Unlocked([&] { return to->blobs().Find(in.views, longest); });
   return Take(std::move(sizes));
 }
 
 // {name: "stored" | "had" | "dropped"}
 nb::dict Put(const PyClient& client, nb::dict blobs, double deadline) {
-  std::vector<std::string> names;
+  std::vector<absl::string_view> names;
   std::vector<nb::ndarray<nb::ro>> arrays;
   for (const auto& [name, array] : blobs) {
     names.push_back(NameOf(name));
@@ -91,7 +108,8 @@ nb::dict Put(const PyClient& client, nb::dict blobs, double deadline) {
         {names[i], {static_cast<const std::byte*>(arrays[i].data()), arrays[i].nbytes()}});
   }
   const std::shared_ptr<Client> to = client.get();
-  auto outcomes = Unlocked([&] { return to->blobs().Put(sources, Seconds(deadline)); });
+  const absl::Duration longest = Seconds(deadline, "deadline");
+  auto outcomes = Unlocked([&] { return to->blobs().Put(sources, longest); });
   const std::vector<PutOutcome> all = Take(std::move(outcomes));
   nb::dict out;
   size_t i = 0;
@@ -101,7 +119,7 @@ nb::dict Put(const PyClient& client, nb::dict blobs, double deadline) {
 
 // {name: whether it was filled}
 nb::dict Get(const PyClient& client, nb::dict blobs, double deadline) {
-  std::vector<std::string> names;
+  std::vector<absl::string_view> names;
   std::vector<nb::ndarray<>> arrays;
   for (const auto& [name, array] : blobs) {
     names.push_back(NameOf(name));
@@ -113,7 +131,8 @@ nb::dict Get(const PyClient& client, nb::dict blobs, double deadline) {
     targets.push_back({names[i], {static_cast<std::byte*>(arrays[i].data()), arrays[i].nbytes()}});
   }
   const std::shared_ptr<Client> to = client.get();
-  auto outcomes = Unlocked([&] { return to->blobs().Get(targets, Seconds(deadline)); });
+  const absl::Duration longest = Seconds(deadline, "deadline");
+  auto outcomes = Unlocked([&] { return to->blobs().Get(targets, longest); });
   const std::vector<GetOutcome> all = Take(std::move(outcomes));
   nb::dict out;
   size_t i = 0;
@@ -130,7 +149,8 @@ nb::dict Get(const PyClient& client, nb::dict blobs, double deadline) {
 uint64_t Pin(const PyClient& client, nb::handle names, bool pinned, double deadline) {
   const Names in(names);
   const std::shared_ptr<Client> to = client.get();
-  auto stored = Unlocked([&] { return to->blobs().Pin(in.views, pinned, Seconds(deadline)); });
+  const absl::Duration longest = Seconds(deadline, "deadline");
+  auto stored = Unlocked([&] { return to->blobs().Pin(in.views, pinned, longest); });
   return Take(std::move(stored));
 }
 
@@ -151,10 +171,61 @@ nb::list ArraysOf(nb::handle self) {
   return arrays;
 }
 
+// The pieces one after another, in the interpreter's own memory; FailedPrecondition: the lease was
+// taken back meanwhile, so that the copy may hold others' bytes.
+nb::bytes CopyOf(const PyView& self) {
+  PyObject* const copy =
+      PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(self.view->size()));
+  if (copy == nullptr) throw nb::python_error();
+  const auto bytes = nb::steal<nb::bytes>(copy);
+  char* at = PyBytes_AS_STRING(copy);
+  const bool whole = Unlocked([&] {
+    for (const auto run : self.view->runs()) {
+      std::memcpy(at, run.data(), run.size());
+      at += run.size();
+    }
+    return self.view->StillThere();
+  });
+  if (!whole) {
+    Raise(
+        absl::FailedPreconditionError("the node has taken this view's lease back; view it again"));
+  }
+  return bytes;
+}
+
+// What numpy asks for where the buffer protocol does not serve. One piece: the node's memory;
+// several: a copy.
+nb::object ArrayOf(nb::handle self, nb::handle dtype, nb::handle copy) {
+  const auto& view = nb::cast<const PyView&>(self);
+  nb::object array;
+  if (view.view->runs().size() == 1) {
+    array = ArraysOf(self)[0];
+  } else if (copy.is(nb::handle(Py_False))) {
+    throw nb::value_error("this view lies in several pieces: an array of it is a copy");
+  } else {
+    array = nb::module_::import_("numpy").attr("frombuffer")(CopyOf(view), "uint8");
+  }
+  if (!dtype.is_none()) array = array.attr("astype")(dtype, "copy"_a = false);
+  return copy.is(nb::handle(Py_True)) ? array.attr("copy")() : array;
+}
+
+int GetBuffer(PyObject* self, Py_buffer* buffer, int flags) {
+  const auto& runs = nb::inst_ptr<PyView>(self)->view->runs();
+  if (runs.size() != 1) {
+    PyErr_SetString(PyExc_BufferError,
+                    "this view lies in several pieces: use its arrays, or bytes(view), a copy");
+    return -1;
+  }
+  return PyBuffer_FillInfo(buffer, self, const_cast<std::byte*>(runs[0].data()),
+                           static_cast<Py_ssize_t>(runs[0].size()), /*readonly=*/1, flags);
+}
+PyType_Slot view_slots[] = {{Py_bf_getbuffer, reinterpret_cast<void*>(GetBuffer)}, {0, nullptr}};
+
 nb::list View(const PyClient& client, nb::handle names, double deadline) {
   const Names in(names);
   const std::shared_ptr<Client> to = client.get();
-  auto views = Unlocked([&] { return to->blobs().View(in.views, Seconds(deadline)); });
+  const absl::Duration longest = Seconds(deadline, "deadline");
+  auto views = Unlocked([&] { return to->blobs().View(in.views, longest); });
   nb::list out;
   for (BlobView& view : Take(std::move(views))) {
     if (view.found()) {
@@ -171,8 +242,20 @@ nb::list View(const PyClient& client, nb::handle names, double deadline) {
 void BindBlobs(nb::module_& module) {
   nb::class_<PyView>(module, "BlobView",
                      "A blob in the node's memory, read in place; leased as long as this or an "
-                     "array of it lives.")
+                     "array of it lives. memoryview(view) and np.asarray(view) are the node's "
+                     "memory itself where it "
+                     "lies in one piece; where it lies in several, np.asarray(view) is a copy, and "
+                     "so is bytes(view) always.",
+                     nb::type_slots(view_slots))
       .def_prop_ro("nbytes", [](const PyView& self) { return self.view->size(); })
+      .def("__len__", [](const PyView& self) { return self.view->size(); })
+      .def("__bytes__", CopyOf)
+      .def("__array__", ArrayOf, "dtype"_a.none() = nb::none(), "copy"_a.none() = nb::none())
+      .def("__repr__",
+           [](const PyView& self) {
+             return absl::StrCat("<cistern.BlobView of ", self.view->size(), " bytes in ",
+                                 self.view->runs().size(), " pieces>");
+           })
       .def_prop_ro("arrays", ArraysOf,
                    "Read-only uint8 arrays, in order: the pieces that the blob lies in.")
       .def(

@@ -1,4 +1,6 @@
 // Nodes, clients, plans.
+#include <algorithm>
+
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -20,6 +22,15 @@ std::shared_ptr<Client> PyClient::get() const {
 const Plan& PyPlan::get() const {
   if (plan == nullptr) Raise(absl::FailedPreconditionError("a fetch has used this plan up"));
   return *plan;
+}
+
+absl::Duration Seconds(double seconds, const char* name) {
+  constexpr double kYear = 366.0 * 24 * 3600;
+  if (!(seconds > 0)) {  // nan is not, either
+    Raise(absl::InvalidArgumentError(
+        absl::StrCat(name, " is ", seconds, ": a positive number of seconds is wanted")));
+  }
+  return absl::Seconds(std::min(seconds, kYear));
 }
 
 namespace {
@@ -56,10 +67,13 @@ ClientOptions OptionsOf(const Terms& terms) {
   ClientOptions options;
   options.name = terms.name;
   options.salt = terms.salt;
-  options.connect_timeout = Seconds(terms.connect_timeout);
-  options.call_deadline = Seconds(terms.call_deadline);
-  options.publish_deadline = Seconds(terms.publish_deadline);
+  options.connect_timeout = Seconds(terms.connect_timeout, "connect_timeout");
+  options.call_deadline = Seconds(terms.call_deadline, "call_deadline");
+  options.publish_deadline = Seconds(terms.publish_deadline, "publish_deadline");
   options.want_mapping = terms.want_mapping;
+  if (!(terms.prefill_tokens_per_second >= 0)) {
+    Raise(absl::InvalidArgumentError("prefill_tokens_per_second is neither 0 nor positive"));
+  }
   options.arithmetic = ArithmeticOf(terms.arithmetic);
   options.cost.prefill_tokens_per_second = terms.prefill_tokens_per_second;
   options.max_staging_bytes = terms.max_staging_bytes;
@@ -120,7 +134,7 @@ PyPlan MakePlan(const PyClient& client, const PyModel& model, nb::handle tokens,
   policy.min_span_tokens = min_span_tokens;
   policy.partial_segments = partial_segments;
   policy.compute_last_token = compute_last_token;
-  policy.deadline = Seconds(deadline);
+  policy.deadline = Seconds(deadline, "deadline");
   const std::shared_ptr<Client> to = client.get();
   auto plan =
       Unlocked([&] { return to->MakePlan(model.spec, ids.get(), policy, boundaries.get()); });
@@ -157,6 +171,14 @@ nb::dict StatsOf(const PyClient& client) {
   return out;
 }
 
+std::string TextOfPlan(const PyPlan& self) {
+  if (self.plan == nullptr) return "<cistern.Plan, used up>";
+  const PlanStats& stats = self.plan->stats();
+  return absl::StrCat("<cistern.Plan of ", self.plan->num_tokens(), " tokens: ", stats.exact_tokens,
+                      " exact, ", stats.content_tokens, " by content, ", stats.compute_tokens,
+                      " to compute", stats.timed_out ? "; the node did not answer in time>" : ">");
+}
+
 // Calls under way end as they would.
 void Close(PyClient& client) { client.client.reset(); }
 
@@ -183,7 +205,12 @@ void BindSpans(nb::module_& module) {
       .def_ro("folded_tokens", &Resume::folded_tokens)
       .def_ro("checkpoint_bytes", &Resume::checkpoint_bytes)
       .def_ro("log_bytes", &Resume::log_bytes)
-      .def_ro("on_disk", &Resume::on_disk);
+      .def_ro("on_disk", &Resume::on_disk)
+      .def("__repr__", [](const Resume& resume) {
+        return absl::StrCat("<cistern.Resume at token ", resume.position, ": checkpoint at ",
+                            resume.checkpoint_position, ", ", resume.folded_tokens,
+                            " tokens folded>");
+      });
   nb::class_<PyPlan>(module, "Plan",
                      "Spans in order, without gaps. Holds leases until it is fetched or dropped.")
       .def_prop_ro("spans", [](const PyPlan& plan) { return plan.get().spans(); })
@@ -194,12 +221,16 @@ void BindSpans(nb::module_& module) {
                    [](const PyPlan& plan) { return plan.get().stats().content_tokens; })
       .def_prop_ro("compute_tokens",
                    [](const PyPlan& plan) { return plan.get().stats().compute_tokens; })
+      .def_prop_ro(
+          "timed_out", [](const PyPlan& plan) { return plan.get().stats().timed_out; },
+          "The node did not answer within the deadline: all is computed, whatever it has.")
       .def_prop_ro("resume", [](const PyPlan& plan) { return plan.get().resume(); })
       .def_prop_ro(
           "wanted_states", [](const PyPlan& plan) { return plan.get().wanted_states(); },
           "Positions where a state would serve later prompts.")
       .def(
-          "close", [](PyPlan& plan) { plan.plan.reset(); }, "Gives its leases back.");
+          "close", [](PyPlan& plan) { plan.plan.reset(); }, "Gives its leases back.")
+      .def("__repr__", TextOfPlan);
 }
 
 }  // namespace
@@ -233,6 +264,7 @@ void BindClients(nb::module_& module) {
            "sink_tokens"_a, "min_span_tokens"_a, "partial_segments"_a, "compute_last_token"_a,
            "deadline"_a)
       .def("stats", StatsOf)
+      .def_prop_ro("closed", [](const PyClient& self) { return self.client == nullptr; })
       .def("close", Close);
   module.def("connect", Connect, "address"_a, "terms"_a);
 }

@@ -18,9 +18,7 @@ namespace {
 // Rows in Python's memory.
 struct Rows {
   Rows(nb::object from, nb::handle pre_rope_layers, uint64_t tokens, const base::ModelSpec& spec)
-      : cache(std::move(from)),
-        pre_rope(ReadTokenLayers(pre_rope_layers, "pre_rope", spec.num_layers, tokens,
-                                 spec.rotary_bytes())) {
+      : cache(std::move(from)), pre_rope(ReadPreRope(pre_rope_layers, tokens, spec)) {
     const auto& paged = nb::cast<const Cache&>(cache);
     paged.CheckFits(spec);
     source.cache = paged.view();
@@ -115,13 +113,14 @@ LogSource ReadLog(nb::handle fields, nb::handle conv_rows, std::pair<uint32_t, u
   log.begin = range.first;
   log.end = range.second;
   const std::vector<uint64_t> widths = spec.field_bytes();
-  for (const nb::handle field : nb::iter(fields)) {
+  nb::iterator field = IterateOver(fields, "log", "a sequence, one entry for each input");
+  for (; field != nb::iterator::sentinel(); ++field) {
     const std::string name = absl::StrCat("log[", arrays->fields.size(), "]");
     if (arrays->fields.size() == widths.size()) {
       Raise(absl::InvalidArgumentError(
           absl::StrCat("log has more inputs than the model's ", widths.size())));
     }
-    arrays->fields.push_back(ReadTokenLayers(field, name, spec.num_layers, log.end - log.begin,
+    arrays->fields.push_back(ReadTokenLayers(*field, name, spec.num_layers, log.end - log.begin,
                                              widths[arrays->fields.size()]));
     log.fields.push_back(FieldOf(arrays->fields.back()));
   }
@@ -142,6 +141,20 @@ nb::dict DictOf(const StateReport& report) {
   return out;
 }
 
+const PyState& StateOf(nb::handle from) {
+  if (!nb::isinstance<PyState>(from)) {
+    Raise(absl::InvalidArgumentError("points: {position: cistern.State} is wanted"));
+  }
+  return nb::cast<const PyState&>(from);
+}
+uint32_t PositionOf(nb::handle from) {
+  uint32_t position = 0;
+  if (!nb::try_cast(from, position)) {
+    Raise(absl::InvalidArgumentError("points: a position is not an integer from 0 to 2^32 - 1"));
+  }
+  return position;
+}
+
 nb::dict PublishStates(const PyClient& client, const PyModel& model, nb::handle tokens,
                        const PyResult& fetched, nb::dict points, nb::handle log,
                        nb::handle conv_rows, std::pair<uint32_t, uint32_t> log_range,
@@ -150,9 +163,8 @@ nb::dict PublishStates(const PyClient& client, const PyModel& model, nb::handle 
   StateSource source;
   std::vector<StateArrays> states;
   for (const auto& [position, state] : points) {
-    states.push_back(
-        ReadState(nb::cast<const PyState&>(state), model.spec.state, /*need_temporal=*/false));
-    source.points.push_back({nb::cast<uint32_t>(position), states.back().view});
+    states.push_back(ReadState(StateOf(state), model.spec.state, StateUse::kShare));
+    source.points.push_back({PositionOf(position), states.back().view});
   }
   std::ranges::sort(source.points, {}, &StatePoint::position);
   LogArrays arrays;

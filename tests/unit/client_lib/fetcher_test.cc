@@ -314,6 +314,18 @@ TEST_F(FetcherTest, WrongCallsAreInvalidAndLeakNothing) {
   EXPECT_EQ(node_->num_leases(), 0u);
 }
 
+TEST_F(FetcherTest, APlanThatWasRefusedCanBeFetchedStill) {
+  Start();
+  const Text text = Join({RandomTokens(300, 1)});
+  Seed(text);
+  Plan plan = MustPlan(text, Exact());
+  PagedCache bad = worker_->Destination();
+  bad.layer_base.pop_back();
+  EXPECT_TRUE(absl::IsInvalidArgument(client_->Fetch(std::move(plan), bad, {}).status()));
+  EXPECT_EQ(plan.num_tokens(), 300u);
+  EXPECT_EQ(Recovered(FetchAll(text, std::move(plan))), 299u);
+}
+
 TEST_F(FetcherTest, ManyFetchesAtOnceFromManyThreads) {
   ClientOptions options;
   options.fetch_threads = 3;

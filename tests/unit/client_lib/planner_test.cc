@@ -85,6 +85,7 @@ TEST_F(PlannerTest, PolicyExactTakesNothingByContent) {
   const Tokens a = RandomTokens(300, 2);
   Seed(Join({RandomTokens(100, 1), a}));
   EXPECT_EQ(Reused(MustPlan(Join({RandomTokens(90, 5), a}), Exact())), 0u);
+  EXPECT_FALSE(MustPlan(Join({RandomTokens(90, 5), a}), Exact()).stats().timed_out);
 }
 
 TEST_F(PlannerTest, PolicyNoneAsksNothing) {
@@ -262,6 +263,7 @@ TEST_F(PlannerTest, ANodeThatIsTooSlowMeansComputeAndItsLeasesGoBack) {
   hasty.deadline = absl::Milliseconds(20);
   const Plan plan = MustPlan(text, hasty);
   EXPECT_EQ(Reused(plan), 0u);
+  EXPECT_TRUE(plan.stats().timed_out) << "not what a cold cache looks like";
   EXPECT_EQ(client_->stats().plan_failures, 1u);
   node_->OpenGate();  // the node answers now, with leases that nobody waits for
   Drain();

@@ -26,7 +26,7 @@ class FailingClient : public Client {
     if (late_) return Plan();  // as the library does: without reuse
     return absl::UnavailableError(absl::StrCat("plan ", stats_.plan_failures));
   }
-  absl::StatusOr<FetchHandle> Fetch(Plan /*plan*/, const PagedCache& /*destination*/,
+  absl::StatusOr<FetchHandle> Fetch(Plan&& /*plan*/, const PagedCache& /*destination*/,
                                     const FetchOptions& /*options*/) override {
     return absl::InternalError("nothing was planned");
   }

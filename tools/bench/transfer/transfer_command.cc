@@ -19,10 +19,11 @@ ABSL_FLAG(
     std::string, sizes, "4KiB,64KiB,1MiB,4MiB,16MiB,64MiB,deepseek-v2-lite,deepseek-v3",
     "transfer, peers: of what is moved at once; a model's name stands for a segment of 128 tokens");
 ABSL_FLAG(uint32_t, rounds, 5,
-          "transfer, peers, states: of which the median is given, after one that warms up");
+          "transfer, peers, python, states: of which the median is given, after one that warms up");
 ABSL_FLAG(uint32_t, workers, 8, "transfer: how many fetch at once on the path workers");
-ABSL_FLAG(bool, flip_a_byte, false,
-          "transfer, peers: change one byte of what has come, to see that the check finds it");
+ABSL_FLAG(
+    bool, flip_a_byte, false,
+    "transfer, peers, python: change one byte of what has come, to see that the check finds it");
 
 namespace cistern::tools {
 namespace {
