@@ -85,12 +85,25 @@ const char* TextOf(PutOutcome outcome) {
   return "dropped";
 }
 
-std::vector<uint64_t> Find(const PyClient& client, nb::handle names, double deadline) {
+// Pages mostly have one size: its number is made once.
+nb::list ListOf(const std::vector<uint64_t>& sizes) {
+  PyObject* const list = PyList_New(static_cast<Py_ssize_t>(sizes.size()));
+  if (list == nullptr) throw nb::python_error();
+  nb::list out = nb::steal<nb::list>(list);
+  nb::object number;
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    if (i == 0 || sizes[i] != sizes[i - 1]) number = nb::cast(sizes[i]);
+    PyList_SET_ITEM(list, static_cast<Py_ssize_t>(i), nb::borrow(number).release().ptr());
+  }
+  return out;
+}
+
+nb::list Find(const PyClient& client, nb::handle names, double deadline) {
   const Names in(names);
   const std::shared_ptr<Client> to = client.get();
   const absl::Duration longest = Seconds(deadline, "deadline");
   auto sizes = Unlocked([&] { return to->blobs().Find(in.views, longest); });
-  return Take(std::move(sizes));
+  return ListOf(Take(std::move(sizes)));
 }
 
 // {name: "stored" | "had" | "dropped"}

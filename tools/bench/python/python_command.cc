@@ -18,10 +18,13 @@ ABSL_DECLARE_FLAG(uint32_t, rounds);
 ABSL_FLAG(std::string, works, "find,plan,plan_list,fetch,get,put,publish,view,publish_rows",
           "python: which to measure");
 ABSL_FLAG(uint32_t, round_calls, 200, "python: calls of a round; of 16 MiB a twentieth");
-ABSL_FLAG(std::string, python, CISTERN_PYTHON,
-          "python: an interpreter that has numpy, and cistern if --package is empty");
-ABSL_FLAG(std::string, package, CISTERN_PYTHON_PACKAGE,
-          "python: a folder that holds the package cistern; empty: it is installed");
+ABSL_FLAG(std::string, python, "",
+          "python: an interpreter with numpy and cistern; empty = the one that this program was "
+          "built with");
+ABSL_FLAG(std::string, package, "",
+          "python: a folder that holds the package cistern; empty = this build's, or, with "
+          "--python, the one "
+          "that is installed");
 
 namespace cistern::tools {
 namespace {
@@ -34,9 +37,11 @@ absl::StatusOr<PythonOptions> ChosenPython() {
   if (options.calls == 0 || options.calls > 100'000)
     return absl::InvalidArgumentError("--round_calls: from 1 to 100000");
   options.server = absl::GetFlag(FLAGS_server);
-  options.interpreter = absl::GetFlag(FLAGS_python);
+  const bool own = absl::GetFlag(FLAGS_python).empty();
+  options.interpreter = own ? CISTERN_PYTHON : absl::GetFlag(FLAGS_python);
   options.script = CISTERN_SOURCE_DIR "/tools/bench/python/worker.py";
   options.package = absl::GetFlag(FLAGS_package);
+  if (own && options.package.empty()) options.package = CISTERN_PYTHON_PACKAGE;
   options.pass_library = CISTERN_BENCH_PASS;
   options.flip_a_byte = absl::GetFlag(FLAGS_flip_a_byte);
   return options;

@@ -73,7 +73,7 @@ class Rows:
         self.target = cistern.PagedCache(as_tensor(self.fetched), self.table)
 
     def in_place(self) -> bool:
-        return self.source.layer_pointers == [address_of(layer) for layer in self.tensor]
+        return getattr(self.source, "layer_pointers", None) == [address_of(layer) for layer in self.tensor]
 
     def same(self) -> bool:
         mine, theirs = (array[:, self.table].reshape(len(array), -1, array.shape[-1])[:, :self.tokens]
