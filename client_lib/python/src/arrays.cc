@@ -16,10 +16,24 @@ using Code = nb::dlpack::dtype_code;
   Raise(absl::InvalidArgumentError(absl::StrCat(name, " ", what)));
 }
 
-void CheckHost(const nb::ndarray<nb::ro>& array, absl::string_view name) {
-  if (array.device_type() == nb::device::cpu::value) return;
+// nullptr: memory that the processor addresses.
+DeviceMemory* PlaceOf(const nb::ndarray<nb::ro>& array, absl::string_view name) {
+  switch (array.device_type()) {
+    case nb::device::cpu::value:
+    case nb::device::cuda_host::value:
+    case nb::device::cuda_managed::value:
+      return nullptr;
+    case nb::device::cuda::value:
+      return Take(CudaMemory(static_cast<int>(array.device_id())));
+    default:
+      break;
+  }
   Raise(absl::UnimplementedError(
-      absl::StrCat(name, " does not lie in host memory; rows are moved in host memory only")));
+      absl::StrCat(name, " lies neither in host memory nor in that of a CUDA device")));
+}
+
+void CheckHost(const nb::ndarray<nb::ro>& array, absl::string_view name) {
+  if (PlaceOf(array, name) != nullptr) Wrong(name, "does not lie in host memory");
 }
 
 // Dimensions from `first` on lie densely, last one fastest.
@@ -34,21 +48,22 @@ bool IsDense(const nb::ndarray<nb::ro>& array, size_t first) {
 
 absl::string_view TypeOf(nb::handle object) { return Py_TYPE(object.ptr())->tp_name; }
 
-HostArray ReadArray(nb::handle from, absl::string_view name) {
-  HostArray out;
+Array ReadArray(nb::handle from, absl::string_view name) {
+  Array out;
   nb::ndarray<> writable;
   if (nb::try_cast(from, writable)) {
-    out = {nb::ndarray<nb::ro>(writable), true};
+    out.array = nb::ndarray<nb::ro>(writable);
+    out.writable = true;
   } else if (!nb::try_cast(from, out.array)) {
     Wrong(name,
           absl::StrCat("is a ", TypeOf(from), ", not an array with DLPack or the buffer protocol"));
   }
-  CheckHost(out.array, name);
+  out.device = PlaceOf(out.array, name);
   return out;
 }
 
-std::vector<HostArray> ReadList(nb::handle layers, const std::string& name, size_t count) {
-  std::vector<HostArray> arrays;
+std::vector<Array> ReadList(nb::handle layers, const std::string& name, size_t count) {
+  std::vector<Array> arrays;
   if (layers.is_none()) return arrays;
   nb::iterator layer = IterateOver(layers, name, "a sequence of arrays, one for each layer");
   for (; layer != nb::iterator::sentinel(); ++layer) {
@@ -56,6 +71,9 @@ std::vector<HostArray> ReadList(nb::handle layers, const std::string& name, size
   }
   if (arrays.size() != count) {
     Wrong(name, absl::StrCat("has ", arrays.size(), " arrays, the model ", count, " layers"));
+  }
+  for (const Array& array : arrays) {
+    if (array.device != arrays[0].device) Wrong(name, "do not all lie in the same memory");
   }
   return arrays;
 }
@@ -201,7 +219,7 @@ void Numbers::ReadSequence(nb::handle from, const char* name) {
 
 // ---- Paged caches
 
-void Cache::AddLayer(const HostArray& from, size_t first_dim) {
+void Cache::AddLayer(const Array& from, size_t first_dim) {
   const nb::ndarray<nb::ro>& array = from.array;
   const size_t dims = array.ndim() - first_dim;
   if (dims < 3) Wrong("layers", "have the shape [blocks, block_tokens, ...]");
@@ -222,16 +240,18 @@ void Cache::AddLayer(const HostArray& from, size_t first_dim) {
     view_.block_stride = layer.block_stride;
     view_.row_stride = layer.row_stride;
     row_bytes_ = row;
+    view_.device = from.device;
   } else if (layer.num_blocks != view_.num_blocks || layer.block_tokens != view_.block_tokens ||
              layer.block_stride != view_.block_stride || layer.row_stride != view_.row_stride ||
              row != row_bytes_) {
     Wrong("layers", "do not all have the same shape and strides");
   }
+  if (from.device != view_.device) Wrong("layers", "do not all lie in the same memory");
   view_.layer_base.push_back(from.data());
 }
 
 Cache::Cache(nb::handle layers, nb::handle block_table) {
-  HostArray whole;
+  Array whole;
   if (!nb::isinstance<nb::list>(layers) && !nb::isinstance<nb::tuple>(layers)) {
     whole = ReadArray(layers, "layers");
     if (whole.array.ndim() < 4)
@@ -269,7 +289,7 @@ void Cache::CheckFits(const base::ModelSpec& spec) const {
     Wrong("the cache",
           absl::StrCat("has rows of ", row_bytes_, " bytes, the model ", spec.row_bytes));
   }
-  for (const HostArray& one : keep_) {
+  for (const Array& one : keep_) {
     if (MayHold(spec.layout, one.array.dtype())) continue;
     Wrong("the cache", absl::StrCat("holds ", FloatName(one.array.dtype()),
                                     ", the model's rows are ", base::ToString(spec.layout),
@@ -278,7 +298,7 @@ void Cache::CheckFits(const base::ModelSpec& spec) const {
 }
 
 void Cache::CheckWritable() const {
-  for (const HostArray& one : keep_) {
+  for (const Array& one : keep_) {
     if (!one.writable) Wrong("the cache", "lies in read-only memory: it can be published only");
   }
 }
@@ -297,7 +317,7 @@ std::vector<uintptr_t> Cache::LayerPointers() const {
 LayerArrays ReadTokenLayers(nb::handle layers, const std::string& name, size_t count,
                             uint64_t tokens, uint64_t entry_bytes) {
   LayerArrays out;
-  for (HostArray& layer : ReadList(layers, name, count)) {
+  for (Array& layer : ReadList(layers, name, count)) {
     const nb::ndarray<nb::ro>& array = layer.array;
     const std::string one = absl::StrCat(name, "[", out.keep.size(), "]");
     if (array.ndim() == 0 || !IsDense(array, 1)) Wrong(one, "has entries that do not lie densely");
@@ -315,21 +335,33 @@ LayerArrays ReadTokenLayers(nb::handle layers, const std::string& name, size_t c
       Wrong(name, "do not all have the same strides");
     }
     out.stride = static_cast<uint64_t>(stride);
-    out.pointers.push_back(layer.data());
-    out.keep.push_back(std::move(layer));
+    out.Add(std::move(layer));
   }
   return out;
 }
 
-LayerArrays ReadPreRope(nb::handle layers, uint64_t tokens, const base::ModelSpec& spec) {
+LayerArrays ReadPreRope(nb::handle layers, uint64_t tokens, const base::ModelSpec& spec,
+                        const DeviceMemory* beside) {
   LayerArrays arrays =
       ReadTokenLayers(layers, "pre_rope", spec.num_layers, tokens, spec.rotary_bytes());
-  for (const HostArray& one : arrays.keep) {
+  for (const Array& one : arrays.keep) {
     const std::string type = FloatName(one.array.dtype());
     if (type.empty() || IsBf16(one.array.dtype())) continue;
     Wrong("pre_rope", absl::StrCat("holds ", type, ", k_r is bfloat16"));
   }
+  arrays.CheckPlace("pre_rope", beside);
   return arrays;
+}
+
+void LayerArrays::Add(Array layer) {
+  pointers.push_back(layer.data());
+  device = layer.device;
+  keep.push_back(std::move(layer));
+}
+
+void LayerArrays::CheckPlace(absl::string_view name, const DeviceMemory* wanted) const {
+  if (keep.empty() || device == wanted) return;
+  Wrong(name, wanted == nullptr ? "does not lie in host memory" : "lies elsewhere than the rest");
 }
 
 void LayerArrays::CheckWritable(absl::string_view name) const {
@@ -341,15 +373,14 @@ void LayerArrays::CheckWritable(absl::string_view name) const {
 LayerArrays ReadDenseLayers(nb::handle layers, const std::string& name, size_t count,
                             uint64_t layer_bytes) {
   LayerArrays out;
-  for (HostArray& layer : ReadList(layers, name, count)) {
+  for (Array& layer : ReadList(layers, name, count)) {
     const nb::ndarray<nb::ro>& array = layer.array;
     const std::string one = absl::StrCat(name, "[", out.keep.size(), "]");
     if (!IsDense(array, 0)) Wrong(one, "does not lie densely");
     if (array.nbytes() != layer_bytes) {
       Wrong(one, absl::StrCat("has ", array.nbytes(), " bytes, the model ", layer_bytes));
     }
-    out.pointers.push_back(layer.data());
-    out.keep.push_back(std::move(layer));
+    out.Add(std::move(layer));
   }
   return out;
 }

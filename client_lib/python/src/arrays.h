@@ -1,8 +1,8 @@
 // Python's arrays (DLPack, the buffer protocol) as the client's descriptions of memory. Nothing is
 // copied but token ids and block tables that do not have the right type.
 //
-// Errors   raises InvalidArgument: what an array lacks, by the argument's name. Unimplemented:
-//          memory that is not the host's
+// Errors   raises InvalidArgument: what an array lacks, by the argument's name. Unimplemented,
+//          Unavailable: memory that is neither the host's nor that of a CUDA device here
 // Thread   with the GIL
 #pragma once
 
@@ -18,6 +18,7 @@
 
 #include "base/model_spec.h"
 #include "cistern/client.h"
+#include "cistern/device_memory.h"
 
 namespace cistern::python {
 
@@ -26,11 +27,13 @@ namespace nb = nanobind;
 // Iterates over an argument. InvalidArgument: it is not `what` ("a sequence of names").
 nb::iterator IterateOver(nb::handle from, absl::string_view name, absl::string_view what);
 
-// An array in host memory. Read-only ones can be published, not fetched into.
-struct HostArray {
+// An array in host memory or in that of a CUDA device. Read-only ones can be published, not fetched
+// into.
+struct Array {
   nb::ndarray<nb::ro> array;
   bool writable = false;
-  std::byte* data() const {  // written to only where `writable`
+  DeviceMemory* device = nullptr;  // where it lies; nullptr: host memory
+  std::byte* data() const {        // written to only where `writable`
     return const_cast<std::byte*>(static_cast<const std::byte*>(array.data()));
   }
 };
@@ -69,9 +72,9 @@ class Cache {
   void CheckWritable() const;
 
  private:
-  void AddLayer(const HostArray& layer, size_t first_dim);
+  void AddLayer(const Array& layer, size_t first_dim);
 
-  std::vector<HostArray> keep_;
+  std::vector<Array> keep_;
   std::vector<int32_t> block_table_;
   PagedCache view_;
   uint64_t row_bytes_ = 0;
@@ -79,18 +82,24 @@ class Cache {
 
 // One array for each layer.
 struct LayerArrays {
+  void Add(Array layer);
   // InvalidArgument: one of them is read-only.
   void CheckWritable(absl::string_view name) const;
+  // InvalidArgument: they lie elsewhere. Nothing lies anywhere.
+  void CheckPlace(absl::string_view name, const DeviceMemory* wanted) const;
 
-  std::vector<HostArray> keep;
+  std::vector<Array> keep;
   std::vector<std::byte*> pointers;
-  uint64_t stride = 0;  // bytes between entries of the first dimension
+  uint64_t stride = 0;             // bytes between entries of the first dimension
+  DeviceMemory* device = nullptr;  // where all of them lie
 };
 // [tokens, ...]: at least `tokens` entries of `entry_bytes`, each of them dense. None: empty.
 LayerArrays ReadTokenLayers(nb::handle layers, const std::string& name, size_t count,
                             uint64_t tokens, uint64_t entry_bytes);
-// k_r before RoPE of `tokens` tokens: bf16, whatever integers it is held in.
-LayerArrays ReadPreRope(nb::handle layers, uint64_t tokens, const base::ModelSpec& spec);
+// k_r before RoPE of `tokens` tokens: bf16, whatever integers it is held in. It lies where the
+// cache does.
+LayerArrays ReadPreRope(nb::handle layers, uint64_t tokens, const base::ModelSpec& spec,
+                        const DeviceMemory* beside);
 // Dense, of `layer_bytes`. None: empty.
 LayerArrays ReadDenseLayers(nb::handle layers, const std::string& name, size_t count,
                             uint64_t layer_bytes);

@@ -43,7 +43,7 @@ class PyFetch {
       }
       options.on_layer = [this](uint32_t layer) { OnLayer(layer); };
     }
-    pre_rope_ = ReadPreRope(pre_rope, num_tokens, spec);
+    pre_rope_ = ReadPreRope(pre_rope, num_tokens, spec, destination.view().device);
     pre_rope_.CheckWritable("pre_rope");
     options.pre_rope = pre_rope_.pointers;
     options.pre_rope_stride = pre_rope_.stride;
@@ -234,6 +234,8 @@ StateArrays ReadState(const PyState& state, const base::StateSpec& spec, StateUs
   }
   arrays.view.temporal = arrays.temporal.pointers;
   arrays.view.conv = arrays.conv.pointers;
+  arrays.view.device = state.temporal.is_none() ? arrays.conv.device : arrays.temporal.device;
+  arrays.conv.CheckPlace("state.conv", arrays.view.device);
   return arrays;
 }
 
@@ -242,6 +244,7 @@ LayerArrays ReadDecay(nb::handle decay, const base::StateSpec& spec, StateConsta
                               ? uint64_t{spec.value_dim} * spec.key_dim
                               : spec.num_heads;
   LayerArrays arrays = ReadDenseLayers(decay, "decay", spec.num_layers, values * sizeof(float));
+  arrays.CheckPlace("decay", nullptr);
   for (const std::byte* layer : arrays.pointers) {
     constants->decay.push_back(reinterpret_cast<const float*>(layer));
   }
@@ -250,13 +253,16 @@ LayerArrays ReadDecay(nb::handle decay, const base::StateSpec& spec, StateConsta
 
 void BindFetches(nb::module_& module) {
   BindResults(module);
-  nb::class_<Cache>(module, "PagedCache",
-                    "A worker's own paged cache, described: arrays [blocks, block_tokens, ...], "
-                    "one for each layer, or one array "
-                    "[layers, blocks, block_tokens, ...], and the blocks of the sequence in order. "
-                    "The arrays stay the caller's. "
-                    "Read-only ones can be published, not fetched into. Elements are bfloat16 for "
-                    "rows of bf16, or integers of any width.")
+  nb::class_<Cache>(
+      module, "PagedCache",
+      "A worker's own paged cache, described: arrays [blocks, block_tokens, ...], "
+      "one for each layer, or one array "
+      "[layers, blocks, block_tokens, ...], and the blocks of the sequence in order. "
+      "The arrays stay the caller's. "
+      "They may lie in the memory of one CUDA device: wait for what its streams do with "
+      "these blocks before you hand them over. "
+      "Read-only ones can be published, not fetched into. Elements are bfloat16 for "
+      "rows of bf16, or integers of any width.")
       .def(nb::init<nb::handle, nb::handle>(), "layers"_a, "block_table"_a)
       .def_prop_ro("row_bytes", &Cache::row_bytes, "Of one token in one layer.")
       .def_prop_ro("layer_pointers", &Cache::LayerPointers,

@@ -18,14 +18,16 @@ namespace {
 // Rows in Python's memory.
 struct Rows {
   Rows(nb::object from, nb::handle pre_rope_layers, uint64_t tokens, const base::ModelSpec& spec)
-      : cache(std::move(from)), pre_rope(ReadPreRope(pre_rope_layers, tokens, spec)) {
+      : cache(std::move(from)),
+        pre_rope(ReadPreRope(pre_rope_layers, tokens, spec,
+                             nb::cast<const Cache&>(cache).view().device)) {
     const auto& paged = nb::cast<const Cache&>(cache);
     paged.CheckFits(spec);
     source.cache = paged.view();
     source.pre_rope = {pre_rope.pointers.begin(), pre_rope.pointers.end()};
     source.pre_rope_stride = pre_rope.stride;
   }
-  nb::object cache;
+  nb::object cache;  // goes first: pre_rope looks at it
   LayerArrays pre_rope;
   RowSource source;
 };
@@ -122,10 +124,12 @@ LogSource ReadLog(nb::handle fields, nb::handle conv_rows, std::pair<uint32_t, u
     }
     arrays->fields.push_back(ReadTokenLayers(*field, name, spec.num_layers, log.end - log.begin,
                                              widths[arrays->fields.size()]));
+    arrays->fields.back().CheckPlace(name, nullptr);
     log.fields.push_back(FieldOf(arrays->fields.back()));
   }
   arrays->conv_rows = ReadTokenLayers(conv_rows, "conv_rows", spec.num_layers, log.end - log.begin,
                                       spec.conv_row_bytes());
+  arrays->conv_rows.CheckPlace("conv_rows", nullptr);
   if (!arrays->conv_rows.keep.empty()) log.conv_rows = FieldOf(arrays->conv_rows);
   return log;
 }
