@@ -37,7 +37,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CISTERN_ABI_VERSION 1
+#define CISTERN_ABI_VERSION 2
 
 #if defined(__GNUC__)
 #define CISTERN_API __attribute__((visibility("default")))
@@ -133,6 +133,7 @@ typedef struct cistern_client_stats {
   uint64_t checksum_failures;
   uint64_t reconnects;
   uint64_t refused_slow;
+  uint64_t device_errors; /* fetches that a device failed */
 } cistern_client_stats;
 
 CISTERN_API int32_t cistern_client_get_stats(const cistern_client* client,
@@ -254,9 +255,10 @@ typedef struct cistern_paged_cache {
   size_t block_table_entries;
   uint64_t num_blocks; /* of the cache: the bound of every entry */
   uint32_t block_tokens;
-  int32_t memory;                    /* CISTERN_HOST ...; k_r before RoPE lies there as well */
+  int32_t memory; /* CISTERN_HOST ...; k_r before RoPE lies there as well. -1, as of ABI 1: host */
   uint64_t block_stride, row_stride; /* bytes */
   int32_t device;                    /* of CISTERN_CUDA: its number in this process */
+  int32_t reserved;
 } cistern_paged_cache;
 
 /* A recurrent state (state.h, StateView); NULL members where the model has none. */
@@ -284,7 +286,7 @@ typedef struct cistern_fetch_options {
 
 CISTERN_API void cistern_fetch_options_init(cistern_fetch_options* options, size_t struct_size);
 
-/* Uses the plan up, whatever the answer; it is still to be freed. */
+/* Uses the plan up; it is still to be freed. After an error it can be fetched again. */
 CISTERN_API int32_t cistern_fetch_start(cistern_client* client, cistern_plan* plan,
                                         const cistern_paged_cache* destination,
                                         const cistern_fetch_options* options, cistern_fetch** fetch,

@@ -88,6 +88,7 @@ int32_t cistern_client_get_stats(const cistern_client* client, cistern_client_st
     out.token_mismatches = from.token_mismatches;
     out.stale_reads = from.stale_reads;
     out.checksum_failures = from.checksum_failures;
+    out.device_errors = from.device_errors;
     out.reconnects = from.reconnects;
     out.refused_slow = from.refused_slow;
     return FillOut(out, "stats", stats);

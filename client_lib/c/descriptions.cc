@@ -18,10 +18,13 @@ absl::Status ReadPrompt(const cistern_prompt* prompt, Prompt* to) {
 
 namespace {
 
+constexpr int32_t kHostOfAbi1 = -1;
+
 absl::Status ReadPlace(int32_t memory, int32_t device, absl::string_view name, DeviceMemory** to) {
-  if (memory == CISTERN_HOST) return absl::OkStatus();
+  if (memory == CISTERN_HOST || memory == kHostOfAbi1) return absl::OkStatus();
   if (memory != CISTERN_CUDA) {
-    return absl::InvalidArgumentError(absl::StrCat(name, ".memory is ", memory));
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ".memory is ", memory, ", not CISTERN_HOST (0) or CISTERN_CUDA (1)"));
   }
   CISTERN_ASSIGN_OR_RETURN(*to, CudaMemory(device));
   return absl::OkStatus();

@@ -61,7 +61,6 @@ int32_t cistern_fetch_start(cistern_client* client, cistern_plan* plan,
     if (!plan->plan.has_value()) {
       return absl::FailedPreconditionError("a fetch has used this plan up");
     }
-    cistern::Plan used = *std::exchange(plan->plan, std::nullopt);
     cistern::PagedCache cache;
     CISTERN_RETURN_IF_ERROR(ReadCache(destination, plan->spec, "destination", &cache));
     cistern::FetchOptions in;
@@ -71,7 +70,9 @@ int32_t cistern_fetch_start(cistern_client* client, cistern_plan* plan,
     // Engines grow their block tables while a fetch runs.
     started->block_table.assign(cache.block_table.begin(), cache.block_table.end());
     cache.block_table = started->block_table;
-    CISTERN_ASSIGN_OR_RETURN(started->handle, client->client->Fetch(std::move(used), cache, in));
+    CISTERN_ASSIGN_OR_RETURN(started->handle,
+                             client->client->Fetch(std::move(*plan->plan), cache, in));
+    plan->plan.reset();
     *fetch = started.release();
     known->count_down();
     return absl::OkStatus();

@@ -115,7 +115,10 @@ absl::StatusOr<FetchHandle> ClientImpl::Fetch(Plan&& plan, const PagedCache& des
   auto job = std::make_unique<FetchJob>(FetchJob{PlanImpl::Unwrap(std::move(plan)),
                                                  std::move(target), options.on_layer, options.state,
                                                  options.constants, options_.arithmetic, state});
-  if (absl::Status queued = fetcher_.Submit(std::move(job)); !queued.ok()) return failed(queued);
+  if (absl::Status queued = fetcher_.Submit(std::move(job)); !queued.ok()) {
+    plan = PlanImpl::Wrap(std::move(job->plan));
+    return failed(queued);
+  }
   return FetchHandle(std::make_unique<FetchHandle::Impl>(std::move(state), fetcher_.queue()));
 }
 

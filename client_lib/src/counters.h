@@ -15,6 +15,7 @@ struct Counters {
   std::atomic<uint64_t> token_mismatches{0};
   std::atomic<uint64_t> stale_reads{0};
   std::atomic<uint64_t> checksum_failures{0};
+  std::atomic<uint64_t> device_errors{0};
   std::atomic<uint64_t> reconnects{0};
   std::atomic<uint64_t> refused_slow{0};
 
@@ -29,6 +30,7 @@ struct Counters {
     stats.token_mismatches = token_mismatches;
     stats.stale_reads = stale_reads;
     stats.checksum_failures = checksum_failures;
+    stats.device_errors = device_errors;
     stats.reconnects = reconnects;
     stats.refused_slow = refused_slow;
     return stats;

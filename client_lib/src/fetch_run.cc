@@ -78,6 +78,7 @@ void FetchRun::MoveState() {
                           state_fetch_->bytes());
     if (!state_fetch_->from_disk()) rates_.AddFetch(state_fetch_->bytes(), state_fetch_->moving());
   } else {
+    if (!state_fetch_->device_error().ok()) DeviceFailed(state_fetch_->device_error());
     hopeless_ = true;
     for (uint32_t i = 0; i < plan_.spans.size(); ++i) {
       if (plan_.spans[i].kind != SpanKind::kCompute) LoseSpan(i);
@@ -198,8 +199,20 @@ void FetchRun::MoveRows(uint32_t object, const kernels::SegmentRows& source, uin
   for (uint32_t i : spans_of_[object]) {
     SpanWork& work = spans_[i];
     if (work.lost) continue;
-    if (!work.mover->Move(source, layer_begin, layer_end, stores_).ok()) LoseSpan(i);
+    const absl::Status moved = device_failed_
+                                   ? absl::UnavailableError("")
+                                   : work.mover->Move(source, layer_begin, layer_end, stores_);
+    if (moved.ok()) continue;
+    if (!device_failed_ && job_.destination.device() != nullptr) DeviceFailed(moved);
+    LoseSpan(i);
   }
+}
+
+// It is not tried again for what is left.
+void FetchRun::DeviceFailed(const absl::Status& why) {
+  device_failed_ = true;
+  ++counters_.device_errors;
+  state_.DeviceFailed(why);
 }
 
 void FetchRun::SettleObject(uint32_t object, bool mapped) {

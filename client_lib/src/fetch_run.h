@@ -90,6 +90,7 @@ class FetchRun {
   void MoveRows(uint32_t object, const kernels::SegmentRows& source, uint32_t layer_begin,
                 uint32_t layer_end);
   void CheckStale(uint32_t object);
+  void DeviceFailed(const absl::Status& why);
   void SettleObject(uint32_t object, bool mapped);
 
   bool BlocksFit(uint32_t object) const;
@@ -108,6 +109,7 @@ class FetchRun {
   std::optional<StateFetch> state_fetch_;        // until it has run
   std::optional<InPlace> immediate_pass_;        // under way
   absl::Duration immediate_took_;
+  bool device_failed_ = false;
   bool hopeless_ = false;  // the state is lost, and with it all rows
   uint32_t announced_ = 0;
   kernels::StoreHint stores_ = kernels::StoreHint::kAuto;

@@ -132,6 +132,11 @@ void FetchState::StopLocked() {
   WaitFor(absl::InfiniteFuture(), [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return !stepping_; });
 }
 
+void FetchState::DeviceFailed(const absl::Status& why) {
+  base::MutexLock lock(&mutex_);
+  result_.device_error = why;
+}
+
 void FetchState::Cancel() {
   base::MutexLock lock(&mutex_);
   StopLocked();

@@ -50,6 +50,8 @@ class FetchState {
   };
   // All rows of span `index` (of the plan) are in place and checked. Within a step.
   void Delivered(uint32_t index, const Source& source);
+  // FetchResult::device_error.
+  void DeviceFailed(const absl::Status& why);
   // The plan's state is in place, from `bytes` of checkpoint and log. FetchResult's stored_*.
   void StateDelivered(uint32_t stored_position, uint32_t stored_chain_tokens, uint64_t bytes);
   // Span `index` will not be delivered.

@@ -7,14 +7,13 @@
 
 namespace cistern::client {
 
-absl::Status FetchQueue::Submit(std::unique_ptr<FetchJob> job) {
-  auto task = std::make_unique<Task>(std::move(job), counters_, rates_);
+absl::Status FetchQueue::Submit(std::unique_ptr<FetchJob>&& job) {
   {
     base::MutexLock lock(&mutex_);
     if (queue_.size() >= max_queued_) {
       return absl::ResourceExhaustedError("too many fetches wait; see max_queued_fetches");
     }
-    queue_.push_back(std::move(task));
+    queue_.push_back(std::make_unique<Task>(std::move(job), counters_, rates_));
   }
   changed_.notify_one();
   return absl::OkStatus();

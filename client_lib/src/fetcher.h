@@ -33,7 +33,8 @@ class FetchQueue {
   FetchQueue(uint32_t max_queued, Counters* counters, Rates* rates)
       : max_queued_(max_queued), counters_(counters), rates_(rates) {}
 
-  absl::Status Submit(std::unique_ptr<FetchJob> job);
+  // After an error `job` is as it was.
+  absl::Status Submit(std::unique_ptr<FetchJob>&& job);
 
   // Runs fetches until Close.
   void Work();
@@ -76,7 +77,7 @@ class Fetcher {
   Fetcher(uint32_t num_threads, uint32_t max_queued, Counters* counters, Rates* rates);
   ~Fetcher();
 
-  absl::Status Submit(std::unique_ptr<FetchJob> job) { return queue_->Submit(std::move(job)); }
+  absl::Status Submit(std::unique_ptr<FetchJob>&& job) { return queue_->Submit(std::move(job)); }
   std::shared_ptr<FetchQueue> queue() const { return queue_; }
 
  private:

@@ -70,8 +70,9 @@ bool StateFetch::immediate() const {
 absl::Status StateFetch::Run(FetchState& fetch) {
   const absl::Cleanup give_back = [this] { GiveBack(); };
   CISTERN_RETURN_IF_ERROR(LeaseAll(fetch));
-  CISTERN_ASSIGN_OR_RETURN(const StagedState staged, StagedState::Create(spec_, asked_));
-  target_ = staged.host();
+  const absl::StatusOr<StagedState> staged = StagedState::Create(spec_, asked_);
+  if (!staged.ok()) return device_error_ = staged.status();
+  target_ = staged->host();
   if (plan_.states.front().kind == base::ObjectKind::kLog) CISTERN_RETURN_IF_ERROR(Zero(fetch));
   for (const PlannedState& state : plan_.states) {
     const absl::Status status =
@@ -81,9 +82,9 @@ absl::Status StateFetch::Run(FetchState& fetch) {
     CISTERN_RETURN_IF_ERROR(status);
   }
   CISTERN_RETURN_IF_ERROR(BeginStep(fetch));
-  const absl::Status copied = staged.ToDevice();
+  device_error_ = staged->ToDevice();
   fetch.EndStep();
-  return copied;
+  return device_error_;
 }
 
 // ---- Leases

@@ -42,6 +42,8 @@ class StateFetch {
   uint64_t bytes() const { return bytes_; }          // that came
   absl::Duration moving() const { return moving_; }  // how long that took, without folding
   bool from_disk() const { return from_disk_; }
+  // Why Run failed, if it was the device that the state goes to.
+  const absl::Status& device_error() const { return device_error_; }
 
  private:
   absl::Status LeaseAll(FetchState& fetch);
@@ -65,6 +67,7 @@ class StateFetch {
   uint64_t bytes_ = 0;
   absl::Duration moving_;
   bool from_disk_ = false;
+  absl::Status device_error_;
 };
 
 }  // namespace cistern::client

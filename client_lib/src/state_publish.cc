@@ -123,6 +123,7 @@ class StateRun {
   absl::StatusOr<Outcome> One(const PlannedPoint& planned) {
     if (!planned.log && !planned.checkpoint) return Outcome::kDropped;
     StatePoint point = input_.source.points[planned.point];
+    if (planned.log) point.state.temporal.clear();  // not read
     CISTERN_ASSIGN_OR_RETURN(const StagedState staged,
                              StagedState::Create(input_.model.spec().state, point.state));
     CISTERN_RETURN_IF_ERROR(staged.FromDevice());

@@ -10,6 +10,7 @@ namespace cistern::client {
 namespace {
 
 constexpr uint32_t kLeastRows = 16;
+constexpr uint64_t kDevicePieceBytes = 512 << 10;  // each waits for the device
 constexpr uint32_t kRowsAhead = 4;
 constexpr size_t kLine = 64;
 
@@ -32,7 +33,8 @@ void UnitGather::Add(const NewSegment& segment) {
 
 uint32_t UnitGather::NextRows() const {
   const uint64_t row_bytes = spec_->row_bytes;
-  const uint64_t most = std::max<uint64_t>(kPieceBytes / row_bytes / kLeastRows, 1) * kLeastRows;
+  const uint64_t piece = rows_->cache.device == nullptr ? kPieceBytes : kDevicePieceBytes;
+  const uint64_t most = std::max<uint64_t>(piece / row_bytes / kLeastRows, 1) * kLeastRows;
   const uint64_t to_end = (memory_.size() - filled_ % memory_.size()) / row_bytes;
   return static_cast<uint32_t>(std::min<uint64_t>({most, to_end, objects_[object_].rows - token_}));
 }
@@ -106,16 +108,16 @@ absl::Status UnitGather::Take(const Object& object, uint32_t rows, std::byte* to
   std::vector<DeviceMemory::Piece> pieces;
   AppendRows(ViewOf(rows_->cache), layer_, first, rows, spec_->row_bytes, to, spec_->row_bytes,
              &pieces);
-  CISTERN_RETURN_IF_ERROR(rows_->cache.device->FromDevice(pieces));
-  if (!object.pre_rope) return absl::OkStatus();
-  const std::byte* const k_r = rows_->pre_rope[layer_] + first * rows_->pre_rope_stride;
-  const DeviceMemory::Piece instead = {.device = const_cast<std::byte*>(k_r),
-                                       .device_stride = rows_->pre_rope_stride,
-                                       .host = to + spec_->rotary_offset(),
-                                       .host_stride = spec_->row_bytes,
-                                       .row_bytes = spec_->rotary_bytes(),
-                                       .rows = rows};
-  return rows_->cache.device->FromDevice({&instead, 1});
+  if (object.pre_rope) {  // over what the rows have there
+    const std::byte* const k_r = rows_->pre_rope[layer_] + first * rows_->pre_rope_stride;
+    pieces.push_back({.device = const_cast<std::byte*>(k_r),
+                      .device_stride = rows_->pre_rope_stride,
+                      .host = to + spec_->rotary_offset(),
+                      .host_stride = spec_->row_bytes,
+                      .row_bytes = spec_->rotary_bytes(),
+                      .rows = rows});
+  }
+  return rows_->cache.device->FromDevice(pieces);
 }
 
 // Goes on to the piece behind the next `rows`.

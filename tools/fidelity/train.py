@@ -38,6 +38,8 @@ def config() -> DeepseekV3Config:
 
 def windows(ids: torch.Tensor, generator: torch.Generator) -> Iterator[torch.Tensor]:
     """[batch, context]: all of the text, in an order of its own at each pass."""
+    if len(ids) < (BATCH + 2) * CONTEXT:
+        raise ValueError(f"{len(ids)} tokens of text are too few to train on")
     while True:
         offset = int(torch.randint(0, CONTEXT, (1,), generator=generator))
         starts = torch.arange(offset, len(ids) - CONTEXT, CONTEXT)

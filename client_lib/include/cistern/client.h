@@ -114,6 +114,8 @@ struct FetchResult {
   uint32_t stored_position = 0;
   uint32_t stored_chain_tokens = 0;  // to there, since its checkpoint: how long the log is
   uint64_t state_bytes = 0;          // fetched, of checkpoint and log
+  // Of a cache or state in device memory: why it did not take all that came.
+  absl::Status device_error;
 };
 
 // A fetch under way. Dropping it cancels it: once the destructor returns nothing is written any
@@ -199,6 +201,7 @@ struct ClientStats {
   uint64_t token_mismatches = 0;
   uint64_t stale_reads = 0;  // generation changed under a read in place: dropped
   uint64_t checksum_failures = 0;
+  uint64_t device_errors = 0;  // fetches that a device failed
   uint64_t reconnects = 0;
   uint64_t refused_slow = 0;  // plans and publishes that a slow node was spared
 };
@@ -221,8 +224,7 @@ class Client {
                                         const PlanPolicy& policy,
                                         std::span<const uint32_t> part_boundaries = {}) = 0;
 
-  // Uses `plan` up. After an error it is as it was, and its leases are still held; only
-  // ResourceExhausted (too many fetches wait) has used it up as well.
+  // Uses `plan` up. After an error it is as it was, and its leases are still held.
   virtual absl::StatusOr<FetchHandle> Fetch(Plan&& plan, const PagedCache& destination,
                                             const FetchOptions& options = {}) = 0;
 

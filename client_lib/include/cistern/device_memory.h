@@ -4,7 +4,8 @@
 // Order    copies go through a stream of the library's own. What the worker's streams still do with
 //          the same blocks has been waited for before a call is given them; when a layer has been
 //          announced (FetchOptions::on_layer, WaitLayer) or a publish has ended, its copies have
-// Errors   of the device, as text; a fetch then delivers fewer rows, a publish fails
+// Errors   of the device. A fetch then delivers fewer rows and says why
+//          (FetchResult::device_error), a publish fails
 // Thread   any number at once
 #pragma once
 
@@ -32,7 +33,7 @@ class DeviceMemory {
     uint64_t row_bytes = 0;
     uint64_t rows = 0;
   };
-  // All of them, and until they are there.
+  // All of them in order, and until they are there.
   virtual absl::Status ToDevice(std::span<const Piece> pieces) = 0;
   virtual absl::Status FromDevice(std::span<const Piece> pieces) = 0;
 
@@ -42,8 +43,8 @@ class DeviceMemory {
 };
 
 // The CUDA device with this number, as this process sees it; it lives as long as the process.
-// Unimplemented: built without the CUDA Toolkit. Unavailable: there is no such device, or no
-// driver.
+// Unimplemented: built without the CUDA Toolkit. Unavailable: no driver, or no device at
+// all. InvalidArgument: not this one.
 absl::StatusOr<DeviceMemory*> CudaMemory(int device);
 
 }  // namespace cistern

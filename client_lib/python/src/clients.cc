@@ -166,6 +166,7 @@ nb::dict StatsOf(const PyClient& client) {
   out["token_mismatches"] = stats.token_mismatches;
   out["stale_reads"] = stats.stale_reads;
   out["checksum_failures"] = stats.checksum_failures;
+  out["device_errors"] = stats.device_errors;
   out["reconnects"] = stats.reconnects;
   out["refused_slow"] = stats.refused_slow;
   return out;

@@ -14,6 +14,8 @@ using namespace nb::literals;  // NOLINT(google-build-using-namespace)
 
 namespace {
 
+std::string ErrorText(const absl::Status& status) { return status.ok() ? "" : status.ToString(); }
+
 using Ranges = std::vector<std::pair<uint32_t, uint32_t>>;
 
 Ranges RangesOf(const std::vector<TokenRange>& from) {
@@ -210,6 +212,10 @@ void BindResults(nb::module_& module) {
             return nb::int_(self.result.approximate_from);
           },
           "Rows from here on have an approximate past; None: none have.")
+      .def_prop_ro(
+          "device_error", [](const PyResult& self) { return ErrorText(self.result.device_error); },
+          "Of a cache or state in device memory: why it did not take all that came; \"\" "
+          "otherwise.")
       .def_prop_ro("state_position",
                    [](const PyResult& self) { return self.result.state_position; })
       .def_prop_ro("state_bytes", [](const PyResult& self) { return self.result.state_bytes; })

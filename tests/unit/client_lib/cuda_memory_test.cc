@@ -17,7 +17,7 @@ using ::testing::HasSubstr;
 TEST(CudaMemoryTest, ADeviceThatIsNotThereIsNamed) {
   for (int device : {-1, 4711}) {
     const auto memory = CudaMemory(device);
-    EXPECT_EQ(memory.status().code(), absl::StatusCode::kUnavailable);
+    EXPECT_FALSE(memory.ok());
     EXPECT_THAT(memory.status().message(), HasSubstr("CUDA device"));
   }
 }
@@ -51,6 +51,25 @@ TEST(CudaMemoryTest, RowsGoThereAndComeBack) {
     EXPECT_EQ(back[row * kStride + kRowBytes], std::byte{0x5a});
   }
   EXPECT_EQ(cudaFree(memory), cudaSuccess);
+  const std::byte* const pinned = stage->get();
+  stage->reset();
+  EXPECT_EQ((*device)->Stage(1)->get(), pinned) << "it is kept";
+}
+
+// The engine's thread goes on with the device that it had.
+TEST(CudaMemoryTest, TheCallersDeviceStays) {
+  int devices = 0;
+  if (cudaGetDeviceCount(&devices) != cudaSuccess || devices < 2) {
+    GTEST_SKIP() << "needs two CUDA devices";
+  }
+  ASSERT_EQ(cudaSetDevice(0), cudaSuccess);
+  const auto device = CudaMemory(1);
+  ASSERT_TRUE(device.ok()) << device.status();
+  ASSERT_TRUE((*device)->Stage(4096).ok());
+  ASSERT_TRUE((*device)->ToDevice({}).ok());
+  int now = -1;
+  ASSERT_EQ(cudaGetDevice(&now), cudaSuccess);
+  EXPECT_EQ(now, 0);
 }
 
 }  // namespace

@@ -96,6 +96,8 @@ TEST_F(DeviceTest, AFetchWhoseDeviceFailsDeliversNothingThatIsNotThere) {
     device_.no_memory = no_memory;
     const FetchResult fetched = FetchToDevice(text, MustPlan(text, Exact()));
     EXPECT_THAT(fetched.delivered, IsEmpty());
+    EXPECT_FALSE(fetched.device_error.ok());
+    EXPECT_EQ(client_->stats().device_errors, 1u);
     EXPECT_EQ(MissingTokens(fetched), 599u);
     EXPECT_EQ(Written(text), 0u);
     ExpectNoLeases();
@@ -104,6 +106,7 @@ TEST_F(DeviceTest, AFetchWhoseDeviceFailsDeliversNothingThatIsNotThere) {
     device_.no_memory = false;
     const FetchResult again = FetchToDevice(text, MustPlan(text, Exact()));
     EXPECT_EQ(Recovered(again), 599u);
+    EXPECT_TRUE(again.device_error.ok()) << again.device_error;
     EXPECT_EQ(Mismatches(again), 0u);
   }
 }
@@ -164,6 +167,7 @@ TEST_F(DeviceTest, AStateWhoseDeviceFailsIsNotResumed) {
   device_.fails_after = 0;
   const FetchResult fetched = *MustFetch(text, MustPlan(text, Exact()), options).Wait();
   EXPECT_EQ(fetched.state_position, 0u);
+  EXPECT_EQ(fetched.device_error.message(), "the device has fallen off the bus");
   EXPECT_THAT(fetched.delivered, IsEmpty());
   ExpectNoLeases();
 

@@ -274,10 +274,13 @@ TEST_F(FetcherTest, AFullQueueIsResourceExhausted) {
   FetchHandle running = MustFetch(text, MustPlan(text, Exact()), Raw());
   node_->AwaitHeld();  // the thread is busy
   FetchHandle queued = MustFetch(text, MustPlan(text, Exact()), Raw());
-  const auto refused = client_->Fetch(MustPlan(text, Exact()), worker_->Destination(), {});
+  Plan plan = MustPlan(text, Exact());
+  const auto refused = client_->Fetch(std::move(plan), worker_->Destination(), {});
   EXPECT_TRUE(absl::IsResourceExhausted(refused.status())) << refused.status();
+  EXPECT_EQ(Reused(plan), 299u) << "it can be fetched later";  // NOLINT(bugprone-use-after-move)
   node_->OpenGate();
   EXPECT_EQ(Recovered(*queued.Wait()), 299u);
+  EXPECT_EQ(Recovered(FetchAll(text, std::move(plan))), 299u);
 }
 
 TEST_F(FetcherTest, WrongCallsAreInvalidAndLeakNothing) {
