@@ -73,6 +73,10 @@ absl::Status ObjectHeader::Validate() const {
     return absl::InvalidArgumentError(
         "object header: unknown rotary encoding, arithmetic, lineage or tails");
   }
+  if (blob_bytes != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("object header: a ", ToString(kind), " of ",
+                                                   blob_bytes, " bytes; only a blob says so"));
+  }
   if (model.IsZero() || context.IsZero()) {
     return absl::InvalidArgumentError("object header: the model or context key is zero");
   }

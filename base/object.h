@@ -78,9 +78,9 @@ struct ObjectHeader {
   uint64_t PayloadBytes(const ModelSpec* spec) const;
 
   // InvalidArgument: an unknown kind, encoding, arithmetic, lineage or tails; no tokens or too
-  // many, a position that overflows, a zero key, an empty blob or one over the bound; state whose
-  // content is not StateKey's, which is approximate or has a rotary encoding, or a log whose
-  // parent is not its previous state.
+  // many, a position that overflows, a zero key, an empty blob or one over the bound, blob_bytes of
+  // what is none; state whose content is not StateKey's, which is approximate or has a rotary
+  // encoding, or a log whose parent is not its previous state.
   absl::Status Validate() const;
 
   friend bool operator==(const ObjectHeader&, const ObjectHeader&) = default;

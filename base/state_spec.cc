@@ -30,6 +30,35 @@ absl::Status CheckStateRange(absl::string_view field, uint64_t value, uint64_t l
       absl::StrCat("model spec: state.", field, " is ", value, "; it must be ", low, " to ", high));
 }
 
+struct StateFields {
+  std::array<uint64_t, 4> bytes = {};
+  uint32_t count = 0;
+};
+
+StateFields StateFieldsOf(const StateSpec& spec) {
+  const uint64_t keys = uint64_t{spec.num_key_heads} * spec.key_dim * kBf16Bytes;
+  const uint64_t values = uint64_t{spec.num_heads} * spec.value_dim * kBf16Bytes;
+  const uint64_t a_head = spec.num_heads * kFloatBytes;
+  const uint64_t a_channel = uint64_t{spec.num_heads} * spec.key_dim * kFloatBytes;
+  switch (spec.family) {
+    case StateFamily::kNone:
+      return {};
+    case StateFamily::kMamba1:
+      return {.bytes = {values, values, keys}, .count = 3};
+    case StateFamily::kMamba2:
+      return {.bytes = {values, keys, a_head}, .count = 3};
+    case StateFamily::kLightning:
+      return {.bytes = {keys, values}, .count = 2};
+    case StateFamily::kGatedLinear:
+      return {.bytes = {keys, values, a_channel}, .count = 3};
+    case StateFamily::kGatedDelta:
+      return {.bytes = {keys, values, a_head, a_head}, .count = 4};
+    case StateFamily::kKda:
+      return {.bytes = {keys, values, a_channel, a_head}, .count = 4};
+  }
+  return {};
+}
+
 }  // namespace
 
 uint64_t StateSpec::temporal_bytes() const {
@@ -38,32 +67,13 @@ uint64_t StateSpec::temporal_bytes() const {
 }
 
 std::vector<uint64_t> StateSpec::field_bytes() const {
-  const uint64_t keys = uint64_t{num_key_heads} * key_dim * kBf16Bytes;
-  const uint64_t values = uint64_t{num_heads} * value_dim * kBf16Bytes;
-  const uint64_t a_head = num_heads * kFloatBytes;
-  const uint64_t a_channel = uint64_t{num_heads} * key_dim * kFloatBytes;
-  switch (family) {
-    case StateFamily::kNone:
-      return {};
-    case StateFamily::kMamba1:
-      return {values, values, keys};
-    case StateFamily::kMamba2:
-      return {values, keys, a_head};
-    case StateFamily::kLightning:
-      return {keys, values};
-    case StateFamily::kGatedLinear:
-      return {keys, values, a_channel};
-    case StateFamily::kGatedDelta:
-      return {keys, values, a_head, a_head};
-    case StateFamily::kKda:
-      return {keys, values, a_channel, a_head};
-  }
-  return {};
+  const StateFields all = StateFieldsOf(*this);
+  return {all.bytes.begin(), all.bytes.begin() + all.count};
 }
 
 uint64_t StateSpec::input_bytes() const {
-  const std::vector<uint64_t> fields = field_bytes();
-  return std::accumulate(fields.begin(), fields.end(), uint64_t{0});
+  const StateFields all = StateFieldsOf(*this);
+  return std::accumulate(all.bytes.begin(), all.bytes.end(), uint64_t{0});
 }
 
 uint64_t StateSpec::log_token_bytes(LogTails tails) const {

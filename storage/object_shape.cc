@@ -5,6 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "storage/stored_header.h"
+
 namespace cistern::storage {
 namespace {
 
@@ -15,25 +17,48 @@ uint32_t CountOf(uint64_t bytes, uint64_t of_bytes) {
   return static_cast<uint32_t>(std::min(count, kMaxCount));
 }
 
-ObjectShape SegmentShape(const base::ObjectHeader& header, const base::ModelSpec& spec) {
+// What a shape follows from.
+struct ShapeInputs {
+  base::ObjectKind kind;
+  base::LogTails tails;
+  uint32_t tokens;
+  uint64_t payload_bytes;
+};
+
+ObjectShape SegmentShape(const ShapeInputs& in, const base::ModelSpec& spec) {
   return {.layers = spec.num_layers,
-          .layer_bytes = uint64_t{header.num_tokens()} * spec.row_bytes,
-          .tokens = header.num_tokens(),
+          .layer_bytes = uint64_t{in.tokens} * spec.row_bytes,
+          .tokens = in.tokens,
           .row_bytes = spec.row_bytes,
           .block_bytes = spec.page_bytes(),
-          .payload_bytes = header.PayloadBytes(&spec)};
+          .payload_bytes = in.payload_bytes};
 }
 
 // Of state each block is a layer.
-ObjectShape StateShape(const base::ObjectHeader& header, const base::ModelSpec& spec) {
-  const uint64_t block_bytes = header.kind == base::ObjectKind::kCheckpoint
+ObjectShape StateShape(const ShapeInputs& in, const base::ModelSpec& spec) {
+  const uint64_t block_bytes = in.kind == base::ObjectKind::kCheckpoint
                                    ? spec.state.layer_bytes()
-                                   : spec.state.log_token_bytes(header.tails);
-  ObjectShape shape{.layer_bytes = block_bytes,
-                    .block_bytes = block_bytes,
-                    .payload_bytes = header.PayloadBytes(&spec)};
+                                   : spec.state.log_token_bytes(in.tails);
+  ObjectShape shape{
+      .layer_bytes = block_bytes, .block_bytes = block_bytes, .payload_bytes = in.payload_bytes};
   shape.layers = shape.num_blocks();
   return shape;
+}
+
+absl::StatusOr<ObjectShape> ShapeFrom(const ShapeInputs& in, const base::ModelSpec* spec,
+                                      uint64_t blob_block_bytes) {
+  if (in.kind == base::ObjectKind::kBlob) {
+    return ObjectShape{.layer_bytes = in.payload_bytes,
+                       .block_bytes = blob_block_bytes,
+                       .payload_bytes = in.payload_bytes};
+  }
+  if (!base::IsState(in.kind)) return SegmentShape(in, *spec);
+  if (!spec->state.present()) {
+    return absl::InvalidArgumentError(absl::StrCat("a ", base::ToString(in.kind), " of ",
+                                                   spec->name,
+                                                   ", a model whose spec has no state layers"));
+  }
+  return StateShape(in, *spec);
 }
 
 }  // namespace
@@ -49,18 +74,13 @@ uint64_t ObjectShape::LayerBytes(uint32_t begin, uint32_t end) const {
 
 absl::StatusOr<ObjectShape> ShapeOf(const base::ObjectHeader& header, const base::ModelSpec* spec,
                                     uint64_t blob_block_bytes) {
-  if (header.kind == base::ObjectKind::kBlob) {
-    return ObjectShape{.layer_bytes = header.blob_bytes,
-                       .block_bytes = blob_block_bytes,
-                       .payload_bytes = header.blob_bytes};
-  }
-  if (!base::IsState(header.kind)) return SegmentShape(header, *spec);
-  if (!spec->state.present()) {
-    return absl::InvalidArgumentError(absl::StrCat("a ", base::ToString(header.kind), " of ",
-                                                   spec->name,
-                                                   ", a model whose spec has no state layers"));
-  }
-  return StateShape(header, *spec);
+  return ShapeFrom({header.kind, header.tails, header.num_tokens(), header.PayloadBytes(spec)},
+                   spec, blob_block_bytes);
+}
+
+absl::StatusOr<ObjectShape> ShapeOf(const StoredHeader& header, uint64_t blob_block_bytes) {
+  return ShapeFrom({header.kind(), header.tails(), header.num_tokens(), header.payload_bytes()},
+                   header.form->spec, blob_block_bytes);
 }
 
 }  // namespace cistern::storage

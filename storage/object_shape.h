@@ -41,4 +41,8 @@ struct ObjectShape {
 absl::StatusOr<ObjectShape> ShapeOf(const base::ObjectHeader& header, const base::ModelSpec* spec,
                                     uint64_t blob_block_bytes);
 
+// Of what is stored, without a copy of its tokens. Errors likewise.
+struct StoredHeader;
+absl::StatusOr<ObjectShape> ShapeOf(const StoredHeader& header, uint64_t blob_block_bytes);
+
 }  // namespace cistern::storage

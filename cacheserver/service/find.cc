@@ -141,11 +141,10 @@ class Finder {
 
   // Blocks of state and blobs are many, and known by the object's shape; a segment has one for 16
   // tokens.
-  uint64_t DescribedBytes(const base::ObjectHeader& header) const {
-    const uint64_t bytes = kObjectBytes + header.tokens.size() * (sizeof(base::TokenId) + 1);
-    if (header.kind == base::ObjectKind::kSegment) return bytes;
-    const absl::StatusOr<storage::ObjectShape> shape =
-        ShapeOf(store_, header, parts_.blob_block_bytes);
+  uint64_t DescribedBytes(const storage::StoredHeader& header) const {
+    const uint64_t bytes = kObjectBytes + header.num_tokens() * (sizeof(base::TokenId) + 1);
+    if (header.kind() == base::ObjectKind::kSegment) return bytes;
+    const absl::StatusOr<storage::ObjectShape> shape = ShapeOf(header, parts_.blob_block_bytes);
     return bytes + (shape.ok() ? shape->num_blocks() * kDescribedBlockBytes : 0);
   }
 
@@ -156,8 +155,7 @@ class Finder {
         !Asked(view.header->kind(), state))
       return std::nullopt;
     if (const auto known = index_.find(view.id); known != index_.end()) return known->second;
-    base::ObjectHeader header = view.header->Full();  // before Acquire makes the view stale
-    const uint64_t bytes = DescribedBytes(header);
+    const uint64_t bytes = DescribedBytes(*view.header);
     if (reply_.objects.size() >= transport::kMaxItems || bytes_ + bytes > kMaxReplyBytes) {
       truncated_ = true;
       return std::nullopt;
@@ -165,7 +163,7 @@ class Finder {
     bytes_ += bytes;
     transport::ObjectRef object;
     object.id = view.id;
-    object.header = std::move(header);
+    object.header = view.header->Full();  // before Acquire makes the view stale
     object.where = static_cast<transport::Where>(view.where);
     if (lease && view.where == storage::Where::kMemory) Lease(&object);
     const auto place = static_cast<uint32_t>(reply_.objects.size());

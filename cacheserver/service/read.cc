@@ -25,8 +25,7 @@ absl::StatusOr<std::vector<PlacedObject>> Hold(const Parts& parts, transport::Se
     std::vector<PlacedObject> objects;
     absl::Status status;
     for (HeldObject& object : held) {
-      absl::StatusOr<ObjectShape> shape =
-          ShapeOf(store, object.header->Full(), parts.blob_block_bytes);
+      absl::StatusOr<ObjectShape> shape = ShapeOf(*object.header, parts.blob_block_bytes);
       status = shape.status();
       if (!status.ok()) break;
       objects.push_back({*shape, std::move(object.blocks)});

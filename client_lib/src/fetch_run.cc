@@ -60,7 +60,7 @@ bool FetchRun::RunImmediate(uint32_t layers) {
   if (!immediate_pass_->objects.empty()) {
     if (immediate_pass_->next_layer == plan_.model->spec().num_layers)
       CountRate(immediate_pass_->objects, immediate_took_);
-    GiveBack(immediate_pass_->objects);
+    plan_.session->ReleaseLater(TakeLeases(immediate_pass_->objects));
   }
   AnnounceAll();
   Finish();
@@ -175,10 +175,14 @@ void FetchRun::CountRate(const std::vector<uint32_t>& objects, absl::Duration to
 }
 
 void FetchRun::GiveBack(const std::vector<uint32_t>& objects) {
+  plan_.session->Release(TakeLeases(objects));
+}
+
+std::vector<transport::LeaseId> FetchRun::TakeLeases(const std::vector<uint32_t>& objects) {
   std::vector<transport::LeaseId> leases;
   leases.reserve(objects.size());
   for (uint32_t object : objects) leases.push_back(std::exchange(plan_.objects[object].lease, 0));
-  plan_.session->Release(std::move(leases));
+  return leases;
 }
 
 void FetchRun::AnnounceAll() {

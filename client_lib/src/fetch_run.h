@@ -52,6 +52,9 @@ class FetchRun {
   // always run to its end.
   bool RunTo(uint32_t layers);
 
+  // Null: nothing is reused. What is immediate() leaves its leases to GiveBackLate.
+  const std::shared_ptr<Session>& session() const { return plan_.session; }
+
  private:
   struct SpanWork {
     std::optional<SpanMover> mover;
@@ -82,6 +85,7 @@ class FetchRun {
   bool MoveInPlace(InPlace* pass, uint32_t layers);
   void PassByCopy(const std::vector<uint32_t>& objects, bool last);
   void GiveBack(const std::vector<uint32_t>& objects);
+  std::vector<transport::LeaseId> TakeLeases(const std::vector<uint32_t>& objects);
   void CountRate(const std::vector<uint32_t>& objects, absl::Duration took);
   void AnnounceAll();
   void Announce(uint32_t layers);

@@ -1,6 +1,7 @@
 #include "client_lib/src/fetcher.h"
 
 #include <algorithm>
+#include <condition_variable>
 #include <utility>
 
 #include <sched.h>
@@ -14,6 +15,7 @@ absl::Status FetchQueue::Submit(std::unique_ptr<FetchJob>&& job) {
       return absl::ResourceExhaustedError("too many fetches wait; see max_queued_fetches");
     }
     queue_.push_back(std::make_unique<Task>(std::move(job), counters_, rates_));
+    if (glancing_ > 0) return absl::OkStatus();
   }
   changed_.notify_one();
   return absl::OkStatus();
@@ -21,28 +23,43 @@ absl::Status FetchQueue::Submit(std::unique_ptr<FetchJob>&& job) {
 
 // A thread that is woken on the caller's own processor runs before him. He has the rows sooner when
 // he goes on, and takes them himself if he only waits for them.
-void FetchQueue::AwaitWork() {
-  {
-    base::MutexLock lock(&mutex_);
-    changed_.wait(mutex_,
-                  [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return closed_ || !queue_.empty(); });
+std::unique_ptr<FetchQueue::Task> FetchQueue::AwaitTask() {
+  for (bool yielded = false;; yielded = true) {
+    {
+      base::MutexLock lock(&mutex_);
+      while (!closed_ && queue_.empty()) {
+        AwaitChange();
+        yielded = false;
+      }
+      if (closed_) return nullptr;
+      if (yielded) {
+        std::unique_ptr<Task> task = std::move(queue_.front());
+        queue_.pop_front();
+        StartLocked(*task);
+        if (!queue_.empty()) changed_.notify_one();  // whoever put it there may have woken nobody
+        return task;
+      }
+    }
+    sched_yield();
   }
-  sched_yield();
+}
+
+void FetchQueue::AwaitChange() {
+  if (helpers_ == 0 && owing_.empty()) return changed_.wait(mutex_);
+  ++glancing_;
+  const std::cv_status woken = changed_.wait_for(mutex_, kGlance);
+  --glancing_;
+  if (woken == std::cv_status::no_timeout || owing_.empty()) return;
+  const std::vector<std::shared_ptr<Session>> owing = std::exchange(owing_, {});
+  mutex_.Unlock();
+  for (const auto& session : owing) session->GiveBackLate();
+  mutex_.Lock();
 }
 
 void FetchQueue::Work() {
-  for (;;) {
-    std::unique_ptr<Task> task;
-    AwaitWork();
-    {
-      base::MutexLock lock(&mutex_);
-      if (closed_) return;
-      if (queue_.empty()) continue;
-      task = std::move(queue_.front());
-      queue_.pop_front();
-      StartLocked(*task);
-    }
+  while (std::unique_ptr<Task> task = AwaitTask()) {
     task->run.RunTo(task->job->state->num_layers());
+    if (task->run.session() != nullptr) task->run.session()->GiveBackLate();
     base::MutexLock lock(&mutex_);
     EndLocked(task->job->state.get());
   }
@@ -52,23 +69,26 @@ void FetchQueue::Help(FetchState* state, uint32_t layers) {
   std::unique_ptr<Task> task = Take(state);
   if (task == nullptr) return;
   const bool over = task->run.RunTo(layers);
+  const std::shared_ptr<Session> session = task->run.session();
   if (over) task.reset();  // before the client may go
-  bool closed = false;
-  {
-    base::MutexLock lock(&mutex_);
-    closed = closed_;
-    if (!over && !closed) {
-      queue_.push_front(std::move(task));
-    }
-    if (over || !closed) EndLocked(state);
-  }
-  if (!over && !closed) changed_.notify_one();
-  if (over || !closed) return;
+  if (EndHelp(state, &task, session)) return;
   state->Cancel();
   state->Finish();
   task.reset();
   base::MutexLock lock(&mutex_);
   EndLocked(state);
+}
+
+bool FetchQueue::EndHelp(const FetchState* state, std::unique_ptr<Task>* rest,
+                         const std::shared_ptr<Session>& session) {
+  base::MutexLock lock(&mutex_);
+  --helpers_;
+  if (closed_ && *rest != nullptr) return false;
+  if (*rest != nullptr) queue_.push_front(std::move(*rest));
+  const bool known = std::find(owing_.begin(), owing_.end(), session) != owing_.end();
+  if (!closed_ && !known) owing_.push_back(session);
+  EndLocked(state);
+  return true;
 }
 
 std::unique_ptr<FetchQueue::Task> FetchQueue::Take(const FetchState* state) {
@@ -79,6 +99,7 @@ std::unique_ptr<FetchQueue::Task> FetchQueue::Take(const FetchState* state) {
   std::unique_ptr<Task> task = std::move(*it);
   queue_.erase(it);
   StartLocked(*task);
+  ++helpers_;
   return task;
 }
 
@@ -93,10 +114,12 @@ void FetchQueue::EndLocked(const FetchState* state) {
 void FetchQueue::Close() {
   std::deque<std::unique_ptr<Task>> left;
   std::vector<std::shared_ptr<FetchState>> running;
+  std::vector<std::shared_ptr<Session>> owing;
   {
     base::MutexLock lock(&mutex_);
     closed_ = true;
     left.swap(queue_);
+    owing.swap(owing_);
     running = running_;
     changed_.notify_all();
   }
@@ -105,6 +128,7 @@ void FetchQueue::Close() {
     task->job->state->Finish();
   }
   for (auto& state : running) state->Cancel();
+  for (auto& session : owing) session->GiveBackLate();
 }
 
 void FetchQueue::AwaitHelpers() {

@@ -4,11 +4,16 @@
 // begun, and that needs nothing but the mapped memory, moves its rows himself: all of them, or,
 // when he waits for a layer, up to that one, and a fetch thread moves the rest meanwhile.
 //
+// He wakes nobody for what is left: while a caller helps, and until the leases of his fetch have
+// been given back, a thread looks every kGlance for work. It need not be woken for the next fetch
+// either.
+//
 // Thread   any. The destructor cancels what is queued or running, joins its threads and waits for
 //          those who help
 // Errors   ResourceExhausted: the queue is full
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -33,6 +38,8 @@ class FetchQueue {
   FetchQueue(uint32_t max_queued, Counters* counters, Rates* rates)
       : max_queued_(max_queued), counters_(counters), rates_(rates) {}
 
+  static constexpr std::chrono::microseconds kGlance{200};
+
   // After an error `job` is as it was.
   absl::Status Submit(std::unique_ptr<FetchJob>&& job);
 
@@ -55,9 +62,13 @@ class FetchQueue {
     FetchRun run;
   };
 
-  void AwaitWork();  // something is in the queue, or it is closed
+  std::unique_ptr<Task> AwaitTask();  // null: closed
+  void AwaitChange() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The fetch of `state` if it waits and can be helped with; it counts as running from here on.
   std::unique_ptr<Task> Take(const FetchState* state);
+  // `rest`: of the fetch; null: it is over. False: closed, and nobody will do it.
+  bool EndHelp(const FetchState* state, std::unique_ptr<Task>* rest,
+               const std::shared_ptr<Session>& session);
   void StartLocked(const Task& task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndLocked(const FetchState* state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -68,6 +79,9 @@ class FetchQueue {
   base::CondVar changed_;
   std::deque<std::unique_ptr<Task>> queue_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<FetchState>> running_ ABSL_GUARDED_BY(mutex_);
+  uint32_t helpers_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint32_t glancing_ ABSL_GUARDED_BY(mutex_) = 0;                        // threads
+  std::vector<std::shared_ptr<Session>> owing_ ABSL_GUARDED_BY(mutex_);  // leases, to the node
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

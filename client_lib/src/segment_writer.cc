@@ -159,11 +159,23 @@ std::shared_ptr<PendingCall> SegmentWriter::StartWith(WriteBatch::Gathered* unit
   std::unique_ptr<transport::PayloadFill> fill;
   std::shared_ptr<PendingCall> call = start(&fill);
   if (fill != nullptr && unit->rows.filled() > 0) fill->Filled(unit->rows.filled());
-  while (fill != nullptr && !unit->rows.done()) {
-    if (!AwaitRoom(unit->rows, *fill, *call) || !unit->rows.Next().ok()) break;
-    fill->Filled(unit->rows.filled());
-  }
+  if (fill != nullptr) GatherFollowed(&unit->rows, *fill, *call);
   return call;
+}
+
+void SegmentWriter::GatherFollowed(UnitGather* rows, transport::PayloadFill& fill,
+                                   const PendingCall& call) {
+  StoreChoice& choice = session_.followed_stores();
+  transport::MonoTime before = transport::MonoNow();
+  while (!rows->done()) {
+    const kernels::StoreHint stores = choice.Now();
+    const uint64_t filled = rows->filled();
+    if (!AwaitRoom(*rows, fill, call) || !rows->Next(stores).ok()) return;
+    fill.Filled(rows->filled());
+    const transport::MonoTime now = transport::MonoNow();
+    choice.Took(stores, rows->filled() - filled, now - before);
+    before = now;
+  }
 }
 
 void SegmentWriter::Send(WriteBatch* batch) {

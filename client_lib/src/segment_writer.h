@@ -73,7 +73,10 @@ class SegmentWriter {
  public:
   // All outlive the writer.
   SegmentWriter(const base::ModelSpec& spec, const RowSource& rows, Session* session)
-      : spec_(spec), rows_(rows), session_(*session) {}
+      : spec_(spec), rows_(rows), session_(*session) {
+    lookout_.Begin(true);  // what a node follows it takes soon
+    lookout_.Came();
+  }
   ~SegmentWriter() { Drain(); }
   SegmentWriter(const SegmentWriter&) = delete;
   SegmentWriter& operator=(const SegmentWriter&) = delete;
@@ -116,6 +119,8 @@ class SegmentWriter {
   };
 
   bool followed() const;
+  // All that is left, as far as the call lasts.
+  void GatherFollowed(UnitGather* rows, transport::PayloadFill& fill, const PendingCall& call);
   // False: the call has ended.
   bool AwaitRoom(const UnitGather& rows, transport::PayloadFill& fill, const PendingCall& call);
   void Send(WriteBatch* batch);

@@ -103,9 +103,9 @@ void Session::LateBook::Add(const transport::Reply& reply) {
   }
 }
 
-void Session::LateBook::Add(const transport::ReleaseRequest& refused) {
+void Session::LateBook::Add(const transport::ReleaseRequest& request) {
   base::MutexLock lock(&mutex_);
-  leases_.insert(leases_.end(), refused.leases.begin(), refused.leases.end());
+  leases_.insert(leases_.end(), request.leases.begin(), request.leases.end());
 }
 
 void Session::LateBook::Add(const transport::AbortRequest& refused) {

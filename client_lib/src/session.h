@@ -22,6 +22,7 @@
 #include "client_lib/src/model_book.h"
 #include "client_lib/src/pending_call.h"
 #include "client_lib/src/staging.h"
+#include "client_lib/src/store_choice.h"
 #include "transport/link.h"
 
 namespace cistern::client {
@@ -37,6 +38,7 @@ class Session {
   transport::Link& link() { return *link_; }
   Staging& staging() { return staging_; }
   const Staging& staging() const { return staging_; }
+  StoreChoice& followed_stores() { return followed_stores_; }  // of what the node follows
   bool alive() const { return link_->alive(); }
   bool mapped() const { return link_->arena() != nullptr; }
   uint64_t incarnation() const { return link_->node().incarnation; }
@@ -65,14 +67,18 @@ class Session {
   // Gives reservations up, likewise.
   void Abort(std::vector<transport::ReservationId> reservations);
   void GiveBackLate() { Release({}); }
+  // These go with what is late: to tell the node at once may wake it, which costs who tells it.
+  void ReleaseLater(std::vector<transport::LeaseId> leases) {
+    late_->Add(transport::ReleaseRequest{std::move(leases)});
+  }
 
   // What is to be given back and has not been: leases and reservations in replies that nobody waits
-  // for any more, and those whose giving back the node has refused for now. They go with the next
-  // Release, Abort, plan or publish: a completion must not call.
+  // for any more, those whose giving back the node has refused for now, and ReleaseLater's. They go
+  // with the next Release, Abort, plan or publish: a completion must not call.
   class LateBook {
    public:
     void Add(const transport::Reply& reply);
-    void Add(const transport::ReleaseRequest& refused);
+    void Add(const transport::ReleaseRequest& request);
     void Add(const transport::AbortRequest& refused);
     std::vector<transport::LeaseId> TakeLeases();
     std::vector<transport::ReservationId> TakeReservations();
@@ -96,6 +102,7 @@ class Session {
   const std::unique_ptr<transport::Link> link_;
   const absl::Duration call_deadline_;
   Staging staging_;  // its buffers go before the link does
+  StoreChoice followed_stores_;
   const std::shared_ptr<LateBook> late_ = std::make_shared<LateBook>();
   base::Mutex mutex_;
   std::set<base::Key> introduced_ ABSL_GUARDED_BY(mutex_);

@@ -43,7 +43,7 @@ bool UnitGather::HasRoom(uint64_t taken) const {
   return filled_ - taken + uint64_t{NextRows()} * spec_->row_bytes <= memory_.size();
 }
 
-absl::Status UnitGather::Next() {
+absl::Status UnitGather::Next(kernels::StoreHint stores) {
   const Object& object = objects_[object_];
   const uint32_t rows = NextRows();
   // The kernel counts from the object's first row, wherever that would lie.
@@ -54,7 +54,8 @@ absl::Status UnitGather::Next() {
     Advance(rows);
   } else {
     std::byte* const page = to - first;
-    const kernels::GatherParams piece = Piece(object, rows, &page);
+    kernels::GatherParams piece = Piece(object, rows, &page);
+    piece.stores = stores;
     Advance(rows);
     AskAhead();
     CISTERN_RETURN_IF_ERROR(kernels::Gather(piece));
@@ -90,7 +91,6 @@ kernels::GatherParams UnitGather::Piece(const Object& object, uint32_t rows,
   params.target.row_bytes = spec_->row_bytes;
   params.range = {layer_, 1, token_, rows, object.begin + token_};
   params.rotary_offset = spec_->rotary_offset();
-  params.stores = kernels::StoreHint::kCached;  // whoever sends them on reads them next
   if (!object.pre_rope) return params;
   const uint32_t end = object.begin + object.rows;  // each layer has a side buffer of its own
   params.k_r.rows = rows_->pre_rope[layer_];

@@ -41,8 +41,9 @@ class UnitGather {
 
   // Whether the next piece has a place, `taken` bytes of the payload being done with.
   bool HasRoom(uint64_t taken) const;
-  absl::Status Next();  // some more; there is room
-  void Restart();       // from the front
+  // Some more; there is room. Through the caches: whoever sends them on reads them next.
+  absl::Status Next(kernels::StoreHint stores = kernels::StoreHint::kCached);
+  void Restart();  // from the front
 
   // The payload, as it goes through the memory.
   std::vector<transport::Slice> Payload() const;

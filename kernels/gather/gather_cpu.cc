@@ -38,10 +38,14 @@ HWY_INLINE void GatherSplit(const GatherParams& params) {
   ForEachRun(
       params.target, params.cache, params.range, [&](const GatherRun& run, const GatherRun& next) {
         const std::byte* rotary = k_r.Row(run.layer, params.range.cache_token + run.token);
+        const std::byte* next_rotary = k_r.Row(next.layer, params.range.cache_token + next.token);
+        const std::byte* const first_rotary = rotary;
         for (uint32_t i = 0; i < run.num_rows; ++i, rotary += k_r.token_stride) {
           const std::byte* from = run.cache_row + i * row_stride;
           std::byte* to = run.segment_row + i * row_bytes;
           PrefetchRow(run.cache_row, next.cache_row, i, ahead, run.num_rows, row_stride, head);
+          PrefetchRow(first_rotary, next_rotary, i, ahead, run.num_rows, k_r.token_stride,
+                      k_r.bytes);
           CopyBytes<kStream>(from, to, head);
           CopyBytes<kStream>(rotary, to + head, k_r.bytes);
           if (tail < row_bytes) CopyBytes<kStream>(from + tail, to + tail, row_bytes - tail);

@@ -24,8 +24,7 @@ absl::StatusOr<HeldForComparison> Hold(LockedStore& locked, const Arena& arena, 
   return locked.With([&](Store& store) -> absl::StatusOr<HeldForComparison> {
     const ObjectView view = store.Describe(id);
     if (view.where != Where::kMemory) return absl::AbortedError("it is not in memory");
-    CISTERN_ASSIGN_OR_RETURN(const ObjectShape shape,
-                             ShapeOf(store, view.header->Full(), blob_block_bytes));
+    CISTERN_ASSIGN_OR_RETURN(const ObjectShape shape, ShapeOf(*view.header, blob_block_bytes));
     HeldForComparison held;
     held.key = {view.header->content, view.header->context};
     absl::StatusOr<Lease> lease = store.Acquire(session, id, now);

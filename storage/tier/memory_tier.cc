@@ -89,8 +89,7 @@ absl::Status MemoryTier::Lease(Store& store, Source& source) {
     return absl::UnavailableError(lease.status().message());
   CISTERN_RETURN_IF_ERROR(lease.status());
   CISTERN_ASSIGN_OR_RETURN(const StoredHeader* header, store.LeasedHeader(kTierSession, lease->id));
-  CISTERN_ASSIGN_OR_RETURN(const ObjectShape shape,
-                           ShapeOf(store, header->Full(), options_.blob_block_bytes));
+  CISTERN_ASSIGN_OR_RETURN(const ObjectShape shape, ShapeOf(*header, options_.blob_block_bytes));
   source.kind = Source::Kind::kLeased;
   source.lease = lease->id;
   source.runs = RecordSlices(parts_.arena->data(), shape, lease->blocks);
@@ -107,7 +106,7 @@ absl::StatusOr<MemoryTier::Source> MemoryTier::Locate(Store& store, const Record
     return source;
   }
   CISTERN_ASSIGN_OR_RETURN(const ObjectShape shape,
-                           ShapeOf(store, view.header->Full(), options_.blob_block_bytes));
+                           ShapeOf(*view.header, options_.blob_block_bytes));
   const Staging staging = store.BeginStage(view.id, parts_.clock->Now());
   if (staging.outcome != Staging::Outcome::kBegun) return source;  // past memory, then
   source.kind = Source::Kind::kStaging;

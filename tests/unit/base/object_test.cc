@@ -115,6 +115,13 @@ TEST(ObjectHeaderTest, StateFaults) {
                         [](ObjectHeader* h) { h->tails = static_cast<LogTails>(2); }}});
 }
 
+TEST(ObjectHeaderTest, OnlyABlobHasTheBytesOfABlob) {
+  const auto add = [](ObjectHeader* h) { h->blob_bytes = 7; };
+  ExpectFaults(Segment(), {{"a segment of 7 bytes", add}});
+  ExpectFaults(Checkpoint(), {{"a checkpoint of 7 bytes", add}});
+  ExpectFaults(Log(), {{"a log of 7 bytes", add}});
+}
+
 TEST(ObjectHeaderTest, ASegmentHasNothingOfAState) {
   ExpectFaults(Segment(),
                {{"no previous state",

@@ -26,8 +26,10 @@ class LateCall final : public transport::PayloadFill {
  public:
   using Call = absl::AnyInvocable<void(bool complete, std::vector<std::byte> payload)>;
 
-  LateCall(std::vector<transport::Slice> from, Call call)
-      : from_(std::move(from)), to_(transport::TotalBytes(from_)), call_(std::move(call)) {}
+  LateCall(const std::vector<transport::Slice>& from, Call call)
+      : to_(transport::TotalBytes(from)),
+        steps_(from, {transport::MutableSlice(to_)}),
+        call_(std::move(call)) {}
   ~LateCall() override {
     if (call_ != nullptr) call_(false, {});
   }
@@ -35,18 +37,15 @@ class LateCall final : public transport::PayloadFill {
   void Filled(uint64_t bytes) override {
     EXPECT_GE(bytes, filled_);
     ASSERT_LE(bytes, to_.size());
-    transport::StreamSteps steps(from_, {transport::MutableSlice(to_)});
-    std::vector<std::byte> before(to_.begin(), to_.begin() + static_cast<ptrdiff_t>(filled_));
-    steps.Copy(bytes);
+    steps_.Copy(bytes - filled_);
     transport::StreamSteps::Fence();
-    std::copy(before.begin(), before.end(), to_.begin());  // what was taken may have changed
     filled_ = bytes;
     if (filled_ == to_.size()) std::exchange(call_, nullptr)(true, std::move(to_));
   }
 
  private:
-  const std::vector<transport::Slice> from_;
   std::vector<std::byte> to_;
+  transport::StreamSteps steps_;  // into it
   uint64_t filled_ = 0;
   Call call_;
 };
@@ -89,11 +88,10 @@ std::unique_ptr<transport::PayloadFill> FakeLink::CallAhead(Request request,
                                                             transport::CallOptions options,
                                                             transport::Completion done) {
   ++node_->ahead;
-  std::vector<transport::Slice> from = options.send;
+  const std::vector<transport::Slice> from = options.send;
   return std::make_unique<LateCall>(
-      std::move(from),
-      [this, request = std::move(request), options = std::move(options), done = std::move(done)](
-          bool complete, std::vector<std::byte> payload) mutable {
+      from, [this, request = std::move(request), options = std::move(options),
+             done = std::move(done)](bool complete, std::vector<std::byte> payload) mutable {
         if (!complete) return done(absl::UnavailableError("its payload never came"));
         auto kept = std::make_shared<std::vector<std::byte>>(std::move(payload));
         options.send = {transport::Slice(*kept)};

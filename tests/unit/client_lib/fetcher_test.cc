@@ -105,6 +105,41 @@ TEST_F(FetcherTest, LayersAreAnnouncedInOrderAndComplete) {
   }
 }
 
+// Who waits moves the rows himself and does not tell the node: a fetch thread does, soon.
+TEST_F(FetcherTest, TheLeasesOfAFetchGoBackThoughNobodyCallsAgain) {
+  for (const bool by_layers : {false, true}) {
+    Start({.model = SmallModel(), .mapped = true});
+    const Text text = Join({RandomTokens(500, 1)});
+    Seed(text);
+    NewWorker();
+    FetchHandle fetch = MustFetch(text, MustPlan(text, Exact()), Raw());
+    if (by_layers) {
+      EXPECT_TRUE(fetch.WaitLayer(0).ok());
+    }
+    EXPECT_EQ(Recovered(*fetch.Wait()), 499u);
+    const absl::Time give_up = absl::Now() + absl::Seconds(20);
+    while (node_->num_leases() > 0 && absl::Now() < give_up) absl::SleepFor(absl::Milliseconds(1));
+    EXPECT_EQ(node_->num_leases(), 0u);
+  }
+}
+
+// What a caller has begun, waiting for a layer, is ended by a fetch thread that nobody wakes.
+TEST_F(FetcherTest, WhatACallerHasBegunIsEndedThoughHeDoesNotWait) {
+  Start({.model = SmallModel(), .mapped = true});
+  const Text text = Join({RandomTokens(500, 1)});
+  Seed(text);
+  NewWorker();
+  std::atomic<uint32_t> layers = 0;
+  FetchOptions options = Raw();
+  options.on_layer = [&](uint32_t /*layer*/) { ++layers; };
+  FetchHandle fetch = MustFetch(text, MustPlan(text, Exact()), options);
+  EXPECT_TRUE(fetch.WaitLayer(0).ok());
+  const absl::Time give_up = absl::Now() + absl::Seconds(20);
+  while (layers < model_.num_layers && absl::Now() < give_up) absl::SleepFor(absl::Milliseconds(1));
+  EXPECT_EQ(layers, model_.num_layers);
+  EXPECT_EQ(Recovered(*fetch.Wait()), 499u);
+}
+
 TEST_F(FetcherTest, LayersAreAnnouncedWhenThereIsNothingToFetch) {
   Start();
   const Text text = Join({RandomTokens(100, 1)});

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "storage/object_shape.h"
 #include "tests/unit/storage/state_fixture.h"
 #include "tests/unit/storage/store_fixture.h"
 #include "tests/unit/storage/stored_fixture.h"
@@ -38,6 +39,7 @@ TEST_F(StoredHeaderTest, EveryKindComesBackAsItWas) {
     EXPECT_EQ(stored, header);
     EXPECT_EQ(stored.previous_state(), header.previous_state);
     EXPECT_EQ(stored.payload_bytes(), header.PayloadBytes(&spec_));
+    EXPECT_EQ(*ShapeOf(stored, 4096), *ShapeOf(header, blob ? nullptr : &spec_, 4096));
     base::ObjectHeader other = header;
     ++other.base_position;
     EXPECT_NE(stored, other);
