@@ -302,6 +302,9 @@ def test_tokens_of_any_integer_type(client, model):
     for same in (list(map(int, tokens)), tokens.astype(np.int64), tokens.astype(np.int32), tuple(map(int, tokens)),
                  np.repeat(tokens, 2)[::2]):
         assert client.plan(model, same, deadline=20).exact_tokens == 299
+    wide = np.array([0, 1, 2**15, 2**30 - 1, 2**30, 2**31, 2**32 - 1] * 50, np.uint32)  # of no, one and two digits of Python's
+    publish(client, model, wide.astype(np.int64))
+    assert client.plan(model, wide.tolist(), deadline=20).exact_tokens == 349
     for wrong in ([1, -1], np.array([1, -1]), np.zeros((2, 2), np.uint32), np.zeros(3, np.float32), [2**32], ["a"]):
         with pytest.raises(cistern.InvalidArgument, match="tokens"):
             client.plan(model, wrong)
