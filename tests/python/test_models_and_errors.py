@@ -5,8 +5,11 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
+import time
+import traceback
 
 import numpy as np
 import pytest
@@ -57,18 +60,63 @@ def test_no_node():
 def test_a_node_that_is_just_starting_is_waited_for(tmp_path):
     socket = tmp_path / "node.sock"
     program = shutil.which("cistern-server", path=os.environ["CISTERN_PROGRAMS"])
-    process = subprocess.Popen([program, f"--unix_socket={socket}", "--ucx_address=", "--pool_bytes=64MiB", "--log_level=error"])
+    process = subprocess.Popen(["sh", "-c", 'kill -STOP $$; exec "$@"', "sh", program, f"--unix_socket={socket}",
+                                "--ucx_address=", "--pool_bytes=64MiB", "--log_level=error"])
+    waited = []
+
+    def go_on(_, frame):  # as soon as what it interrupts is `connect`
+        while frame is not None and frame.f_code is not cistern.connect.__code__:
+            frame = frame.f_back
+        if frame is not None and not waited:
+            waited.append(not socket.exists())
+            process.send_signal(signal.SIGCONT)
+
+    before = signal.signal(signal.SIGALRM, go_on)
     try:
-        assert not socket.exists(), "it does not listen yet"
+        os.waitpid(process.pid, os.WUNTRACED)  # it has stopped
+        signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
         with cistern.connect(f"unix:{socket}", connect_timeout=60) as client:
             assert client.blobs.find(["any"]) == [0]
+        assert waited == [True], "it did not listen when it was asked"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        process.kill()
+        process.wait()
+
+
+def test_an_interrupt_ends_the_wait_for_a_node():
+    program = """if True:
+        import os, signal, cistern
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background
+        try:
+            print("begins", flush=True)
+            cistern.connect("unix:/nonexistent/node.sock", connect_timeout=600)
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+            os._exit(0)  # whatever is left of the attempt
+    """
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "begins\n"
+        time.sleep(0.2)  # most likely it waits now
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60)[0] == "interrupted\n"
     finally:
         process.kill()
         process.wait()
 
 
+def test_a_salt_is_not_shown(node):
+    for salt in ("tenant-secret", 20070315, 2007.0315):
+        with pytest.raises(TypeError, match=f"^salt is a {type(salt).__name__}, not a bytes$") as raised:
+            node.connect(salt=salt)
+        shown = "".join(traceback.format_exception(None, raised.value.__context__, None))
+        assert str(salt) not in shown, "nor by what it stands in for"
+
+
 def test_wrong_options_are_named(node):
-    for options, says in (({"salt": "text"}, "salt is a str 'text', not a bytes"), ({"fetch_threads": -1}, "fetch_threads is a int -1"),
+    for options, says in (({"fetch_threads": -1}, "fetch_threads is a int -1"),
                           ({"name": 3}, "name is a int 3, not a str"), ({"connect_timeout": "5"}, "connect_timeout is a str '5'"),
                           ({"max_staging_bytes": 2**70}, "max_staging_bytes is a int"), ({"timeout": 5}, "timeout")):
         with pytest.raises(TypeError, match=says):

@@ -302,6 +302,9 @@ def test_tokens_of_any_integer_type(client, model):
     for same in (list(map(int, tokens)), tokens.astype(np.int64), tokens.astype(np.int32), tuple(map(int, tokens)),
                  np.repeat(tokens, 2)[::2]):
         assert client.plan(model, same, deadline=20).exact_tokens == 299
+    wide = np.array([0, 1, 2**15, 2**30 - 1, 2**30, 2**31, 2**32 - 1] * 50, np.uint32)  # of no, one and two digits of Python's
+    publish(client, model, wide.astype(np.int64))
+    assert client.plan(model, wide.tolist(), deadline=20).exact_tokens == 349
     for wrong in ([1, -1], np.array([1, -1]), np.zeros((2, 2), np.uint32), np.zeros(3, np.float32), [2**32], ["a"]):
         with pytest.raises(cistern.InvalidArgument, match="tokens"):
             client.plan(model, wrong)
@@ -354,6 +357,61 @@ def test_a_refused_fetch_leaves_its_plan(client, model):
     assert repr(result) == "<cistern.FetchResult: 299 tokens delivered, 0 missing>"
     with pytest.raises(cistern.FailedPrecondition, match="used this plan up"):
         client.fetch(plan, worker.cache)
+
+
+@pytest.mark.parametrize("argument", ["pre_rope", "decay", "state"])
+def test_a_plan_that_is_closed_while_arrays_are_read(client, model, argument):
+    """Reading a sequence runs its code."""
+    model = cistern.Model.preset("qwen3-next", layers=1) if argument == "state" else model
+    tokens = some_tokens(100)
+    worker = Worker(model, 100)
+    plan = client.plan(model, tokens, deadline=20)
+
+    def closing(arrays):
+        plan.close()
+        yield from arrays
+
+    def each(count, size):
+        return [np.zeros(size, np.uint8)] * count
+
+    given = {"pre_rope": lambda: closing(each(LAYERS, (100, model.rotary_bytes))),
+             "decay": lambda: closing([]),
+             "state": lambda: cistern.State(closing(each(model.state_layers, model.temporal_bytes)),
+                                            each(model.state_layers, model.conv_bytes))}[argument]()
+    with pytest.raises(cistern.FailedPrecondition, match="used this plan up"):
+        client.fetch(plan, worker.cache, **{argument: given})
+
+
+def test_tokens_that_grow_while_arrays_are_read(client, model):
+    """k_r before RoPE has a row for each of the tokens that are shared, not of those that were there before."""
+    grown = [int(token) for token in some_tokens(400)]
+    worker = Worker(model, 400)
+    for call in (client.publish, client.publishing):
+        tokens = grown[:100]
+
+        def growing():
+            tokens.extend(grown[100:])
+            yield from [np.zeros((100, model.rotary_bytes // 2), np.uint16)] * LAYERS
+
+        with pytest.raises(cistern.InvalidArgument, match="range"):
+            call(model, tokens, worker.cache, range=(0, 400), pre_rope=growing())
+
+
+@pytest.mark.filterwarnings("ignore:nanobind")
+def test_what_was_never_made_is_refused(client, model):
+    """T.__new__(T) makes an object without what T is about."""
+    tokens = some_tokens(60)
+    plan, worker = client.plan(model, tokens, deadline=20), Worker(model, 60)
+    none = {cls: cls.__new__(cls) for cls in (cistern.BlobView, cistern.PagedCache, cistern.Plan, cistern.State, cistern.Model)}
+    calls = (lambda: memoryview(none[cistern.BlobView]), lambda: len(none[cistern.BlobView]), lambda: bytes(none[cistern.BlobView]),
+             lambda: np.frombuffer(none[cistern.BlobView], np.uint8), lambda: none[cistern.BlobView].arrays,
+             lambda: client.fetch(none[cistern.Plan], worker.cache), lambda: client.fetch(plan, none[cistern.PagedCache]),
+             lambda: client.fetch(plan, worker.cache, state=none[cistern.State]), lambda: client.plan(none[cistern.Model], tokens),
+             lambda: client.publish(model, tokens, none[cistern.PagedCache]))
+    for call in calls:
+        with pytest.raises((TypeError, BufferError, RuntimeError)):
+            call()
+    client.fetch(plan, worker.cache).wait()
 
 
 @pytest.mark.parametrize("mapped", [True, False])

@@ -19,12 +19,14 @@ from __future__ import annotations
 import asyncio
 import atexit as _atexit
 import json as _json
+import threading as _threading
 import weakref as _weakref
 from collections.abc import Mapping as _Mapping
+from concurrent.futures import Future as _Future
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _arguments, _native, errors
-from ._arguments import Bytes as _Bytes, Count as _Count, Number as _Number, Range as _Range
+from ._arguments import Bytes as _Bytes, Count as _Count, Number as _Number, Range as _Range, Secret as _Secret
 from ._native import BlobView, FetchResult, Model, PagedCache, Plan, Resume, Span, State
 from .errors import *  # noqa: F401,F403
 
@@ -71,11 +73,27 @@ def _terms(
             prefill_tokens_per_second, max_staging_bytes, fetch_threads)
     except TypeError as error:
         raise _arguments.named(error, {
-            "name": (name, str), "salt": (salt, bytes), "connect_timeout": (connect_timeout, _Number),
+            "name": (name, str), "salt": (salt, _Secret), "connect_timeout": (connect_timeout, _Number),
             "call_deadline": (call_deadline, _Number), "publish_deadline": (publish_deadline, _Number),
             "want_mapping": (want_mapping, bool), "arithmetic": (arithmetic, str),
             "prefill_tokens_per_second": (prefill_tokens_per_second, _Number),
             "max_staging_bytes": (max_staging_bytes, _Bytes), "fetch_threads": (fetch_threads, _Count)}) from None
+
+
+def _interruptible(call: Callable[..., Any], *args: Any) -> Any:
+    """`call` on a thread of its own where this is the thread that handles signals; a native call would keep them waiting."""
+    if _threading.current_thread() is not _threading.main_thread():
+        return call(*args)
+    answer: "_Future[Any]" = _Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(call(*args))
+        except BaseException as error:
+            answer.set_exception(error)
+
+    _threading.Thread(target=run, name="cistern connect").start()
+    return answer.result()
 
 
 def connect(address: str, **options: Any) -> "Client":
@@ -86,11 +104,12 @@ def connect(address: str, **options: Any) -> "Client":
     prefill_tokens_per_second (what computing costs; 0: fetch whatever is stored), max_staging_bytes, fetch_threads.
 
     A node that is just starting, and does not listen yet, is waited for. Raises Unavailable when none answers within
-    connect_timeout.
+    connect_timeout. The main thread handles signals meanwhile: Ctrl-C ends the wait. The attempt that is left ends by itself
+    within connect_timeout; the interpreter not before it, unless one presses Ctrl-C again.
     """
     if not isinstance(address, str):
         raise TypeError(f"address is a {type(address).__name__}, not a str")
-    return Client(_native.connect(address, _terms(**options)), name=address)
+    return Client(_interruptible(_native.connect, address, _terms(**options)), name=address)
 
 
 class Node:

@@ -39,6 +39,14 @@ class Number:
         return "" if isinstance(value, numbers.Real) else "a number"
 
 
+class Secret:
+    """Bytes that no message shows, whatever is given in their place."""
+
+    @staticmethod
+    def complaint(value: Any) -> str:
+        return "" if isinstance(value, bytes) else "a bytes"
+
+
 class Range:
     """(begin, end)."""
 
@@ -70,11 +78,11 @@ def _name(kind: type) -> str:
 def named(error: TypeError, given: Mapping[str, Tuple[Any, Wanted]]) -> TypeError:
     """What to raise instead of `error`: a TypeError that names the first argument that is not what is wanted.
 
-    given: {argument: (value, what it has to be)}. `error` itself where all of them are.
+    given: {argument: (value, what it has to be)}. `error` itself where all of them are. Shows short values, but of a Secret.
     """
     for argument, (value, wanted) in given.items():
         complaint = _complaint(value, wanted)
         if complaint:
-            shown = f" {value!r}" if isinstance(value, (int, float, str)) else ""
+            shown = f" {value!r}" if wanted is not Secret and isinstance(value, (int, float, str)) else ""
             return TypeError(f"{argument} is a {_name(type(value))}{shown}, not {complaint}")
     return error

@@ -78,9 +78,29 @@ std::vector<Array> ReadList(nb::handle layers, const std::string& name, size_t c
   return arrays;
 }
 
+// A plain int of one digit (below 2^30, as CPython is mostly built): a fraction of what a call
+// of PyLong_AsLongLong takes. False: it has none or several, or Python does not show its digits.
+inline bool AsOneDigit(PyObject* object, uint32_t* value) {
+#if PY_VERSION_HEX >= 0x030c0000
+  const auto* const number = reinterpret_cast<const PyLongObject*>(object);
+  if (PyUnstable_Long_IsCompact(number) == 0) return false;
+  const Py_ssize_t digit = PyUnstable_Long_CompactValue(number);
+  *value = static_cast<uint32_t>(digit);
+  return digit >= 0;
+#elif PY_VERSION_HEX >= 0x030b0000
+  if (Py_SIZE(object) != 1) return false;  // its sign is the number's
+  *value = reinterpret_cast<const PyLongObject*>(object)->ob_digit[0];
+  return true;
+#else
+  static_cast<void>(object), static_cast<void>(value);
+  return false;
+#endif
+}
+
 // A plain int of 32 bits. Runs no code of Python's, and leaves no exception.
-bool AsTokenId(PyObject* object, uint32_t* value) {
+inline bool AsTokenId(PyObject* object, uint32_t* value) {
   if (!PyLong_CheckExact(object)) return false;
+  if (AsOneDigit(object, value)) return true;
   int overflow = 0;
   const long long number = PyLong_AsLongLongAndOverflow(object, &overflow);
   *value = static_cast<uint32_t>(number);

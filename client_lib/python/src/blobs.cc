@@ -223,6 +223,11 @@ nb::object ArrayOf(nb::handle self, nb::handle dtype, nb::handle copy) {
 }
 
 int GetBuffer(PyObject* self, Py_buffer* buffer, int flags) {
+  buffer->obj = nullptr;  // as every failure leaves it
+  if (!nb::inst_ready(self)) {
+    PyErr_SetString(PyExc_BufferError, "this view was made without a blob");
+    return -1;
+  }
   const auto& runs = nb::inst_ptr<PyView>(self)->view->runs();
   if (runs.size() != 1) {
     PyErr_SetString(PyExc_BufferError,

@@ -56,8 +56,10 @@ class PyFetch {
       options.state = state_.view;
     }
     decay_ = ReadDecay(decay, spec.state, &options.constants);
+    plan.get();  // again: reading arrays runs code of Python's, which may have used the plan up
+    const std::shared_ptr<Plan> planned = plan.plan;
     handle_ = SharedWithoutGil(std::make_unique<FetchHandle>(
-        Take(client_->Fetch(std::move(*plan.plan), destination.view(), options))));
+        Take(client_->Fetch(std::move(*planned), destination.view(), options))));
     plan.plan.reset();  // only now: what is refused above leaves the plan to another call
   }
   ~PyFetch() { Close(); }
@@ -150,6 +152,7 @@ int TraverseFetch(PyObject* self, visitproc visit, void* arg) {
   return nb::inst_ptr<PyFetch>(self)->Traverse(visit, arg);
 }
 int ClearFetch(PyObject* self) {
+  if (!nb::inst_ready(self)) return 0;
   nb::inst_ptr<PyFetch>(self)->Clear();
   return 0;
 }

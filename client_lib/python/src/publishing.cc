@@ -61,15 +61,8 @@ class PyPublishing {
   PyPublishing(const PyClient& client, const PyModel& model, nb::handle tokens,
                const PyResult& fetched, nb::object cache, std::pair<uint32_t, uint32_t> range,
                nb::handle pre_rope, nb::handle parts)
-      : client_(client.get()),
-        rows_(std::move(cache), pre_rope, Numbers(tokens, "tokens").get().size(), model.spec) {
-    const Numbers ids(tokens, "tokens"), boundaries(parts, "parts");
-    auto handle = Unlocked([&] {
-      return client_->StartPublish(model.spec, ids.get(), fetched.result,
-                                   {range.first, range.second}, rows_.source, boundaries.get());
-    });
-    handle_ = SharedWithoutGil(std::make_unique<PublishHandle>(Take(std::move(handle))));
-  }
+      : PyPublishing(client, model, Numbers(tokens, "tokens"), fetched, std::move(cache), range,
+                     pre_rope, Numbers(parts, "parts")) {}
 
   void LayerDone(uint32_t layer) {
     const std::shared_ptr<PublishHandle> handle = Handle();
@@ -84,6 +77,18 @@ class PyPublishing {
   void Close() { handle_.reset(); }
 
  private:
+  // Tokens are read once: `pre_rope`, which runs code of Python's, has a row for each of these.
+  PyPublishing(const PyClient& client, const PyModel& model, const Numbers& ids,
+               const PyResult& fetched, nb::object cache, std::pair<uint32_t, uint32_t> range,
+               nb::handle pre_rope, const Numbers& boundaries)
+      : client_(client.get()), rows_(std::move(cache), pre_rope, ids.get().size(), model.spec) {
+    auto handle = Unlocked([&] {
+      return client_->StartPublish(model.spec, ids.get(), fetched.result,
+                                   {range.first, range.second}, rows_.source, boundaries.get());
+    });
+    handle_ = SharedWithoutGil(std::make_unique<PublishHandle>(Take(std::move(handle))));
+  }
+
   std::shared_ptr<PublishHandle> Handle() const {
     if (handle_ == nullptr) Raise(absl::FailedPreconditionError("this publish is closed"));
     return handle_;

@@ -9,8 +9,9 @@
 //   get           `blobs.get` of one blob of 4 KiB
 //   put           `blobs.put` of a new blob of 4 KiB
 //   publish       4 KiB of rows under new tokens
-//   view          a blob of 16 MiB in place: view, one pass over its bytes, the check, the lease's
-//   end publish_rows  16 MiB of rows under new tokens
+//   view          a blob of 16 MiB in place: view, one pass over its bytes, the check, the
+//                 lease's end
+//   publish_rows  16 MiB of rows under new tokens
 //
 // What comes back is checked outside of the timed part.
 //

@@ -1,9 +1,17 @@
 // The Python side of `cistern-bench python` (bench_worker.h): worker.py in a process of its own,
 // asked over a unix socket, one JSON object a line each way.
 //
-//   {"do": "set_up", ...}               -> {"python": "3.11.2", "arrays": "torch.bfloat16"}
-//   {"do": "find", "calls": 200}        -> {"us": [41.2, ...]}
-//   what failed                         -> {"error": "text", "wrong": true}   (wrong: bytes were)
+//   {"do": "set_up", ...}
+//     -> {"python": "3.11.2", "arrays": "torch.bfloat16", "in_place": true}
+//
+//   {"do": "find", "calls": 200}
+//     -> {"us": [41.2, ...]}
+//
+//   {"do": "publish_rows", "calls": 10}
+//     -> {"us": [4392.1, ...], "extra_bytes": 0}    (and of publish)
+//
+//   what failed
+//     -> {"error": "text", "wrong": true}           (wrong: bytes were)
 #pragma once
 
 #include <memory>
