@@ -13,7 +13,6 @@ import contextlib
 import pathlib
 import subprocess
 import tempfile
-import time
 from typing import Dict, Iterator, List, Tuple
 
 import tokenizers
@@ -37,14 +36,10 @@ def node() -> Iterator[str]:
         server = subprocess.Popen([path_of("cistern-server"), f"--unix_socket={socket}", "--ucx_address=", "--pool_bytes=256MiB",
                                    "--log_level=error"])
         try:
-            while not socket.exists():
-                if server.poll() is not None:
-                    raise RuntimeError("cistern-server has ended")
-                time.sleep(0.01)
-            yield f"unix:{socket}"
+            yield f"unix:{socket}"  # connect waits for it
         finally:
             server.terminate()
-            server.wait()
+            server.wait(timeout=30)
 
 
 def prompts(tokenizer: tokenizers.Tokenizer, count: int) -> List[Prompt]:
@@ -55,13 +50,15 @@ def prompts(tokenizer: tokenizers.Tokenizer, count: int) -> List[Prompt]:
     for a, b, c in zip(texts[0::3], texts[1::3], texts[2::3]):
         headers = [c[:HEADER], c[HEADER:HEADER + GAP]]
         made.append(assembled([a[:PIECE], b[:PIECE]], headers, a[PIECE:PIECE + BEHIND]))
+    if count < 1 or not made:
+        raise SystemExit(f"{count} prompts are wanted, of {len(texts)} held-out documents that are long enough: three a prompt")
     return made[:count]
 
 
 def measured(directory: pathlib.Path, dtype: torch.dtype, address: str, asked: List[Prompt]) -> Dict[Tuple[int, int], List[Cell]]:
     model = DeepseekV3ForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="eager").eval()
     cells: Dict[Tuple[int, int], List[Cell]] = {}
-    with cistern.connect(address, arithmetic=arithmetic_of(model)) as client:
+    with cistern.connect(address, connect_timeout=30, arithmetic=arithmetic_of(model)) as client:
         worker = Worker(model, spec_of(model, revision=str(dtype)), client)
         for prompt in asked:
             for cell in content_cells(worker, prompt):
