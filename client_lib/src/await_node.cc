@@ -5,7 +5,7 @@
 namespace cistern::client {
 namespace {
 
-constexpr absl::Duration kFirstPause = absl::Milliseconds(10);
+constexpr absl::Duration kFirstLook = absl::Milliseconds(10);
 constexpr absl::Duration kLongestPause = absl::Milliseconds(200);
 
 }  // namespace
@@ -15,7 +15,7 @@ absl::StatusOr<std::unique_ptr<transport::Link>> AwaitNode(
     absl::FunctionRef<void(absl::Duration)> pause) {
   const absl::Time until = clock.Now() + patience;
   absl::Duration left = patience;
-  for (absl::Duration next = kFirstPause;; next = std::min(2 * next, kLongestPause)) {
+  for (absl::Duration next = kFirstLook;; next = std::min(2 * next, kLongestPause)) {
     auto link = connect(left);
     if (!absl::IsUnavailable(link.status())) return link;
     left = until - clock.Now();

@@ -13,6 +13,9 @@
 
 namespace cistern::client {
 
+// More than any machine has processors for.
+constexpr uint32_t kMaxFetchThreads = 1024;
+
 absl::Status ValidateOptions(const ClientOptions& options) {
   const auto positive = [](absl::Duration d, absl::string_view name) {
     return d > absl::ZeroDuration()
@@ -23,6 +26,10 @@ absl::Status ValidateOptions(const ClientOptions& options) {
   CISTERN_RETURN_IF_ERROR(positive(options.call_deadline, "call_deadline"));
   CISTERN_RETURN_IF_ERROR(positive(options.reconnect_backoff, "reconnect_backoff"));
   CISTERN_RETURN_IF_ERROR(positive(options.publish_deadline, "publish_deadline"));
+  if (options.fetch_threads > kMaxFetchThreads) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("fetch_threads is ", options.fetch_threads, ", more than ", kMaxFetchThreads));
+  }
   if (options.max_staging_bytes < 1 << 20) {
     return absl::InvalidArgumentError("max_staging_bytes is below 1 MiB");
   }
@@ -115,7 +122,7 @@ absl::StatusOr<FetchHandle> ClientImpl::Fetch(Plan&& plan, const PagedCache& des
   auto job = std::make_unique<FetchJob>(FetchJob{PlanImpl::Unwrap(std::move(plan)),
                                                  std::move(target), options.on_layer, options.state,
                                                  options.constants, options_.arithmetic, state});
-  if (absl::Status queued = fetcher_.Submit(std::move(job)); !queued.ok()) {
+  if (absl::Status queued = fetcher_.Submit(&job); !queued.ok()) {
     plan = PlanImpl::Wrap(std::move(job->plan));
     return failed(queued);
   }

@@ -8,13 +8,13 @@
 
 namespace cistern::client {
 
-absl::Status FetchQueue::Submit(std::unique_ptr<FetchJob>&& job) {
+absl::Status FetchQueue::Submit(std::unique_ptr<FetchJob>* job) {
   {
     base::MutexLock lock(&mutex_);
     if (queue_.size() >= max_queued_) {
       return absl::ResourceExhaustedError("too many fetches wait; see max_queued_fetches");
     }
-    queue_.push_back(std::make_unique<Task>(std::move(job), counters_, rates_));
+    queue_.push_back(std::make_unique<Task>(std::move(*job), counters_, rates_));
     if (glancing_ > 0) return absl::OkStatus();
   }
   changed_.notify_one();

@@ -40,8 +40,8 @@ class FetchQueue {
 
   static constexpr std::chrono::microseconds kGlance{200};
 
-  // After an error `job` is as it was.
-  absl::Status Submit(std::unique_ptr<FetchJob>&& job);
+  // Takes `job`; after an error it is as it was.
+  absl::Status Submit(std::unique_ptr<FetchJob>* job);
 
   // Runs fetches until Close.
   void Work();
@@ -91,7 +91,7 @@ class Fetcher {
   Fetcher(uint32_t num_threads, uint32_t max_queued, Counters* counters, Rates* rates);
   ~Fetcher();
 
-  absl::Status Submit(std::unique_ptr<FetchJob>&& job) { return queue_->Submit(std::move(job)); }
+  absl::Status Submit(std::unique_ptr<FetchJob>* job) { return queue_->Submit(job); }
   std::shared_ptr<FetchQueue> queue() const { return queue_; }
 
  private:

@@ -145,6 +145,7 @@ _under_way: "_weakref.WeakSet[Fetch]" = _weakref.WeakSet()
 def _give_up() -> None:
     for fetch in list(_under_way):
         fetch.close()
+    _native.end_other_threads()
 
 
 def _checked(cache: Any) -> PagedCache:
@@ -382,6 +383,9 @@ class Client:
         parts: Optional[Tokens] = None,
     ) -> Dict[str, int]:
         """Shares rows that were computed; what was fetched, and what the node has, is not sent again. Arrays are only read.
+
+        fetched: what brought the other rows. Without it all rows count as computed from the first token on: after a content
+        fetch, whose rows are an approximation, that would be shared as exact.
 
         range: of tokens; all by default. pre_rope: k_r before RoPE, one array [tokens, rotary dim] for each layer: such rows
         serve every position bit for bit. parts: as given to `plan`.

@@ -13,6 +13,7 @@
 #include "base/model_spec.h"
 #include "cistern/client.h"
 #include "client_lib/python/src/arrays.h"
+#include "client_lib/python/src/unlocked.h"
 
 namespace cistern::python {
 
@@ -28,20 +29,13 @@ struct WithoutGil {
       delete object;
       return;
     }
-    nb::gil_scoped_release release;
+    const Unlock unlock;
     delete object;
   }
 };
 template <typename T>
 std::shared_ptr<T> SharedWithoutGil(std::unique_ptr<T> object) {
   return std::shared_ptr<T>(object.release(), WithoutGil());
-}
-
-// Runs what may wait while other Python threads go on.
-template <typename Fn>
-auto Unlocked(Fn call) {
-  nb::gil_scoped_release release;
-  return call();
 }
 
 // Shared by whatever came from it and by calls under way, so that it closes last.

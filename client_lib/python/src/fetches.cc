@@ -82,7 +82,7 @@ class PyFetch {
   void Cancel() {
     const std::shared_ptr<FetchHandle> handle = handle_;
     if (handle == nullptr) return;
-    nb::gil_scoped_release release;
+    const Unlock unlock;
     handle->Cancel();
   }
   // Also while another thread waits, which then returns.

@@ -182,12 +182,10 @@ nb::dict PublishStates(const PyClient& client, const PyModel& model, nb::handle 
   policy.max_chain_tokens = max_chain_tokens;
   if (tails_at_every_token) policy.tails = base::LogTails::kEveryToken;
   const std::shared_ptr<Client> to = client.get();
-  absl::StatusOr<StateReport> report;
-  {
-    nb::gil_scoped_release release;
-    report =
-        to->PublishStates(model.spec, ids.get(), fetched.result, source, policy, boundaries.get());
-  }
+  auto report = Unlocked([&] {
+    return to->PublishStates(model.spec, ids.get(), fetched.result, source, policy,
+                             boundaries.get());
+  });
   return DictOf(Take(std::move(report)));
 }
 
