@@ -1,4 +1,4 @@
-"""Trains a small MLA language model, from scratch, on text of this machine: transformers' DeepSeek-V3 code, 13 million parameters.
+"""Trains a small MLA language model, from scratch, on text of this machine: transformers' DeepSeek-V3 code, 14 million parameters.
 
     python tools/fidelity/train.py --out build/fidelity-model --steps 600
 

@@ -7,28 +7,24 @@ import operator
 from typing import Any, Mapping, Tuple, Union
 
 
-class Count:
-    """An integer that fits into 32 bits."""
+class _Unsigned:
+    bits: int
 
-    @staticmethod
-    def complaint(value: Any) -> str:
+    @classmethod
+    def complaint(cls, value: Any) -> str:
         try:
-            fits = 0 <= operator.index(value) < 1 << 32
+            fits = 0 <= operator.index(value) < 1 << cls.bits
         except TypeError:
             fits = False
-        return "" if fits else "an integer from 0 to 2^32 - 1"
+        return "" if fits else f"an integer from 0 to 2^{cls.bits} - 1"
 
 
-class Bytes:
-    """An integer that fits into 64 bits."""
+class Count(_Unsigned):
+    bits = 32
 
-    @staticmethod
-    def complaint(value: Any) -> str:
-        try:
-            fits = 0 <= operator.index(value) < 1 << 64
-        except TypeError:
-            fits = False
-        return "" if fits else "an integer from 0 to 2^64 - 1"
+
+class Bytes(_Unsigned):
+    bits = 64
 
 
 class Number:

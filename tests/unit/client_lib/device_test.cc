@@ -1,5 +1,9 @@
 // A worker whose cache, k_r before RoPE and state lie in device memory: the same bytes as in host
 // memory, and a device that fails.
+#include <atomic>
+#include <future>
+
+#include "cistern/state_recorder.h"
 #include "tests/unit/client_lib/fake_device.h"
 #include "tests/unit/client_lib/state_fixture.h"
 
@@ -99,7 +103,8 @@ TEST_F(DeviceTest, AFetchWhoseDeviceFailsDeliversNothingThatIsNotThere) {
     EXPECT_FALSE(fetched.device_error.ok());
     EXPECT_EQ(client_->stats().device_errors, 1u);
     EXPECT_EQ(MissingTokens(fetched), 599u);
-    EXPECT_EQ(Written(text), 0u);
+    // A copy that fails half-way has written rows: they are not delivered.
+    EXPECT_EQ(Written(text) > 0, !no_memory);
     ExpectNoLeases();
 
     device_.fails_after = 1 << 30;
@@ -109,6 +114,53 @@ TEST_F(DeviceTest, AFetchWhoseDeviceFailsDeliversNothingThatIsNotThere) {
     EXPECT_TRUE(again.device_error.ok()) << again.device_error;
     EXPECT_EQ(Mismatches(again), 0u);
   }
+}
+
+// What the device had taken before it failed stays delivered.
+TEST_F(DeviceTest, ADeviceThatFailsOnTheWay) {
+  for (int64_t copies : {1, 2, 3}) {
+    Start();
+    const Text text = Join({RandomTokens(3000, 1)});
+    Seed(text);
+    NewWorker();
+    device_.fails_after = copies;
+    const FetchResult fetched = FetchToDevice(text, MustPlan(text, Exact()));
+    EXPECT_EQ(Recovered(fetched) + MissingTokens(fetched), 2999u);
+    EXPECT_GT(MissingTokens(fetched), 0u);
+    EXPECT_EQ(Mismatches(fetched), 0u);
+    EXPECT_EQ(fetched.device_error.message(), "the device has fallen off the bus");
+    EXPECT_EQ(device_.fails_after, -1) << "it is not tried again";
+    ExpectNoLeases();
+  }
+}
+
+TEST_F(DeviceTest, ACancelWaitsForTheCopyUnderWayAndNothingIsCopiedAfterIt) {
+  StartCopying();
+  const Text text = Join({RandomTokens(3000, 1)});
+  Seed(text);
+  NewWorker();
+  std::promise<void> copying, go_on;
+  std::atomic<int> copies = 0;
+  device_.before_copy = [&] {
+    if (copies++ == 0) {
+      copying.set_value();
+      go_on.get_future().wait();
+    }
+  };
+  worker_->Begin(text.tokens);
+  auto fetch = client_->Fetch(MustPlan(text, Exact()), device_.Hide(worker_->Destination()), {});
+  ASSERT_TRUE(fetch.ok()) << fetch.status();
+  copying.get_future().wait();
+  std::future<void> cancelled = std::async(std::launch::async, [&] { fetch->Cancel(); });
+  EXPECT_EQ(cancelled.wait_for(std::chrono::milliseconds(50)), std::future_status::timeout);
+  go_on.set_value();
+  cancelled.wait();
+  const int at_cancel = copies;
+  EXPECT_THAT(fetch->Wait()->delivered, IsEmpty());
+  *fetch = FetchHandle();
+  EXPECT_EQ(copies, at_cancel);
+  ExpectNoLeases();
+  EXPECT_EQ(device_.staged, 0);
 }
 
 TEST_F(DeviceTest, APublishWhoseDeviceFailsStoresNothingHalf) {
@@ -154,6 +206,33 @@ TEST_F(DeviceTest, StatesAreSharedAndResumed) {
   EXPECT_LE(memory.DistanceTo(at_599), 2e-6);
   EXPECT_EQ(memory.conv(), at_599.conv());
   EXPECT_EQ(device_.staged, 0);
+}
+
+TEST_F(DeviceTest, ARecorderBeginsWithAStateOfTheDevice) {
+  StartHybrid(true);
+  const Text text = Join({RandomTokens(200, 1)});
+  SeedRows(text);
+  MustCheckpoint(text, {100});
+  const StateSequence sequence(model_.state, text.tokens);
+  StateMemory at_100 = sequence.At(100);
+  const std::span<const base::TokenId> tokens = text.tokens;
+  const auto begin = [&] {
+    return StateRecorder::Create(client_.get(), model_, tokens.first(100), ResumedAt(100, 0),
+                                 device_.Hide(at_100.view()), sequence.constants(),
+                                 {.policy = {.max_chain_tokens = 10}});
+  };
+  device_.fails_after = 0;
+  EXPECT_TRUE(absl::IsUnavailable(begin().status()));
+  device_.fails_after = 1 << 30;
+  auto recorder = begin();
+  ASSERT_TRUE(recorder.ok()) << recorder.status();
+  ASSERT_TRUE((*recorder)->Append(tokens.subspan(100, 50), sequence.Log(100, 150)).ok());
+  const auto report = (*recorder)->Flush();
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->checkpoints, 1u);  // folded from the state that came from the device
+  folded_by_recorder_ = true;
+  ExpectResumed(Join({Tokens(text.tokens.begin(), text.tokens.begin() + 150), RandomTokens(40, 9)}),
+                150, 0);
 }
 
 TEST_F(DeviceTest, AStateWhoseDeviceFailsIsNotResumed) {

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <vector>
 
 #include "cistern/device_memory.h"
@@ -56,11 +57,14 @@ class FakeDevice final : public DeviceMemory {
   std::atomic<int> staged = 0;                 // buffers that are lent
   std::atomic<int64_t> fails_after = 1 << 30;  // copies that still succeed
   std::atomic<bool> no_memory = false;
+  std::function<void()> before_copy;  // of each call
 
  private:
   absl::Status Copy(std::span<const Piece> pieces, bool in) {
-    if (fails_after-- <= 0) return absl::UnavailableError("the device has fallen off the bus");
-    for (const Piece& piece : pieces) {
+    if (before_copy) before_copy();
+    const bool fails = fails_after-- <= 0;
+    // It fails half-way.
+    for (const Piece& piece : fails ? pieces.first(pieces.size() / 2) : pieces) {
       auto* device =
           reinterpret_cast<std::byte*>(reinterpret_cast<uintptr_t>(piece.device) & ~kDeviceBit);
       for (uint64_t row = 0; row < piece.rows; ++row) {
@@ -69,7 +73,7 @@ class FakeDevice final : public DeviceMemory {
         std::memcpy(in ? there : here, in ? here : there, piece.row_bytes);
       }
     }
-    return absl::OkStatus();
+    return fails ? absl::UnavailableError("the device has fallen off the bus") : absl::OkStatus();
   }
 };
 
