@@ -48,6 +48,12 @@ def some_tokens(count: int, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 100000, count, dtype=np.uint32)
 
 
+def publish(client, model, tokens, **options):
+    worker = Worker(model, len(tokens))
+    worker.prefill(tokens)
+    return client.publish(model, tokens, worker.cache, **options)
+
+
 @pytest.fixture
 def model() -> cistern.Model:
     return cistern.Model.preset("deepseek-v2-lite", layers=LAYERS)

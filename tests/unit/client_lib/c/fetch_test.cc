@@ -91,6 +91,7 @@ TEST_F(CFetchTest, WhatWasPublishedIsFetched) {
   EXPECT_EQ(cistern_client_get_stats(client_, &stats, &error_), CISTERN_OK);
   EXPECT_EQ(stats.fetches, 1u);
   EXPECT_EQ(stats.publishes, 2u);
+  EXPECT_EQ(stats.device_errors, 0u);
   cistern_result_free(result);
   cistern_fetch_free(fetch);
   cistern_plan_free(plan);
