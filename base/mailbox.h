@@ -67,6 +67,12 @@ class Mailbox {
     return closed_;
   }
 
+  // Whether something is to be drained.
+  bool waits() const {
+    MutexLock lock(&mutex_);
+    return !items_.empty();
+  }
+
   int fd() const { return fd_; }  // readable while something waits
   void Wake() {
     const uint64_t one = 1;

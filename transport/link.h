@@ -83,6 +83,9 @@ class Link {
   // the link is dead, the carrier cannot); the caller waits in his own way then.
   virtual void Attend(absl::FunctionRef<bool()> /*done*/, absl::Duration /*longest*/) {}
 
+  // Whether the carrier itself checks a payload of so many bytes: neither side has to.
+  virtual bool checks(uint64_t /*payload_bytes*/) const { return false; }
+
   // Whether the node can follow a payload that is still being written.
   virtual bool follows() const { return false; }
   // A call that goes ahead of its payload: `options.send`, not empty, is written and told about

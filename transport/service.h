@@ -44,6 +44,13 @@ class ServerCall {
   // the lane, and blocks no thread. Nothing is gained by calling it on another one.
   virtual bool payload_follows() const { return false; }
 
+  // The carrier itself checks a payload of so many bytes, the request's or the reply's: neither
+  // side has to.
+  virtual bool checks(uint64_t /*payload_bytes*/) const { return false; }
+  // Whichever thread asks for a payload to be moved, the lane moves it: nothing is gained by asking
+  // on another one.
+  virtual bool lane_moves() const { return false; }
+
   // Moves the request's payload into `into` (total size = payload_bytes). May be called from any
   // thread; `done` runs on the calling thread or the lane's. At most once. Unavailable when the
   // peer died on the way; of a payload that follows, DeadlineExceeded when it has not come by the

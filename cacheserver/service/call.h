@@ -71,6 +71,8 @@ class Call {
   transport::SessionId session() const { return call_->session(); }
   uint64_t payload_bytes() const { return call_->payload_bytes(); }
   bool payload_follows() const { return call_->payload_follows(); }
+  bool carrier_checks(uint64_t payload_bytes) const { return call_->checks(payload_bytes); }
+  bool lane_moves() const { return call_->lane_moves(); }
   bool admitted() const { return static_cast<bool>(pass_); }
 
   template <typename T>

@@ -19,8 +19,8 @@ using storage::Store;
 // A client's unit. Moving so much takes a lane 35 us; to wake a copy thread for it, and the lane
 // again, costs both sides more.
 constexpr uint64_t kInlineBytes = 1 << 20;
-constexpr uint64_t kInlineSlices = 4096;             // rows may be very short
-constexpr uint64_t kInlineChecksumBytes = 64 << 10;  // likewise
+constexpr uint64_t kInlineSlices = 4096;              // rows may be very short
+constexpr uint64_t kInlineChecksumBytes = 256 << 10;  // 10 us
 
 // From BeginWrite to EndWrite.
 class WriteJob : public std::enable_shared_from_this<WriteJob> {
@@ -40,8 +40,9 @@ class WriteJob : public std::enable_shared_from_this<WriteJob> {
     });
   }
 
-  // After Begin: little enough for whoever stands here, or moved a little at a time on the lane.
+  // After Begin: little enough for whoever stands here, or moved on the lane in any case.
   bool Small() const {
+    if (call_->lane_moves()) return true;
     uint64_t slices = 0;
     for (const PlacedObject& object : objects_)
       slices += uint64_t{order_.layers.end - order_.layers.begin} *

@@ -8,7 +8,6 @@
 #include "base/object.h"
 #include "client_lib/src/blob_units.h"
 #include "client_lib/src/pending_call.h"
-#include "transport/checksum.h"
 
 namespace cistern::client {
 namespace {
@@ -43,9 +42,6 @@ class PutRun {
     options.late = session_.KeepLate();
     return options;
   }
-  uint64_t Checksum(const transport::CallOptions& options) const {
-    return session_.mapped() ? 0 : transport::PayloadChecksum(options.send);
-  }
   // The call keeps the buffer until it has ended.
   std::shared_ptr<PendingCall> Start(const BlobUnit& unit, transport::Request request,
                                      transport::CallOptions options) {
@@ -74,7 +70,7 @@ class PutRun {
     transport::CallOptions options = Options(unit, unit.bytes);
     request.payload_headers = static_cast<uint32_t>(request.headers.size());
     request.layer_end = 1;
-    request.checksum = Checksum(options);
+    request.checksum = session_.Checksum(options.send);
     request.commit = true;
     return Start(unit, std::move(request), std::move(options));
   }
@@ -127,7 +123,7 @@ class PutRun {
     transport::WriteRequest request;
     request.reservations = ids;
     request.layer_end = 1;
-    request.checksum = Checksum(options);
+    request.checksum = session_.Checksum(options.send);
     request.commit = true;
     const auto reply =
         Await<transport::WriteReply>(Start(unit, std::move(request), std::move(options)));

@@ -1,13 +1,13 @@
 // Rows that the node sends: Read calls in layer order, a few in flight, scattered from staging
 // buffers.
+#include "client_lib/src/fetch_by_copy.h"
+
 #include <algorithm>
-#include <deque>
-#include <memory>
 #include <utility>
 
+#include "absl/time/clock.h"
+
 #include "client_lib/src/fetch_run.h"
-#include "client_lib/src/pending_call.h"
-#include "client_lib/src/transfer_units.h"
 
 namespace cistern::client {
 namespace {
@@ -15,14 +15,10 @@ namespace {
 using transport::ReadReply;
 using transport::ReadRequest;
 
-struct UnitInFlight {
-  TransferUnit unit;
-  Staging::Lent buffer;
-  std::shared_ptr<PendingCall> call;
-};
+// Between two looks of a caller at whether he is still wanted.
+constexpr absl::Duration kGlance = absl::Milliseconds(20);
 
-absl::Status Outcome(UnitInFlight& flight) {
-  flight.call->Wait();
+absl::Status Outcome(ByCopy::Flight& flight) {
   auto reply = As<ReadReply>(flight.call->Take());
   if (!reply.ok()) return reply.status();
   if (reply->payload_bytes != flight.unit.bytes()) {
@@ -33,73 +29,107 @@ absl::Status Outcome(UnitInFlight& flight) {
 
 }  // namespace
 
-void FetchRun::PassByCopy(const std::vector<uint32_t>& objects, bool last) {
+// The node may still write into the buffers of what is in flight.
+ByCopy::~ByCopy() {
+  for (Flight& flight : flying) {
+    auto buffer = std::make_shared<Staging::Lent>(std::move(flight.buffer));
+    flight.call->Abandon([buffer](const absl::StatusOr<transport::Reply>&) {});
+  }
+}
+
+std::unique_ptr<ByCopy> FetchRun::StartByCopy(const std::vector<uint32_t>& objects, bool last) {
   const base::ModelSpec& spec = plan_.model->spec();
+  auto pass = std::make_unique<ByCopy>();
+  pass->objects = objects;
+  pass->last = last;
+  pass->tokens.reserve(objects.size());
+  for (uint32_t object : objects) pass->tokens.push_back(plan_.objects[object].num_tokens);
+  pass->units = CutIntoUnits(pass->tokens, spec.num_layers, spec.row_bytes);
+  return pass;
+}
+
+// Asks for the next unit. False: no buffer is free now.
+bool FetchRun::StartUnit(ByCopy* pass, bool patient) {
   Session& session = *plan_.session;
-  std::vector<uint32_t> tokens;
-  tokens.reserve(objects.size());
-  for (uint32_t object : objects) tokens.push_back(plan_.objects[object].num_tokens);
-  const std::vector<TransferUnit> units = CutIntoUnits(tokens, spec.num_layers, spec.row_bytes);
-  std::deque<UnitInFlight> flying;
-  size_t next = 0;
-
-  // Asks for the next unit. False: no buffer free now (others will be, when a unit of this fetch is
-  // done).
-  const auto start_next = [&] {
-    const TransferUnit& unit = units[next];
-    auto buffer = flying.empty() ? session.staging().Take(unit.bytes(), state_.deadline())
-                                 : session.staging().TryTake(unit.bytes());
-    if (!buffer.ok()) {
-      if (!flying.empty()) return false;
-      for (uint32_t i = unit.object_begin; i < unit.object_end; ++i) Lose(objects[i]);
-      ++next;
-      return true;
-    }
-    ReadRequest request;
-    request.layer_begin = unit.layer_begin;
-    request.layer_end = unit.layer_end;
-    for (uint32_t i = unit.object_begin; i < unit.object_end; ++i) {
-      request.leases.push_back(plan_.objects[objects[i]].lease);
-    }
-    transport::CallOptions options;
-    options.deadline = session.CallDeadline(state_.deadline());
-    options.receive = {buffer->bytes(unit.bytes())};
-    auto call = PendingCall::Start(session.link(), std::move(request), std::move(options));
-    flying.push_back({unit, *std::move(buffer), std::move(call)});
-    ++next;
+  const TransferUnit& unit = pass->units[pass->next];
+  const bool may_wait = patient && pass->flying.empty();  // otherwise others of this pass end first
+  auto buffer = may_wait ? session.staging().Take(unit.bytes(), state_.deadline())
+                         : session.staging().TryTake(unit.bytes());
+  if (!buffer.ok()) {
+    if (!may_wait) return false;
+    LoseUnit(*pass, unit);
+    ++pass->next;
     return true;
-  };
+  }
+  ReadRequest request;
+  request.layer_begin = unit.layer_begin;
+  request.layer_end = unit.layer_end;
+  for (uint32_t i = unit.object_begin; i < unit.object_end; ++i) {
+    request.leases.push_back(plan_.objects[pass->objects[i]].lease);
+  }
+  transport::CallOptions options;
+  options.deadline = session.CallDeadline(state_.deadline());
+  options.receive = {buffer->bytes(unit.bytes())};
+  auto call = PendingCall::Start(session.link(), std::move(request), std::move(options));
+  pass->flying.push_back({unit, *std::move(buffer), std::move(call)});
+  ++pass->next;
+  return true;
+}
 
-  const auto finish_oldest = [&] {
-    UnitInFlight flight = std::move(flying.front());
-    flying.pop_front();
-    const absl::Status outcome = Outcome(flight);
-    if (absl::IsDataLoss(outcome)) ++counters_.checksum_failures;
-    if (!state_.BeginStep()) return;
-    const TransferUnit& unit = flight.unit;
-    UnitRows<const std::byte> rows(unit, tokens, spec.row_bytes,
-                                   flight.buffer.bytes(unit.bytes()).data());
-    for (uint32_t i = unit.object_begin; i < unit.object_end; ++i) {
-      if (outcome.ok()) {
-        MoveRows(objects[i], rows.Next(), unit.layer_begin, unit.layer_end);
-      } else {
-        Lose(objects[i]);
-      }
-      if (unit.layer_end == spec.num_layers) SettleObject(objects[i], /*mapped=*/false);
+void FetchRun::LoseUnit(const ByCopy& pass, const TransferUnit& unit) {
+  for (uint32_t i = unit.object_begin; i < unit.object_end; ++i) Lose(pass.objects[i]);
+}
+
+void FetchRun::FinishUnit(ByCopy* pass) {
+  const base::ModelSpec& spec = plan_.model->spec();
+  ByCopy::Flight flight = std::move(pass->flying.front());
+  pass->flying.pop_front();
+  const absl::Status outcome = Outcome(flight);
+  if (absl::IsDataLoss(outcome)) ++counters_.checksum_failures;
+  if (!state_.BeginStep()) return;
+  const TransferUnit& unit = flight.unit;
+  UnitRows<const std::byte> rows(unit, pass->tokens, spec.row_bytes,
+                                 flight.buffer.bytes(unit.bytes()).data());
+  if (!outcome.ok()) LoseUnit(*pass, unit);
+  for (uint32_t i = unit.object_begin; i < unit.object_end; ++i) {
+    const uint32_t object = pass->objects[i];
+    if (outcome.ok()) MoveRows(object, rows.Next(), unit.layer_begin, unit.layer_end);
+    if (unit.layer_end == spec.num_layers) SettleObject(object, /*mapped=*/false);
+  }
+  if (pass->last && unit.object_end == pass->objects.size()) Announce(unit.layer_end);
+  state_.EndStep();
+}
+
+// A caller waits no longer than he wants it; a fetch thread, who is there for that, until the
+// buffers are its own again.
+bool FetchRun::AwaitUnit(const ByCopy& pass, bool patient) {
+  PendingCall& call = *pass.flying.front().call;
+  if (patient) {
+    call.Wait();
+    return true;
+  }
+  while (!call.WaitUntil(absl::Now() + kGlance)) {
+    if (!state_.wanted()) return false;
+  }
+  return true;
+}
+
+bool FetchRun::MoveByCopy(ByCopy* pass, uint32_t layers, bool patient) {
+  const Session& session = *plan_.session;
+  while (pass->next < pass->units.size() || !pass->flying.empty()) {
+    if (announced_ >= layers && layers < plan_.model->spec().num_layers) return false;
+    const bool more = pass->next < pass->units.size() && state_.wanted() && session.alive();
+    if (more && pass->flying.size() < kUnitsInFlight && StartUnit(pass, patient)) continue;
+    if (pass->flying.empty()) {
+      if (more) return false;  // no buffer: not for him to wait for
+      break;                   // nobody wants the rest, or nobody sends it
     }
-    if (last && unit.object_end == objects.size()) Announce(unit.layer_end);
-    state_.EndStep();
-  };
-
-  while (next < units.size() || !flying.empty()) {
-    const bool more = next < units.size() && state_.wanted() && session.alive();
-    if (more && flying.size() < kUnitsInFlight && start_next()) continue;
-    if (flying.empty()) break;  // nobody wants the rest, or nobody sends it
-    finish_oldest();
+    if (!AwaitUnit(*pass, patient)) return false;
+    FinishUnit(pass);
   }
-  for (; next < units.size(); ++next) {  // said before the layers are announced
-    for (uint32_t i = units[next].object_begin; i < units[next].object_end; ++i) Lose(objects[i]);
-  }
+  // Said before the layers are announced.
+  for (; pass->next < pass->units.size(); ++pass->next) LoseUnit(*pass, pass->units[pass->next]);
+  return true;
 }
 
 }  // namespace cistern::client

@@ -23,14 +23,15 @@ FetchRun::FetchRun(FetchJob* job, Counters* counters, Rates* rates)
 }
 
 bool FetchRun::immediate() const {
-  return plan_.session != nullptr && plan_.session->mapped() &&
-         (!state_fetch_.has_value() || state_fetch_->immediate()) &&
+  return plan_.session != nullptr && (!state_fetch_.has_value() || state_fetch_->immediate()) &&
          std::all_of(plan_.objects.begin(), plan_.objects.end(),
                      [](const PlannedObject& object) { return object.lease != 0; });
 }
 
-bool FetchRun::RunTo(uint32_t layers) {
-  if (immediate_pass_.has_value() || immediate()) return RunImmediate(layers);
+bool FetchRun::RunTo(uint32_t layers, bool patient) {
+  if (in_place_.has_value() || by_copy_ != nullptr || immediate()) {
+    return RunImmediate(layers, patient);
+  }
   if (state_.wanted()) {
     Prepare();
     MoveState();
@@ -45,22 +46,29 @@ bool FetchRun::RunTo(uint32_t layers) {
   return true;
 }
 
-bool FetchRun::RunImmediate(uint32_t layers) {
-  const absl::Time start = absl::Now();
-  if (!immediate_pass_.has_value()) {
-    Prepare();
-    MoveState();
-    std::vector<uint32_t> held(hopeless_ ? 0 : plan_.objects.size());
-    std::iota(held.begin(), held.end(), 0);
-    immediate_pass_ = StartInPlace(held, /*last=*/true);
+void FetchRun::StartImmediate() {
+  Prepare();
+  MoveState();
+  immediate_objects_.resize(hopeless_ ? 0 : plan_.objects.size());
+  std::iota(immediate_objects_.begin(), immediate_objects_.end(), 0);
+  if (plan_.session->mapped()) {
+    in_place_ = StartInPlace(immediate_objects_, /*last=*/true);
+  } else {
+    by_copy_ = StartByCopy(immediate_objects_, /*last=*/true);
   }
-  const bool over = MoveInPlace(&*immediate_pass_, layers);
+}
+
+bool FetchRun::RunImmediate(uint32_t layers, bool patient) {
+  const absl::Time start = absl::Now();
+  if (!in_place_.has_value() && by_copy_ == nullptr) StartImmediate();
+  const bool over = in_place_.has_value() ? MoveInPlace(&*in_place_, layers)
+                                          : MoveByCopy(by_copy_.get(), layers, patient);
   immediate_took_ += absl::Now() - start;
   if (!over) return false;
-  if (!immediate_pass_->objects.empty()) {
-    if (immediate_pass_->next_layer == plan_.model->spec().num_layers)
-      CountRate(immediate_pass_->objects, immediate_took_);
-    plan_.session->ReleaseLater(TakeLeases(immediate_pass_->objects));
+  if (!immediate_objects_.empty()) {
+    if (announced_ == plan_.model->spec().num_layers)
+      CountRate(immediate_objects_, immediate_took_);
+    plan_.session->ReleaseLater(TakeLeases(immediate_objects_));
   }
   AnnounceAll();
   Finish();
@@ -162,7 +170,8 @@ void FetchRun::Pass(const std::vector<uint32_t>& objects, bool last) {
       InPlace pass = StartInPlace(objects, last);
       MoveInPlace(&pass, plan_.model->spec().num_layers);
     } else {
-      PassByCopy(objects, last);
+      const std::unique_ptr<ByCopy> pass = StartByCopy(objects, last);
+      MoveByCopy(pass.get(), plan_.model->spec().num_layers, /*patient=*/true);
     }
     CountRate(objects, absl::Now() - start);
     GiveBack(objects);

@@ -1,5 +1,5 @@
-// One fetch, from leases to rows in place. Owns the plan while it runs: on a fetch thread, or, as
-// long as nothing has to be waited for, on the thread of a caller who waits for it (fetcher.h).
+// One fetch, from leases to rows in place. Owns the plan while it runs: on a fetch thread, or,
+// where all is leased already, on the thread of a caller who waits for it (fetcher.h).
 //
 // Everything that is held is moved in one pass, layer by layer over all spans. Only when some
 // objects lie on disk, or the node has no room for all leases at once, are there passes before
@@ -21,6 +21,7 @@
 #include "base/object.h"
 #include "client_lib/src/counters.h"
 #include "client_lib/src/destination.h"
+#include "client_lib/src/fetch_by_copy.h"
 #include "client_lib/src/fetch_state.h"
 #include "client_lib/src/lease_queue.h"
 #include "client_lib/src/plan_impl.h"
@@ -44,13 +45,14 @@ class FetchRun {
  public:
   FetchRun(FetchJob* job, Counters* counters, Rates* rates);
 
-  // All that it needs lies leased in mapped memory: it never waits for the node.
+  // All that it needs lies leased in the node's memory: it waits for bytes at most.
   bool immediate() const;
 
   // Goes on until `layers` layers are announced. True: all is settled, or nobody wants it any more;
   // the state has been finished, and this is not to be called again. What is not immediate() is
-  // always run to its end.
-  bool RunTo(uint32_t layers);
+  // always run to its end; what is, on a fetch thread (`patient`) as well. A caller may return
+  // sooner, when he would have to wait for what is not his.
+  bool RunTo(uint32_t layers, bool patient);
 
   // Null: nothing is reused. What is immediate() leaves its leases to GiveBackLate.
   const std::shared_ptr<Session>& session() const { return plan_.session; }
@@ -70,7 +72,8 @@ class FetchRun {
     uint64_t step_bytes = 0;
   };
 
-  bool RunImmediate(uint32_t layers);
+  bool RunImmediate(uint32_t layers, bool patient);
+  void StartImmediate();
   void MoveState();
   void Finish();
   void Prepare();
@@ -83,7 +86,16 @@ class FetchRun {
   InPlace StartInPlace(const std::vector<uint32_t>& objects, bool last);
   // True when `pass` is over: moved, or not wanted.
   bool MoveInPlace(InPlace* pass, uint32_t layers);
-  void PassByCopy(const std::vector<uint32_t>& objects, bool last);
+
+  // ---- By copy (fetch_by_copy.cc)
+  std::unique_ptr<ByCopy> StartByCopy(const std::vector<uint32_t>& objects, bool last);
+  // True when `pass` is over: moved, or not wanted, and nothing of it in flight.
+  bool MoveByCopy(ByCopy* pass, uint32_t layers, bool patient);
+  bool StartUnit(ByCopy* pass, bool patient);
+  bool AwaitUnit(const ByCopy& pass, bool patient);
+  void FinishUnit(ByCopy* pass);
+  void LoseUnit(const ByCopy& pass, const TransferUnit& unit);
+
   void GiveBack(const std::vector<uint32_t>& objects);
   std::vector<transport::LeaseId> TakeLeases(const std::vector<uint32_t>& objects);
   void CountRate(const std::vector<uint32_t>& objects, absl::Duration took);
@@ -111,7 +123,9 @@ class FetchRun {
   std::vector<std::vector<uint32_t>> spans_of_;  // per object of the plan
   std::vector<bool> from_disk_;                  // per object of the plan
   std::optional<StateFetch> state_fetch_;        // until it has run
-  std::optional<InPlace> immediate_pass_;        // under way
+  std::vector<uint32_t> immediate_objects_;      // of the pass that is under way,
+  std::optional<InPlace> in_place_;              // which is one of these two
+  std::unique_ptr<ByCopy> by_copy_;
   absl::Duration immediate_took_;
   bool device_failed_ = false;
   bool hopeless_ = false;  // the state is lost, and with it all rows

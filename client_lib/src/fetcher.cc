@@ -58,7 +58,7 @@ void FetchQueue::AwaitChange() {
 
 void FetchQueue::Work() {
   while (std::unique_ptr<Task> task = AwaitTask()) {
-    task->run.RunTo(task->job->state->num_layers());
+    task->run.RunTo(task->job->state->num_layers(), /*patient=*/true);
     if (task->run.session() != nullptr) task->run.session()->GiveBackLate();
     base::MutexLock lock(&mutex_);
     EndLocked(task->job->state.get());
@@ -68,7 +68,7 @@ void FetchQueue::Work() {
 void FetchQueue::Help(FetchState* state, uint32_t layers) {
   std::unique_ptr<Task> task = Take(state);
   if (task == nullptr) return;
-  const bool over = task->run.RunTo(layers);
+  const bool over = task->run.RunTo(layers, /*patient=*/false);
   const std::shared_ptr<Session> session = task->run.session();
   if (over) task.reset();  // before the client may go
   if (EndHelp(state, &task, session)) return;

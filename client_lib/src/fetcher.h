@@ -1,8 +1,8 @@
 // The threads on which fetches run, and the queue before them.
 //
 // Waking a thread takes as long as moving half a megabyte. So who waits for a fetch that nobody has
-// begun, and that needs nothing but the mapped memory, moves its rows himself: all of them, or,
-// when he waits for a layer, up to that one, and a fetch thread moves the rest meanwhile.
+// begun, and that needs nothing but what is leased already, moves its rows himself: all of them,
+// or, when he waits for a layer, up to that one, and a fetch thread moves the rest meanwhile.
 //
 // He wakes nobody for what is left: while a caller helps, and until the leases of his fetch have
 // been given back, a thread looks every kGlance for work. It need not be woken for the next fetch

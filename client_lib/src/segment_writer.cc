@@ -8,7 +8,6 @@
 
 #include "base/status_macros.h"
 #include "client_lib/src/destination.h"
-#include "transport/checksum.h"
 
 namespace cistern::client {
 
@@ -129,9 +128,7 @@ absl::Status SegmentWriter::Prepare(WriteBatch::Gathered* unit) const {
     return absl::OkStatus();
   }
   while (!unit->rows.done()) CISTERN_RETURN_IF_ERROR(unit->rows.Next());
-  if (!session_.mapped() && unit->checksum == 0) {
-    unit->checksum = transport::PayloadChecksum(unit->rows.Payload());
-  }
+  if (unit->checksum == 0) unit->checksum = session_.Checksum(unit->rows.Payload());
   return absl::OkStatus();
 }
 

@@ -5,10 +5,17 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
+#include "transport/checksum.h"
+
 namespace cistern::client {
 
 absl::Duration Session::CallDeadline(absl::Time until) const {
   return std::max(absl::Milliseconds(1), std::min(until - absl::Now(), call_deadline_));
+}
+
+uint64_t Session::Checksum(const std::vector<transport::Slice>& payload) const {
+  if (mapped() || link_->checks(transport::TotalBytes(payload))) return 0;
+  return transport::PayloadChecksum(payload);
 }
 
 absl::Status Session::Introduce(const Model& model, absl::Time until) {

@@ -41,6 +41,8 @@ class Session {
   StoreChoice& followed_stores() { return followed_stores_; }  // of what the node follows
   bool alive() const { return link_->alive(); }
   bool mapped() const { return link_->arena() != nullptr; }
+  // Of what is to be sent with a call; 0 where nobody has to check it.
+  uint64_t Checksum(const std::vector<transport::Slice>& payload) const;
   uint64_t incarnation() const { return link_->node().incarnation; }
   absl::Duration call_deadline() const { return call_deadline_; }
 

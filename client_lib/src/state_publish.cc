@@ -13,7 +13,6 @@
 #include "client_lib/src/pending_call.h"
 #include "client_lib/src/state_blocks.h"
 #include "client_lib/src/state_plan.h"
-#include "transport/checksum.h"
 
 namespace cistern::client {
 namespace {
@@ -237,7 +236,7 @@ class StateRun {
     transport::CallOptions options;
     options.deadline = session_.CallDeadline(deadline_);
     options.send = {memory};
-    if (!session_.mapped()) request.checksum = transport::PayloadChecksum(options.send);
+    request.checksum = session_.Checksum(options.send);
     return PendingCall::Start(session_.link(), std::move(request), std::move(options),
                               [buffer]() mutable { buffer.reset(); });
   }

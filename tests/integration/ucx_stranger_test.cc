@@ -1,6 +1,7 @@
 // The other side of a UCX connection was never one of ours.
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <functional>
@@ -271,6 +272,24 @@ class RawUcxPeer {
   std::deque<std::string> headers_;
 };
 
+template <typename Header>
+std::string Bytes(const Header& header) {
+  return std::string(reinterpret_cast<const char*>(&header), sizeof(header));
+}
+
+std::string WriteOfAMegabyte() {
+  return EncodeRequest(
+      {.call_id = 2, .deadline = absl::Seconds(30), .send_bytes = uint64_t{1} << 20},
+      WriteRequest{.reservations = {1 << 20, 0, 1}});
+}
+
+// Nobody else may be reading the environment.
+class ByRendezvous {
+ public:
+  ByRendezvous() { setenv("CISTERN_UCX_PAYLOADS", "rendezvous", 1); }
+  ~ByRendezvous() { unsetenv("CISTERN_UCX_PAYLOADS"); }
+};
+
 // 75 MiB in 300 payloads, whose messages never come.
 TEST_F(StrangerTest, PayloadsWithoutMessagesAreBounded) {
   const std::string payload(256 << 10, 'x');
@@ -286,9 +305,11 @@ TEST_F(StrangerTest, PayloadsWithoutMessagesAreBounded) {
   ExpectServing();
 }
 
-// It lives, says so all the time, and does not take one payload: that one is not kept for ever.
+// By rendezvous. It lives, says so all the time, and does not take one payload: that one is not
+// kept for ever.
 TEST_F(StrangerTest, WhoNeverTakesAPayloadIsClosed) {
   server_.reset();
+  const ByRendezvous while_this_runs;
   auto server = StartServer(
       {.ucx_address = "127.0.0.1:0", .transfer_timeout = absl::Milliseconds(200)}, &service_);
   ASSERT_TRUE(server.ok()) << server.status();
@@ -307,6 +328,73 @@ TEST_F(StrangerTest, WhoNeverTakesAPayloadIsClosed) {
   }));
   EXPECT_TRUE(Await([&] { return service_.sent() == 1; }));
   ExpectServing();
+}
+
+// It announces a payload, and is asked for it.
+TEST_F(StrangerTest, WhoNeverSendsAPayloadIsClosed) {
+  server_.reset();
+  auto server = StartServer(
+      {.ucx_address = "127.0.0.1:0", .transfer_timeout = absl::Milliseconds(200)}, &service_);
+  ASSERT_TRUE(server.ok()) << server.status();
+  server_ = *std::move(server);
+  RawUcxPeer peer(server_->ucx_address());
+  ASSERT_TRUE(Await([&] { return service_.opened() == 1; }));
+  const std::string write = WriteOfAMegabyte();
+  peer.Send(UcxFrameKind::kMessage, Bytes(LongHeader{5, 1 << 20, PayloadWay::kPulled}), write);
+  ASSERT_TRUE(Await([&] { return service_.receives_begun() == 1; }));
+  EXPECT_TRUE(Await([&] { return service_.closed() == 1; }));
+  EXPECT_TRUE(Await([&] { return service_.receives_failed() == 1; }));
+  ExpectServing();
+}
+
+// A payload comes before it is asked for, twice the same piece, too short, or in no known way.
+TEST_F(StrangerTest, PiecesThatCannotBeAreCountedAndClosed) {
+  const std::string piece(kPieceBytes, 'x');
+  const std::string part(100, 'x');
+  const std::string write = WriteOfAMegabyte();
+  const auto header = [](uint64_t offset) { return Bytes(PieceHeader{5, offset, 1}); };
+  const auto announce = [&](RawUcxPeer& peer, PayloadWay way) {
+    peer.Send(UcxFrameKind::kMessage, Bytes(LongHeader{5, 1 << 20, way}), write);
+  };
+  const std::vector<std::function<void(RawUcxPeer&)>> nonsense = {
+      [&](RawUcxPeer& peer) { announce(peer, static_cast<PayloadWay>(7)); },
+      [&](RawUcxPeer& peer) {
+        announce(peer, PayloadWay::kPulled);
+        peer.Send(UcxFrameKind::kPiece, header(0), part);
+      },
+      [&](RawUcxPeer& peer) {
+        announce(peer, PayloadWay::kPulled);
+        peer.Send(UcxFrameKind::kPiece, header(7), piece);
+      },
+      [&](RawUcxPeer& peer) { peer.Send(UcxFrameKind::kPiece, "short", part); },
+      [&](RawUcxPeer& peer) { peer.Send(UcxFrameKind::kPull, "short", ""); },
+  };
+  for (size_t i = 0; i < nonsense.size(); ++i) {
+    RawUcxPeer peer(server_->ucx_address());
+    ASSERT_TRUE(Await([&] { return service_.opened() == i + 1; }));
+    nonsense[i](peer);
+    EXPECT_TRUE(Await([&] { return service_.closed() == i + 1; })) << i;
+    EXPECT_EQ(server_->stats().bad_messages, i + 1);
+  }
+  ExpectServing();
+}
+
+// Words about payloads that are not there, or not any more: as may happen to anybody.
+TEST_F(StrangerTest, WordsAboutOtherPayloadsAreNothing) {
+  const std::string part(100, 'x');
+  RawUcxPeer peer(server_->ucx_address());
+  ASSERT_TRUE(Await([&] { return service_.opened() == 1; }));
+  peer.Send(UcxFrameKind::kPiece, Bytes(PieceHeader{77, 0, 1}), part);
+  for (const auto kind : {UcxFrameKind::kPull, UcxFrameKind::kRefuse, UcxFrameKind::kWithdrawn}) {
+    peer.Send(kind, Bytes(LateHeader{77}), "");
+  }
+  const std::string ping = EncodeRequest({.call_id = 9, .deadline = absl::Seconds(5)},
+                                         AdminRequest{.model_name = "silent"});
+  const uint64_t before = server_->stats().calls;
+  peer.Send(UcxFrameKind::kCall, ping, "");
+  EXPECT_TRUE(Await([&] { return server_->stats().calls == before + 1; }));
+  EXPECT_EQ(server_->stats().bad_messages, 0u);
+  EXPECT_EQ(service_.closed(), 0u);
 }
 
 TEST_F(StrangerTest, WhoSaysNoHelloIsClosed) {

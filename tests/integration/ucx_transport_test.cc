@@ -119,6 +119,13 @@ TEST_F(UcxTransportTest, SaysHelloAndBothSidesKnowEachOther) {
   EXPECT_TRUE(Ping().ok());
 }
 
+TEST_F(UcxTransportTest, LargePayloadsComeInPiecesOverTcp) {
+  const char* said = getenv("CISTERN_UCX_PAYLOADS");
+  const bool pieces = said == nullptr || std::string(said) == "pieces";
+  EXPECT_EQ(link_->checks(1 << 20), pieces);
+  EXPECT_FALSE(link_->checks(1 << 10));
+}
+
 // Around the borders: empty, one byte, what fits in a segment, eager and rendezvous, several
 // segments, 64 MiB; whole and in pieces; answered on the lane and from another thread.
 TEST_F(UcxTransportTest, PayloadsOfAllSizesArriveAsTheyWere) {

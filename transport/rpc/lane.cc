@@ -49,6 +49,7 @@ absl::StatusOr<std::unique_ptr<Lane>> Lane::Start(absl::string_view name) {
 
 Lane::~Lane() {
   Stop();
+  if (guard_.id != 0) close(guard_.fd);
   close(epoll_fd_);
 }
 
@@ -124,18 +125,27 @@ void Lane::CancelTimer(TimerId id) {
   timer_times_.erase(it);
 }
 
-void Lane::AddPollHook(PollHook* hook) {
-  assert(OnLaneThread());
-  hooks_.push_back(hook);
+absl::Status Lane::AddPollHook(PollHook* hook, int fd) {
+  if (guard_.id == 0) {
+    if (absl::Status added = AddGuard(); !added.ok()) return added;
+  }
+  const absl::StatusOr<FdToken> token = AddFd(fd, EPOLLIN, [](uint32_t) {});
+  if (token.ok()) hooks_.push_back({hook, *token});
+  return token.status();
 }
 
 void Lane::RemovePollHook(PollHook* hook) {
   assert(OnLaneThread());
-  std::erase(hooks_, hook);
+  const auto it = std::ranges::find(hooks_, hook, &Hook::hook);
+  if (it == hooks_.end()) return;
+  RemoveFd(it->fd);
+  hooks_.erase(it);
 }
 
-void Lane::Loop() {
-  thread_id_.store(std::this_thread::get_id(), std::memory_order_release);
+void Lane::Loop() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  own_id_ = std::this_thread::get_id();
+  turn_.Lock();
+  thread_id_.store(own_id_, std::memory_order_release);
   bool closing = false;
   while (true) {
     bool busy = false;
@@ -145,27 +155,24 @@ void Lane::Loop() {
       // Closed since it was asked: the drain may have taken that signal as well.
       if (!closing && mailbox_.closed()) mail_waits_ = busy = true;
     }
-    if (closing && !busy) return;
+    if (closing && !busy) return turn_.Unlock();
     mail_waits_ |= closing;
     busy |= ProgressHooks();
     RunTimers();
-    const int wait_ms = busy || !ArmHooks() ? 0 : WaitMs();
+    const int wait_ms = busy || !ArmHooks(/*at_once=*/false) ? 0 : WaitMs();
     const int num_events = Await(wait_ms);
-    if (num_events > 0) Dispatch(num_events);
+    Dispatch(events_.data(), num_events);
   }
 }
 
 int Lane::Await(int wait_ms) {
-  const auto wait = [this](int ms) {
-    return epoll_wait(epoll_fd_, events_.data(), static_cast<int>(events_.size()), ms);
-  };
-  if (wait_ms == 0 || !std::exchange(expects_, false)) return wait(wait_ms);
+  if (wait_ms == 0 || !std::exchange(expects_, false)) return Sleep(wait_ms);
   int num_events = 0;
   if (lookout_.Begin(/*allowed=*/true)) {
-    do num_events = wait(0);
+    do num_events = Sleep(0);
     while (num_events == 0 && lookout_.Again());
   }
-  if (num_events == 0) num_events = wait(wait_ms);
+  if (num_events == 0) num_events = Sleep(wait_ms);
   if (num_events > 0) lookout_.Came();
   return num_events;
 }
@@ -183,12 +190,12 @@ bool Lane::RunPosted() {
 
 bool Lane::ProgressHooks() {
   bool any = false;
-  for (PollHook* hook : hooks_) any |= hook->Progress();
+  for (const Hook& one : hooks_) any |= one.hook->Progress();
   return any;
 }
 
-bool Lane::ArmHooks() {
-  return std::all_of(hooks_.begin(), hooks_.end(), [](PollHook* hook) { return hook->Arm(); });
+bool Lane::ArmHooks(bool at_once) {
+  return std::ranges::all_of(hooks_, [&](const Hook& one) { return one.hook->Arm(at_once); });
 }
 
 void Lane::RunTimers() {
@@ -208,13 +215,13 @@ int Lane::WaitMs() const {
   return static_cast<int>(std::clamp<int64_t>(wait.count(), 0, 60'000));
 }
 
-void Lane::Dispatch(int num_events) {
+void Lane::Dispatch(const epoll_event* events, int num_events) {
   for (int i = 0; i < num_events; ++i) {
-    if (events_[i].data.u64 == kMailboxId) mail_waits_ = true;
-    const auto it = handlers_.find(events_[i].data.u64);
+    if (events[i].data.u64 == kMailboxId) mail_waits_ = true;
+    const auto it = handlers_.find(events[i].data.u64);
     if (it == handlers_.end()) continue;                    // the mailbox, or removed since
     const std::shared_ptr<FdHandler> handler = it->second;  // it may remove itself
-    (*handler)(events_[i].events);
+    (*handler)(events[i].events);
   }
 }
 

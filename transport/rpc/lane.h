@@ -8,12 +8,18 @@
 // CPU. Whoever serves something that more often follows at once may Expect it: then the lane looks
 // for a bounded time before it sleeps (lookout.h).
 //
-// Hosting a UCX worker: AddFd(worker's event fd, EPOLLIN, a handler that does nothing) to be woken
-// by it, and a PollHook whose Progress is ucp_worker_progress and whose Arm is ucp_worker_arm. The
-// loop calls Progress until nobody has work, then Arm, and blocks only if every hook is armed.
+// Hosting a UCX worker: a PollHook whose Progress is ucp_worker_progress and whose Arm is
+// ucp_worker_arm, with the worker's event fd. The loop calls Progress until nobody has work, then
+// Arm, and blocks only if every hook is armed.
 //
-// Thread   Post, RunAndWait, SetEvents, OnLaneThread: any. Stop: any but the lane's own. The rest:
-//          the lane's own
+// Another thread may take the lane's turn while its own one sleeps: for one task (TryRun), or for
+// as long as it waits for something that the lane brings (Attend). That saves waking the lane's
+// thread, which costs more than most of what it would do. Whoever has the turn is the lane's thread
+// to everything that lives on it. Who had it often takes it again at once: for kReturnsWithin the
+// lane's thread is not woken for what its hooks bring, unless somebody waits for it.
+//
+// Thread   Post, RunAndWait, TryRun, Attend, SetEvents, OnLaneThread: any. Stop: any but the
+//          lane's own. The rest: the lane's own
 // Errors   Post returns false once the lane has stopped, or when kMaxPosts tasks wait; the refused
 //          task is destroyed, not run (what must run whatever happens is a Sent or Received inside
 //          it: once.h)
@@ -32,6 +38,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -51,9 +58,10 @@ class PollHook {
   // Does a bounded piece of the work that is there. True when it did any: it will be called again
   // before the lane blocks.
   virtual bool Progress() = 0;
-  // The lane is about to block. True: a registered fd becomes readable when work comes. False: work
-  // is there already.
-  virtual bool Arm() = 0;
+  // The lane is about to block. True: the hook's fd becomes readable when work comes. False: work
+  // is there already, or is expected to come so soon that it does not pay to block; not that if
+  // `at_once`.
+  virtual bool Arm(bool at_once) = 0;
 };
 
 class Lane {
@@ -62,6 +70,7 @@ class Lane {
   static constexpr size_t kMaxPosts = 1u << 21;
 
   static constexpr Lookout::Micros kLookFor{50};
+  static constexpr Lookout::Micros kReturnsWithin{500};
 
   using Task = absl::AnyInvocable<void()>;
   using FdHandler = absl::AnyInvocable<void(uint32_t events)>;
@@ -91,6 +100,15 @@ class Lane {
   // the lane has stopped.
   bool RunAndWait(absl::AnyInvocable<void()> task);
 
+  // Runs the task here if the lane's thread sleeps and nobody else has its turn; false: it has not
+  // run.
+  bool TryRun(absl::FunctionRef<void()> task);
+
+  // Does the lane's work here until `done` says so, or `until`, if its thread sleeps; returns early
+  // when somebody else has the turn, or the lane is stopping. Nobody is woken meanwhile for what
+  // the hooks bring.
+  void Attend(absl::FunctionRef<bool()> done, MonoTime until);
+
   bool OnLaneThread() const {
     return std::this_thread::get_id() == thread_id_.load(std::memory_order_acquire);
   }
@@ -110,30 +128,48 @@ class Lane {
   // to kLookFor before sleeping, if it came so soon the last time.
   void Expect() { expects_ = true; }
 
-  // The hook is borrowed until removed. A hook may not remove hooks from within Progress or Arm
-  // (Post it).
-  void AddPollHook(PollHook* hook);
+  // The hook is borrowed until removed, its fd too. A hook may not remove hooks from within
+  // Progress or Arm (Post it). ResourceExhausted as for AddFd.
+  absl::Status AddPollHook(PollHook* hook, int fd);
   void RemovePollHook(PollHook* hook);
 
  private:
   explicit Lane(int epoll_fd);
 
   void Loop();
-  bool RunPosted();      // true when any ran
-  bool ProgressHooks();  // true when any had work
-  bool ArmHooks();       // false when one has work
+  bool RunPosted();             // true when any ran
+  bool ProgressHooks();         // true when any had work
+  bool ArmHooks(bool at_once);  // false when one has work
   void RunTimers();
-  int WaitMs() const;      // until the next timer; -1 = for ever
+  int WaitMs() const;  // until the next timer; -1 = for ever
+  // Between turns of the lane's thread, and around those of others.
+  int Sleep(int wait_ms);
+  bool TryTakeTurn();
+  void EndTurn();
+  void WatchHooks();
+  void UnwatchHooks();
+  absl::Status AddGuard();
+  void OnGuard();
+  bool AttendOnce(MonoTime until);  // false: the lane is stopping
+  void AwaitHooks(MonoTime until);
   int Await(int wait_ms);  // the number of events that came
-  void Dispatch(int num_events);
+  void Dispatch(const epoll_event* events, int num_events);
 
   const int epoll_fd_;
   base::Mailbox<Task> mailbox_;
   std::thread thread_;
-  std::atomic<std::thread::id> thread_id_;
-  base::Mutex stop_mutex_;  // two who stop at once
+  std::thread::id own_id_;                  // of thread_
+  std::atomic<std::thread::id> thread_id_;  // of who has the turn, or had it last
+  base::Mutex stop_mutex_;                  // two who stop at once
+  base::Mutex turn_;                        // held but while the lane's thread sleeps
 
-  // The lane's own.
+  std::atomic<bool> wanted_{false};  // somebody waits, and could not have the turn
+
+  // Whoever has the turn.
+  MonoTime sleeps_until_;  // the lane's thread, unless it is woken
+  bool watches_hooks_ = true;
+  MonoTime turn_ended_;     // of another thread than the lane's
+  FdToken guard_;           // a timer: is armed while the hooks are not watched
   bool mail_waits_ = true;  // the mailbox is to be drained
   std::vector<Task> batch_;
   std::vector<epoll_event> events_;
@@ -141,7 +177,11 @@ class Lane {
   uint64_t next_id_ = 1;  // of fds and timers; 0 is the mailbox
   std::map<std::pair<MonoTime, TimerId>, Task> timers_;
   absl::flat_hash_map<TimerId, MonoTime> timer_times_;
-  std::vector<PollHook*> hooks_;
+  struct Hook {
+    PollHook* hook = nullptr;
+    FdToken fd;
+  };
+  std::vector<Hook> hooks_;
   bool expects_ = false;
   Lookout lookout_{kLookFor};
 };

@@ -47,6 +47,8 @@ class CoreCall final : public ServerCall {
   Request& request() override { return envelope_.request; }
   uint64_t payload_bytes() const override { return envelope_.head.send_bytes; }
   bool payload_follows() const override { return channel_->payload_follows(); }
+  bool checks(uint64_t payload_bytes) const override { return channel_->checks(payload_bytes); }
+  bool lane_moves() const override { return channel_->lane_moves(); }
   absl::Time deadline() const override { return deadline_; }
 
   void ReceivePayload(std::vector<MutableSlice> into,

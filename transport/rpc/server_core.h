@@ -46,6 +46,10 @@ class CallChannel {
   // See ServerCall::payload_follows.
   virtual bool payload_follows() const { return false; }
 
+  // See ServerCall's.
+  virtual bool checks(uint64_t /*payload_bytes*/) const { return false; }
+  virtual bool lane_moves() const { return false; }
+
   // From when on nobody waits for the reply: said once, before the rest.
   virtual void set_deadline(MonoTime /*deadline*/) {}
 

@@ -25,7 +25,8 @@ void UcxCallTable::Start(UcxConnection& connection, uint64_t call_id, std::strin
   }
   transfers_[call_id].sending = true;
   connection.Send(std::move(message), std::move(send),
-                  Sent([self = shared_from_this(), call_id] { self->OnSent(call_id); }));
+                  Sent([self = shared_from_this(), call_id] { self->OnSent(call_id); }),
+                  {.name = call_id});
 }
 
 void UcxCallTable::OnMessage(std::span<const std::byte> message, UcxPayload payload) {
@@ -54,6 +55,7 @@ void UcxCallTable::OnReply(PendingCall call, ReplyEnvelope reply, UcxPayload pay
 
   Transfer& transfer = transfers_[call_id];
   transfer.receiving = !into.empty();
+  transfer.payload = payload;
   transfer.call = std::move(call);
   transfer.reply = std::move(reply);
   if (into.empty()) {
@@ -65,7 +67,9 @@ void UcxCallTable::OnReply(PendingCall call, ReplyEnvelope reply, UcxPayload pay
                          }));
   }
   const auto it = transfers_.find(call_id);
-  if (it != transfers_.end()) Watch(call_id, it->second.call->deadline);
+  if (it == transfers_.end()) return;
+  const MonoTime deadline = it->second.call->deadline;
+  Watch(call_id, payload.tag != 0 ? deadline : After(deadline, ClientCore::kOverdueGrace));
 }
 
 void UcxCallTable::OnSent(uint64_t call_id) {
@@ -104,7 +108,7 @@ bool UcxCallTable::MayExpire(const PendingCall& call) {
     expired_unsent_.insert(call.call_id);
     return true;
   }
-  if (!it->second.sending) {
+  if (!it->second.sending || connection_->Withdraw(call.call_id)) {
     transfers_.erase(it);
     return true;
   }
@@ -119,17 +123,15 @@ void UcxCallTable::Hold(uint64_t call_id) {
   transfer.call = *std::move(call);
   transfer.status = absl::DeadlineExceededError("the node did not take the payload in time");
   if (transfer.sending) {
-    Watch(call_id, MonoNow());
+    Watch(call_id, After(MonoNow(), ClientCore::kOverdueGrace));
   } else {
     TryComplete(call_id);
   }
 }
 
-// Gives what moves a little longer than `deadline`, then gives the connection up for it.
-void UcxCallTable::Watch(uint64_t call_id, MonoTime deadline) {
+void UcxCallTable::Watch(uint64_t call_id, MonoTime until) {
   transfers_[call_id].timer =
-      lane_->AddTimer(After(deadline, ClientCore::kOverdueGrace),
-                      [self = shared_from_this(), call_id] { self->GiveUp(call_id); });
+      lane_->AddTimer(until, [self = shared_from_this(), call_id] { self->GiveUp(call_id); });
 }
 
 void UcxCallTable::GiveUp(uint64_t call_id) {
@@ -139,6 +141,7 @@ void UcxCallTable::GiveUp(uint64_t call_id) {
   if (it->second.status.ok()) {
     it->second.status = absl::DeadlineExceededError("the payload did not arrive in time");
   }
+  if (connection_->Abandon(it->second.payload)) return;  // OnReceived has completed it
   connection_->Close(absl::UnavailableError(
       "the link was closed, because a call's deadline passed while its payload was moving"));
 }

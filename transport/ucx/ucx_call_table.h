@@ -4,8 +4,9 @@
 //   Start ─► (sending) ─► OnMessage: the reply ─► (receiving) ─► complete
 //
 // A call waits here, not in the ClientCore, from its reply (or its deadline) on until both its
-// payloads are at rest. When that takes kOverdueGrace longer than the deadline, the connection is
-// given up for it (ucx_link.h).
+// payloads are at rest. A payload in pieces is taken back when the deadline passes, and the link
+// lives on. One that UCX moves as a whole cannot be: when that takes kOverdueGrace longer than the
+// deadline, the connection is given up for it (ucx_link.h).
 //
 // Thread   the lane's; completions run there
 #pragma once
@@ -48,6 +49,7 @@ class UcxCallTable final : public UcxEvents, public std::enable_shared_from_this
   struct Transfer {
     bool sending = false;
     bool receiving = false;
+    UcxPayload payload;               // the reply's, while it is being received
     std::optional<PendingCall> call;  // once it has left the core: then it ends here
     ReplyEnvelope reply;
     absl::Status status;  // not OK: how it ends
@@ -59,7 +61,7 @@ class UcxCallTable final : public UcxEvents, public std::enable_shared_from_this
   void OnReply(PendingCall call, ReplyEnvelope reply, UcxPayload payload);
   void OnSent(uint64_t call_id);
   void OnReceived(uint64_t call_id, absl::Status status);
-  void Watch(uint64_t call_id, MonoTime deadline);
+  void Watch(uint64_t call_id, MonoTime until);
   void GiveUp(uint64_t call_id);
   void TryComplete(uint64_t call_id);
 

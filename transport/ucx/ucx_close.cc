@@ -59,6 +59,8 @@ void UcxConnection::CloseEndpoint() {
   held_.clear();
   halves_.clear();
   long_messages_.clear();
+  outbox_.Clear();
+  inbox_.Clear();
   worker_->by_endpoint_.erase(endpoint_);
 
   ucp_request_param_t param = {};
@@ -91,7 +93,10 @@ void UcxConnection::Abort() {
 }
 
 bool UcxConnection::Stalled(MonoTime now) const {
-  if (transfer_timeout_ == absl::InfiniteDuration() || !open() || operations_.empty()) return false;
+  if (transfer_timeout_ == absl::InfiniteDuration() || !open()) return false;
+  const MonoTime waiting = inbox_.waiting_since();
+  if (waiting != kNever && now > After(waiting, transfer_timeout_)) return true;
+  if (operations_.empty()) return false;
   if (now > After(last_finished_, kStalledAfter)) return true;
   // Others may end all the time: none waits for ever.
   return std::any_of(operations_.begin(), operations_.end(), [&](const Operation* operation) {

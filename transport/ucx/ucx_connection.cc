@@ -38,10 +38,11 @@ void UcxConnection::RunOnLane(absl::AnyInvocable<void()> task) {
   (*shared)();
 }
 
-void UcxConnection::Send(std::string message, std::vector<Slice> payload, Sent sent) {
+void UcxConnection::Send(std::string message, std::vector<Slice> payload, Sent sent,
+                         UcxSendOptions options) {
   RunOnLane([self = shared_from_this(), message = std::move(message), payload = std::move(payload),
-             sent = std::move(sent)]() mutable {
-    self->SendNow(std::move(message), payload, std::move(sent));
+             sent = std::move(sent), options]() mutable {
+    self->SendNow(std::move(message), std::move(payload), std::move(sent), options);
   });
 }
 
@@ -66,8 +67,13 @@ void UcxConnection::Close(absl::Status why, bool flush) {
   });
 }
 
-void UcxConnection::SendNow(std::string message, const std::vector<Slice>& payload, Sent sent) {
+void UcxConnection::SendNow(std::string message, std::vector<Slice> payload, Sent sent,
+                            UcxSendOptions options) {
   if (!open()) return;  // `sent` runs as it goes
+  if (InPieces(TotalBytes(payload))) {
+    SendInPieces(std::move(message), std::move(payload), std::move(sent), options);
+    return;
+  }
   if (message.size() <= worker_->max_header_bytes()) {
     Post(UcxFrameKind::kCall, std::move(message), {}, payload, std::move(sent));
     return;

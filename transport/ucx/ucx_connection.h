@@ -7,13 +7,16 @@
 //   a message that fits in an active message's header   one active message: header = message, data
 //   = payload a longer one                                        two: data = message, then data =
 //   payload, with a tag in common
-// A payload above kEagerBytes goes by rendezvous: it stays with its sender until the receiver says
-// where to.
+// A payload above kEagerBytes stays with its sender until the receiver says where to, or goes at
+// once to a receiver that has said so before. Over TCP it travels in pieces, each packed and
+// checked by us; over anything else by UCX's rendezvous (README.md says why).
 //
 // Peer failure handling is on: when the peer dies, every send and receive ends, then OnClosed runs.
-// UCX can take back no single transfer: to get a buffer back early means to Close.
+// A payload in pieces can be taken back at any time, at both ends. UCX itself can take back no
+// single transfer: to get a buffer back early means to Close.
 //
-// Thread   Send, Receive, Drop, Close, open: any. Everything else, and all callbacks: the lane's.
+// Thread   Send, Receive, Drop, Close, open, InPieces: any. Everything else, and all callbacks: the
+// lane's.
 //          After OnClosed neither lane nor worker is touched
 // Errors   a frame that makes no sense: OnBadFrame, then the connection closes
 #pragma once
@@ -38,16 +41,25 @@
 #include "transport/rpc/mono_time.h"
 #include "transport/rpc/once.h"
 #include "transport/slice.h"
+#include "transport/ucx/payload_inbox.h"
+#include "transport/ucx/payload_outbox.h"
 #include "transport/ucx/ucx_frame.h"
 
 namespace cistern::transport {
 
 class UcxWorker;
 
-// A payload that has been announced and waits, with its sender (rendezvous) or here (eager).
+// A payload that has been announced and waits, with its sender (rendezvous, pieces) or here
+// (eager).
 struct UcxPayload {
   uint64_t id = 0;  // 0: there is none
   uint64_t bytes = 0;
+  uint64_t tag = 0;  // of one that comes in pieces
+};
+
+struct UcxSendOptions {
+  bool has_room = false;  // the receiver has said where the payload goes, before it was sent
+  uint64_t name = 0;      // what Withdraw will know the payload by; 0: nothing
 };
 
 // What a connection tells its user.
@@ -62,7 +74,7 @@ class UcxEvents {
 
 class UcxConnection : public std::enable_shared_from_this<UcxConnection> {
  public:
-  // A larger payload or message goes by rendezvous.
+  // A larger payload goes in pieces or by rendezvous, a larger message by rendezvous.
   static constexpr uint64_t kEagerBytes = 256u << 10;
   // A peer that takes nothing of what it is sent for so long is stopped, not slow.
   static constexpr absl::Duration kStalledAfter = absl::Seconds(60);
@@ -71,11 +83,24 @@ class UcxConnection : public std::enable_shared_from_this<UcxConnection> {
   ~UcxConnection();
 
   // `payload` is borrowed until `sent` runs: when it has left, or never will.
-  void Send(std::string message, std::vector<Slice> payload, Sent sent);
+  void Send(std::string message, std::vector<Slice> payload, Sent sent,
+            UcxSendOptions options = {});
+  // The payload with this name goes no further, and its `sent` has run. False: it is not in pieces,
+  // or has left.
+  bool Withdraw(uint64_t name);
 
   // The sizes must agree. Unavailable when the connection closes first.
   void Receive(UcxPayload payload, std::vector<MutableSlice> into, Received done);
   void Drop(UcxPayload payload);
+  // Of one that is being received: nothing writes to its memory any more, and `done` has run.
+  // False: it does not come in pieces, or has come.
+  bool Abandon(const UcxPayload& payload);
+
+  // Payloads of so many bytes travel in pieces, and are checked. Any thread, once a message has
+  // come.
+  bool InPieces(uint64_t bytes) const {
+    return bytes > kEagerBytes && in_pieces_.load(std::memory_order_acquire);
+  }
 
   // Ends every transfer, then runs OnClosed(why) soon. The first `why` stays. With `flush`, what
   // has been sent has kFlushPatience to leave before.
@@ -98,6 +123,8 @@ class UcxConnection : public std::enable_shared_from_this<UcxConnection> {
     uint64_t bytes = 0;
     bool rendezvous = false;
     bool in_callback = false;  // UCX takes the descriptor back by itself when its callback returns
+    uint64_t tag = 0;          // not 0: it comes in pieces, and nothing of it is here
+    bool pulled = false;       // in pieces, once they are asked for
     std::vector<std::byte> copy;
   };
   // What has come of a long message and its payload.
@@ -116,13 +143,23 @@ class UcxConnection : public std::enable_shared_from_this<UcxConnection> {
   void RunOnLane(absl::AnyInvocable<void()> task);
 
   // ---- Sending (ucx_connection.cc)
-  void SendNow(std::string message, const std::vector<Slice>& payload, Sent sent);
+  void SendNow(std::string message, std::vector<Slice> payload, Sent sent, UcxSendOptions options);
   void Post(UcxFrameKind kind, std::string header, std::string body,
             const std::vector<Slice>& payload, Sent sent);
   void Began(Operation* operation, ucs_status_ptr_t request);
   void Finish(Operation* operation, ucs_status_t status);
   static void OnSendDone(void* request, ucs_status_t status, void* operation);
   static void OnReceiveDone(void* request, ucs_status_t status, size_t bytes, void* operation);
+
+  // ---- Payloads in pieces (ucx_pieces.cc)
+  void SendInPieces(std::string message, std::vector<Slice> payload, Sent sent,
+                    UcxSendOptions options);
+  void Pump();
+  void PostPiece();
+  void Tell(UcxFrameKind kind, uint64_t tag);
+  void OnAnnounced(const LongHeader& header, std::string message);
+  void OnPieceFrame(UcxFrameKind kind, std::span<const std::byte> header, Data&& data);
+  void OnWordOfPieces(UcxFrameKind kind, uint64_t tag);
 
   // ---- Receiving (ucx_receive.cc)
   ucs_status_t OnFrame(UcxFrameKind kind, std::span<const std::byte> header, Data&& data,
@@ -169,6 +206,14 @@ class UcxConnection : public std::enable_shared_from_this<UcxConnection> {
   uint64_t half_bytes_ = 0;                     // held for halves_
   std::deque<LongMessage> long_messages_;       // by rendezvous; read one at a time
   bool reading_long_message_ = false;
+
+  std::atomic<bool> in_pieces_{false};
+  bool knows_way_ = false;  // in_pieces_ is as it stays
+  PayloadOutbox outbox_;
+  PayloadInbox inbox_;
+  uint32_t pieces_under_way_ = 0;
+  bool pumping_ = false;
+  bool will_pump_ = false;
 };
 
 }  // namespace cistern::transport

@@ -68,15 +68,22 @@ class UcxLink final : public Link {
     };
     if (lane_->OnLaneThread()) {
       start();
-    } else if (!lane_->Post(std::move(start))) {
+    } else if (!lane_->TryRun([&] { start(); }) && !lane_->Post(std::move(start))) {
       core_->Abandon(call_id, absl::ResourceExhaustedError("the link's lane is full"));
     }
+  }
+
+  void Attend(absl::FunctionRef<bool()> done, absl::Duration longest) override {
+    lane_->Attend(done, After(MonoNow(), longest));
   }
 
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(size_t bytes) override {
     return buffers_->Allocate(bytes);
   }
   const std::byte* arena() const override { return nullptr; }
+  bool checks(uint64_t payload_bytes) const override {
+    return connection_->InPieces(payload_bytes);
+  }
   const HelloReply& node() const override { return node_; }
   bool alive() const override { return core_->alive() && connection_->open(); }
 

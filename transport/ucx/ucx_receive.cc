@@ -8,6 +8,7 @@
 
 #include "transport/ucx/ucx_connection.h"
 #include "transport/ucx/ucx_operation.h"
+#include "transport/ucx/ucx_way.h"
 #include "transport/ucx/ucx_worker.h"
 #include "transport/wire/messages.h"
 
@@ -22,18 +23,19 @@ void Scatter(const std::byte* from, const std::vector<MutableSlice>& into) {
   }
 }
 
-template <typename Header>
-bool ReadHeader(std::span<const std::byte> bytes, Header* header) {
-  if (bytes.size() != sizeof(Header)) return false;
-  memcpy(header, bytes.data(), sizeof(Header));
-  return true;
-}
-
 }  // namespace
 
 // In UCX's callback: the descriptor must be used, or kept, or copied, before this returns.
 ucs_status_t UcxConnection::OnFrame(UcxFrameKind kind, std::span<const std::byte> header,
                                     Data&& data, bool can_keep) {
+  if (!knows_way_) {
+    in_pieces_.store(UcxSendsInPieces(endpoint_), std::memory_order_release);
+    knows_way_ = true;
+  }
+  if (kind >= UcxFrameKind::kPiece) {
+    OnPieceFrame(kind, header, std::move(data));
+    return UCS_OK;
+  }
   UcxPayload payload;
   payload.bytes = data.bytes;
   if (payload.bytes != 0) {
@@ -49,6 +51,8 @@ ucs_status_t UcxConnection::OnFrame(UcxFrameKind kind, std::span<const std::byte
       break;
     case UcxFrameKind::kPayload:
       OnLatePayload(header, payload);
+      break;
+    default:
       break;
   }
   const auto it = held_.find(payload.id);
@@ -109,6 +113,7 @@ void UcxConnection::OnWholeMessage(const LongHeader& header, std::string message
     events_->OnMessage(std::as_bytes(std::span(message)), UcxPayload());
     return;
   }
+  if (header.way != PayloadWay::kWhole) return OnAnnounced(header, std::move(message));
   Half& half = halves_[header.tag];
   if (half.has_message) return Bad("two messages with one tag");
   if (!Hold(&half, message.size())) return;
@@ -166,6 +171,11 @@ void UcxConnection::ReceiveNow(UcxPayload payload, const std::vector<MutableSlic
         absl::StrCat("a payload of ", bytes, " bytes into ", TotalBytes(into))));
     return;
   }
+  if (data.tag != 0) {
+    if (data.pulled) Tell(UcxFrameKind::kPull, data.tag);
+    inbox_.Claim(data.tag, into, std::move(done));
+    return;
+  }
   if (data.rendezvous) {
     auto operation = std::make_unique<Operation>();
     operation->Add(into);
@@ -199,6 +209,10 @@ void UcxConnection::ReceiveRendezvous(void* descriptor, std::unique_ptr<Operatio
 }
 
 void UcxConnection::Release(Data& data) {
+  if (data.tag != 0) {
+    inbox_.Forget(data.tag);
+    Tell(UcxFrameKind::kRefuse, data.tag);
+  }
   void* const descriptor = std::exchange(data.descriptor, nullptr);
   if (descriptor == nullptr || data.in_callback) return;
   ucp_am_data_release(worker_->handle(), descriptor);

@@ -23,6 +23,8 @@ class UcxChannel final : public CallChannel {
   }
 
   uint64_t payload_bytes() const override { return payload_.bytes; }
+  bool checks(uint64_t bytes) const override { return connection_->InPieces(bytes); }
+  bool lane_moves() const override { return true; }
 
   void ReceivePayload(std::vector<MutableSlice> into, Received done) override {
     if (!waiting()) {
@@ -34,7 +36,7 @@ class UcxChannel final : public CallChannel {
   }
 
   void SendReply(std::string message, std::vector<Slice> payload, Sent sent) override {
-    connection_->Send(std::move(message), std::move(payload), std::move(sent));
+    connection_->Send(std::move(message), std::move(payload), std::move(sent), {.has_room = true});
   }
 
  private:

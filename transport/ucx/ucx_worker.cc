@@ -6,6 +6,7 @@
 
 #include <poll.h>
 
+#include "base/status_macros.h"
 #include "transport/ucx/ucx_status.h"
 
 namespace cistern::transport {
@@ -14,6 +15,7 @@ namespace {
 constexpr int kProgressPerTurn = 32;  // then the lane looks at its other work
 constexpr absl::Duration kSweepEvery = absl::Seconds(5);
 constexpr int kWaitMs = 10;
+constexpr size_t kPieceBuffersKept = 16;
 // How long after work the lane goes on looking for more before it sleeps: a wake-up costs about as
 // much. A longer one takes the processor from those who have work where there are few (README.md).
 constexpr std::chrono::microseconds kSpin(20);
@@ -56,6 +58,10 @@ absl::Status UcxWorker::Start() {
   listen(UcxFrameKind::kCall, &OnActiveMessage<static_cast<int>(UcxFrameKind::kCall)>);
   listen(UcxFrameKind::kMessage, &OnActiveMessage<static_cast<int>(UcxFrameKind::kMessage)>);
   listen(UcxFrameKind::kPayload, &OnActiveMessage<static_cast<int>(UcxFrameKind::kPayload)>);
+  listen(UcxFrameKind::kPiece, &OnActiveMessage<static_cast<int>(UcxFrameKind::kPiece)>);
+  listen(UcxFrameKind::kPull, &OnActiveMessage<static_cast<int>(UcxFrameKind::kPull)>);
+  listen(UcxFrameKind::kRefuse, &OnActiveMessage<static_cast<int>(UcxFrameKind::kRefuse)>);
+  listen(UcxFrameKind::kWithdrawn, &OnActiveMessage<static_cast<int>(UcxFrameKind::kWithdrawn)>);
   if (status != UCS_OK) return UcxStatus(status, "setting a UCX message handler");
   return Watch();
 }
@@ -64,11 +70,8 @@ absl::Status UcxWorker::Watch() {
   int fd = -1;
   const ucs_status_t status = ucp_worker_get_efd(handle_, &fd);
   if (status != UCS_OK) return UcxStatus(status, "asking for a UCX worker's event descriptor");
-  absl::StatusOr<Lane::FdToken> watched = lane_->AddFd(fd, EPOLLIN, [](uint32_t) {});
-  if (!watched.ok()) return watched.status();
-  watched_ = *watched;
+  CISTERN_RETURN_IF_ERROR(lane_->AddPollHook(this, fd));
   event_fd_ = fd;
-  lane_->AddPollHook(this);
   Sweep();
   return absl::OkStatus();
 }
@@ -77,7 +80,6 @@ UcxWorker::~UcxWorker() {
   if (event_fd_ >= 0 && lane_->OnLaneThread()) {
     lane_->CancelTimer(sweep_timer_);
     lane_->RemovePollHook(this);
-    lane_->RemoveFd(watched_);
   }
   for (const auto& connection : Connections()) connection->CloseEndpoint();
   if (handle_ != nullptr) ucp_worker_destroy(handle_);
@@ -138,7 +140,7 @@ void UcxWorker::CloseAll(const absl::Status& why, bool flush, absl::Duration pat
 
 void UcxWorker::WorkUntilGone(MonoTime until) {
   while (!connections_.empty() && MonoNow() < until) {
-    if (Progress() || !Arm()) continue;
+    if (Progress() || !Arm(/*at_once=*/false)) continue;
     pollfd wait = {.fd = event_fd_, .events = POLLIN, .revents = 0};
     poll(&wait, 1, kWaitMs);
   }
@@ -149,6 +151,19 @@ std::vector<std::shared_ptr<UcxConnection>> UcxWorker::Connections() const {
   all.reserve(connections_.size());
   for (const auto& [connection, owner] : connections_) all.push_back(owner);
   return all;
+}
+
+UcxWorker::PieceBuffer UcxWorker::TakePieceBuffer() {
+  if (piece_buffers_.empty()) {
+    return std::make_unique_for_overwrite<std::byte[]>(kPieceBytes);
+  }
+  PieceBuffer buffer = std::move(piece_buffers_.back());
+  piece_buffers_.pop_back();
+  return buffer;
+}
+
+void UcxWorker::GivePieceBuffer(PieceBuffer buffer) {
+  if (piece_buffers_.size() < kPieceBuffersKept) piece_buffers_.push_back(std::move(buffer));
 }
 
 bool UcxWorker::RunDeferred() {
@@ -171,9 +186,9 @@ bool UcxWorker::Progress() {
   return any;
 }
 
-bool UcxWorker::Arm() {
+bool UcxWorker::Arm(bool at_once) {
   if (!deferred_.empty()) return false;
-  if (MonoNow() - last_worked_ < kSpin) return false;
+  if (!at_once && MonoNow() - last_worked_ < kSpin) return false;
   return ucp_worker_arm(handle_) == UCS_OK;
 }
 

@@ -56,8 +56,13 @@ class UcxWorker final : public PollHook {
   // Runs `task` soon, outside of UCX's callbacks, from which an endpoint must not be closed.
   void Defer(absl::AnyInvocable<void()> task) { deferred_.push_back(std::move(task)); }
 
+  // Memory of kPieceBytes to pack a piece into.
+  using PieceBuffer = std::unique_ptr<std::byte[]>;
+  PieceBuffer TakePieceBuffer();
+  void GivePieceBuffer(PieceBuffer buffer);
+
   bool Progress() override;
-  bool Arm() override;
+  bool Arm(bool at_once) override;
 
   ucp_worker_h handle() const { return handle_; }
   Lane* lane() const { return lane_; }
@@ -89,11 +94,11 @@ class UcxWorker final : public PollHook {
   OnStray on_stray_;
   ucp_worker_h handle_ = nullptr;
   int event_fd_ = -1;
-  Lane::FdToken watched_;
   Lane::TimerId sweep_timer_ = 0;
   size_t max_header_bytes_ = 0;
   MonoTime last_worked_;  // when Progress last had work
   std::vector<absl::AnyInvocable<void()>> deferred_;
+  std::vector<PieceBuffer> piece_buffers_;  // kept for the next pieces
   absl::flat_hash_map<ucp_ep_h, UcxConnection*> by_endpoint_;
   absl::flat_hash_map<UcxConnection*, std::shared_ptr<UcxConnection>> connections_;
 };

@@ -12,6 +12,7 @@
 
 #include "gtest/gtest.h"
 
+#include "tests/unit/transport/fake_hook.h"
 #include "transport/rpc/once.h"
 
 namespace cistern::transport {
@@ -187,29 +188,12 @@ TEST(LaneTest, AddFdSaysWhatIsWrong) {
   });
 }
 
-// A source of work that is polled: `left` pieces are there, then it arms.
-class FakeHook final : public PollHook {
- public:
-  bool Progress() override {
-    if (left == 0) return false;
-    --left;
-    ++done;
-    return true;
-  }
-  bool Arm() override {
-    ++arms;
-    return left == 0 && !busy_once.exchange(false);
-  }
-  std::atomic<int> left = 0, done = 0, arms = 0;
-  std::atomic<bool> busy_once = false;
-};
-
 TEST(LaneTest, HooksAreProgressedUntilIdleThenArmed) {
   auto lane = NewLane();
   FakeHook hook;
   hook.left = 100;
   hook.busy_once = true;
-  lane->RunAndWait([&] { lane->AddPollHook(&hook); });
+  lane->RunAndWait([&] { EXPECT_TRUE(lane->AddPollHook(&hook, hook.fd()).ok()); });
   // A timer runs after the hook has been armed and the lane has slept.
   std::promise<void> slept;
   lane->RunAndWait([&] { lane->AddTimer(In(5), [&] { slept.set_value(); }); });
@@ -230,7 +214,7 @@ TEST_P(IdleLaneTest, UsesNoCpu) {
   clockid_t clock = 0;
   lane->RunAndWait([&] { pthread_getcpuclockid(pthread_self(), &clock); });
   FakeHook hook;
-  lane->RunAndWait([&] { lane->AddPollHook(&hook); });
+  lane->RunAndWait([&] { EXPECT_TRUE(lane->AddPollHook(&hook, hook.fd()).ok()); });
   const auto used = [&] {
     timespec time = {};
     clock_gettime(clock, &time);

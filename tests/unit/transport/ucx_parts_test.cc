@@ -124,8 +124,12 @@ TEST(UcxDoorTest, FullAndCannotAreToldApart) {
 }
 
 TEST(UcxFrameTest, HeadersAreTheseBytes) {
-  const LongHeader header = {.tag = 0x0102030405060708, .payload_bytes = 9};
-  EXPECT_EQ(memcmp(&header, "\x08\7\6\5\4\3\2\1\x09\0\0\0\0\0\0\0", sizeof(header)), 0);
+  const LongHeader header = {
+      .tag = 0x0102030405060708, .payload_bytes = 9, .way = PayloadWay::kPulled};
+  EXPECT_EQ(memcmp(&header, "\x08\7\6\5\4\3\2\1\x09\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0", sizeof(header)),
+            0);
+  const PieceHeader piece = {.tag = 1, .offset = 0x3fe00, .checksum = 2};
+  EXPECT_EQ(memcmp(&piece, "\1\0\0\0\0\0\0\0\0\xfe\3\0\0\0\0\0\2\0\0\0\0\0\0\0", sizeof(piece)), 0);
 }
 
 }  // namespace

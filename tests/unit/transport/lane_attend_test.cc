@@ -1,0 +1,206 @@
+// A lane whose turn another thread takes: for a task, or while it waits for what the lane brings.
+#include <atomic>
+#include <chrono>
+#include <future>
+#include <thread>
+
+#include <time.h>
+
+#include "gtest/gtest.h"
+
+#include "tests/unit/transport/fake_hook.h"
+#include "transport/rpc/lane.h"
+
+namespace cistern::transport {
+namespace {
+
+using std::chrono::milliseconds;
+
+class LaneAttendTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    lane_->RunAndWait([this] {
+      lane_id_ = std::this_thread::get_id();
+      pthread_getcpuclockid(pthread_self(), &clock_);
+      EXPECT_TRUE(lane_->AddPollHook(&hook_, hook_.fd()).ok());
+    });
+  }
+  void TearDown() override {
+    lane_->RunAndWait([this] { lane_->RemovePollHook(&hook_); });
+  }
+
+  // Once the lane's thread sleeps.
+  void TakeTurn(absl::FunctionRef<void()> task) {
+    while (!lane_->TryRun(task)) std::this_thread::sleep_for(milliseconds(1));
+  }
+  void AttendUntil(absl::FunctionRef<bool()> done) {
+    while (!done()) {
+      lane_->Attend(done, MonoNow() + milliseconds(100));
+      std::this_thread::yield();
+    }
+  }
+  double LaneCpuSeconds() const {
+    timespec time = {};
+    clock_gettime(clock_, &time);
+    return static_cast<double>(time.tv_sec) + time.tv_nsec * 1e-9;
+  }
+
+  std::unique_ptr<Lane> lane_ = std::move(Lane::Start("attended")).value();
+  std::thread::id lane_id_;
+  clockid_t clock_ = 0;
+  FakeHook hook_;
+};
+
+TEST_F(LaneAttendTest, ATaskRunsHereAsIfOnTheLane) {
+  bool ran = false;
+  TakeTurn([&] {
+    ran = true;
+    EXPECT_TRUE(lane_->OnLaneThread());
+  });
+  EXPECT_TRUE(ran);
+  EXPECT_FALSE(lane_->OnLaneThread());
+}
+
+TEST_F(LaneAttendTest, NobodyElseRunsWhileTheTurnIsTaken) {
+  std::promise<void> began, go_on;
+  lane_->Post([&] {
+    began.set_value();
+    go_on.get_future().wait();
+  });
+  began.get_future().wait();
+  bool ran = false;
+  EXPECT_FALSE(lane_->TryRun([&] { ran = true; }));
+  lane_->Attend([] { return false; }, MonoNow() + std::chrono::hours(1));  // returns at once
+  EXPECT_FALSE(ran);
+  go_on.set_value();
+}
+
+TEST_F(LaneAttendTest, WhatTheHooksBringIsServedByWhoAttends) {
+  std::atomic<bool> there = false;
+  std::thread source([&] {
+    for (int i = 0; i < 50; ++i) {
+      hook_.Bring(3);
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+    there = true;
+  });
+  std::atomic<int> here = 0;
+  const auto done = [&] {
+    if (hook_.last_on.load() == std::this_thread::get_id()) ++here;
+    return there && hook_.done == 150;
+  };
+  AttendUntil(done);
+  source.join();
+  EXPECT_GT(here, 0);
+  EXPECT_EQ(hook_.last_on.load(), std::this_thread::get_id());
+}
+
+TEST_F(LaneAttendTest, PostsTimersAndDescriptorsAreServedMeanwhile) {
+  std::atomic<bool> posted = false, timed = false, read = false;
+  FakeHook other;  // for its descriptor
+  Lane::FdToken token;
+  TakeTurn([&] {
+    lane_->AddTimer(MonoNow() + milliseconds(20), [&] {
+      EXPECT_TRUE(lane_->OnLaneThread());
+      timed = true;
+    });
+    token = *lane_->AddFd(other.fd(), EPOLLIN, [&](uint32_t) {
+      other.Arm(true);
+      read = true;
+    });
+  });
+  std::thread source([&] {
+    std::this_thread::sleep_for(milliseconds(5));
+    lane_->Post([&] { posted = true; });
+    other.Bring(0);
+  });
+  AttendUntil([&] { return posted && timed && read; });
+  source.join();
+  lane_->RunAndWait([&] { lane_->RemoveFd(token); });
+}
+
+TEST_F(LaneAttendTest, ItEndsInTimeAndWhenTheLaneStops) {
+  std::atomic<int> rounds = 0;
+  const MonoTime until = MonoNow() + milliseconds(50);
+  while (MonoNow() < until) {
+    lane_->Attend([&] { return ++rounds, false; }, until);
+  }
+  EXPECT_GT(rounds, 0);
+
+  auto second = std::move(Lane::Start("stops")).value();
+  FakeHook hook;
+  second->RunAndWait([&] { EXPECT_TRUE(second->AddPollHook(&hook, hook.fd()).ok()); });
+  std::atomic<bool> ended = false;
+  std::promise<void> attends;
+  std::thread waiter([&] {
+    bool told = false;
+    const auto done = [&] {
+      if (!std::exchange(told, true)) attends.set_value();
+      return false;
+    };
+    while (!told) second->Attend(done, kNever);
+    ended = true;
+  });
+  attends.get_future().wait();
+  second->Stop();
+  waiter.join();
+  EXPECT_TRUE(ended);
+}
+
+// Nobody comes back: the lane's thread takes over by itself.
+TEST_F(LaneAttendTest, WhatComesAfterwardsFindsTheLane) {
+  for (int round = 1; round <= 20; ++round) {
+    TakeTurn([] {});
+    hook_.Bring(1);
+    const MonoTime until = MonoNow() + std::chrono::seconds(20);
+    while (hook_.done < round && MonoNow() < until) std::this_thread::sleep_for(milliseconds(1));
+    ASSERT_EQ(hook_.done, round);
+    EXPECT_EQ(hook_.last_on.load(), lane_id_);
+  }
+}
+
+// One who could not have the turn waits elsewhere: what he waits for comes although the first one
+// does not return.
+TEST_F(LaneAttendTest, WhoIsTurnedAwayIsServedByTheLane) {
+  std::promise<void> holds;
+  std::atomic<bool> turned_away = false;
+  std::thread first([&] {
+    bool told = false;
+    while (!told) {
+      lane_->Attend(
+          [&] {
+            if (!std::exchange(told, true)) holds.set_value();
+            return turned_away.load();
+          },
+          kNever);
+    }
+  });
+  holds.get_future().wait();
+  lane_->Attend([] { return false; }, kNever);
+  turned_away = true;
+  first.join();
+  hook_.Bring(1);
+  const MonoTime until = MonoNow() + std::chrono::seconds(20);
+  while (hook_.done < 1 && MonoNow() < until) std::this_thread::sleep_for(milliseconds(1));
+  EXPECT_EQ(hook_.last_on.load(), lane_id_);
+}
+
+TEST_F(LaneAttendTest, ATimerThatIsSetMeanwhileIsNotMissed) {
+  std::promise<std::thread::id> ran;
+  TakeTurn([&] {
+    lane_->AddTimer(MonoNow() + milliseconds(30),
+                    [&] { ran.set_value(std::this_thread::get_id()); });
+  });
+  EXPECT_EQ(ran.get_future().get(), lane_id_);
+}
+
+TEST_F(LaneAttendTest, AnAttendedLaneIsIdleAgainAfterwards) {
+  for (int i = 0; i < 10; ++i) TakeTurn([] {});
+  std::this_thread::sleep_for(milliseconds(20));
+  const double before = LaneCpuSeconds();
+  std::this_thread::sleep_for(milliseconds(300));
+  EXPECT_LT(LaneCpuSeconds() - before, 0.02);
+}
+
+}  // namespace
+}  // namespace cistern::transport

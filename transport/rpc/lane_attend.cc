@@ -1,0 +1,152 @@
+// The lane's turn on another thread.
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "absl/strings/str_cat.h"
+
+#include "transport/rpc/lane.h"
+
+namespace cistern::transport {
+namespace {
+
+constexpr size_t kMaxAttendedHooks = 8;  // a link has one
+constexpr size_t kEventsPerLook = 32;
+// Longest sleep of who attends: the lane's timers may be put forward meanwhile.
+constexpr std::chrono::milliseconds kGlance(100);
+
+// 0: not at all.
+void SetGuard(int fd, Lookout::Micros in) {
+  const itimerspec when = {.it_interval = {},
+                           .it_value = {.tv_sec = 0, .tv_nsec = in.count() * 1000}};
+  timerfd_settime(fd, 0, &when, nullptr);
+}
+
+}  // namespace
+
+// The turn is free for others while the lane's thread blocks here.
+int Lane::Sleep(int wait_ms) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  const auto wait = [this](int ms) {
+    return epoll_wait(epoll_fd_, events_.data(), static_cast<int>(events_.size()), ms);
+  };
+  if (wait_ms == 0) return wait(0);
+  sleeps_until_ = wait_ms < 0 ? kNever : MonoNow() + std::chrono::milliseconds(wait_ms);
+  turn_.Unlock();
+  const int num_events = wait(wait_ms);
+  turn_.Lock();
+  thread_id_.store(own_id_, std::memory_order_release);
+  return num_events;
+}
+
+bool Lane::TryTakeTurn() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  if (hooks_.size() > kMaxAttendedHooks || !turn_.TryLock()) return false;
+  if (mailbox_.closed() || guard_.id == 0) {
+    turn_.Unlock();
+    return false;
+  }
+  thread_id_.store(std::this_thread::get_id(), std::memory_order_release);
+  UnwatchHooks();
+  return true;
+}
+
+// For who waits elsewhere the lane is left as its thread would leave it before it sleeps.
+void Lane::EndTurn() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  bool wake = !timers_.empty() && timers_.begin()->first.first < sleeps_until_;
+  if (wanted_.exchange(false, std::memory_order_acq_rel)) {
+    WatchHooks();
+    wake |= !ArmHooks(/*at_once=*/true);
+  }
+  turn_ended_ = MonoNow();
+  thread_id_.store(own_id_, std::memory_order_release);
+  turn_.Unlock();
+  if (wake) mailbox_.Wake();
+}
+
+bool Lane::TryRun(absl::FunctionRef<void()> task) {
+  if (!TryTakeTurn()) return false;
+  task();
+  ProgressHooks();
+  EndTurn();
+  return true;
+}
+
+void Lane::Attend(absl::FunctionRef<bool()> done, MonoTime until) {
+  if (!TryTakeTurn()) {
+    wanted_.store(true, std::memory_order_release);
+    return;
+  }
+  while (!done() && AttendOnce(until) && MonoNow() < until) {
+  }
+  EndTurn();
+}
+
+absl::Status Lane::AddGuard() {
+  const int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+  if (fd < 0) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no descriptor for a lane's timer: ", strerror(errno)));
+  }
+  absl::StatusOr<FdToken> token = AddFd(fd, EPOLLIN, [this](uint32_t) { OnGuard(); });
+  if (token.ok()) {
+    guard_ = *token;
+  } else {
+    close(fd);
+  }
+  return token.status();
+}
+
+void Lane::UnwatchHooks() {
+  if (!std::exchange(watches_hooks_, false)) return;
+  for (const Hook& one : hooks_) SetEvents(one.fd, 0);
+  SetGuard(guard_.fd, kReturnsWithin);
+}
+
+void Lane::WatchHooks() {
+  if (std::exchange(watches_hooks_, true)) return;
+  for (const Hook& one : hooks_) SetEvents(one.fd, EPOLLIN);
+  SetGuard(guard_.fd, Lookout::Micros(0));
+}
+
+// On the lane's thread, or on one that attends and so is there.
+void Lane::OnGuard() {
+  const auto since = std::chrono::duration_cast<Lookout::Micros>(MonoNow() - turn_ended_);
+  const bool attended = std::this_thread::get_id() != own_id_;
+  if (attended || since < kReturnsWithin) {
+    SetGuard(guard_.fd, attended ? kReturnsWithin : kReturnsWithin - since);
+  } else {
+    WatchHooks();
+  }
+}
+
+bool Lane::AttendOnce(MonoTime until) {
+  if (mailbox_.closed()) return false;
+  const bool ran = mailbox_.waits() && RunPosted();
+  const bool progressed = ProgressHooks();
+  RunTimers();
+  if (!ran && !progressed && ArmHooks(/*at_once=*/false)) AwaitHooks(until);
+  return true;
+}
+
+// Sleeps until a hook has work, or anything else that the lane watches comes, and serves the
+// latter.
+void Lane::AwaitHooks(MonoTime until) {
+  pollfd fds[kMaxAttendedHooks + 1] = {{.fd = epoll_fd_, .events = POLLIN, .revents = 0}};
+  nfds_t num_fds = 1;
+  for (const Hook& one : hooks_) fds[num_fds++] = {.fd = one.fd.fd, .events = POLLIN, .revents = 0};
+  const MonoTime now = MonoNow();
+  MonoTime wake = std::min(until, now + kGlance);
+  if (!timers_.empty()) wake = std::min(wake, timers_.begin()->first.first);
+  const auto wait = std::chrono::ceil<std::chrono::milliseconds>(std::max(wake, now) - now);
+  poll(fds, num_fds, static_cast<int>(wait.count()));
+  if (fds[0].revents == 0) return;
+  epoll_event events[kEventsPerLook];
+  Dispatch(events, epoll_wait(epoll_fd_, events, kEventsPerLook, 0));
+}
+
+}  // namespace cistern::transport
