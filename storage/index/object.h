@@ -43,8 +43,7 @@ struct Object {
 
   uint32_t leases = 0;
   uint32_t children = 0;       // objects in memory that continue it
-  Slot policy_slot = kNoSlot;  // of the victim book, like the next two; its own
-  uint32_t place = 0;
+  Slot policy_slot = kNoSlot;  // of the victim book, like the next one; its own
   Rung listed_rung = Rung::kNone;
 
   uint8_t failed_writes : 2 = 0;  // in a row, as far as that counts

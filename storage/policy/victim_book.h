@@ -70,17 +70,23 @@ class VictimBook {
   size_t listed() const { return listed_; }
 
  private:
-  struct Before {
-    bool operator()(const Object& a, const Object& b) const {
+  // Of one policy's objects. Their place is in the policy's entry, which does not need it for them.
+  struct Ranks {
+    const ObjectSlots* slots;
+    EvictionPolicy* policy;
+    bool GoesBefore(Slot left, Slot right) const {
+      const Object& a = (*slots)[left];
+      const Object& b = (*slots)[right];
       return a.priority != b.priority ? a.priority < b.priority : a.id < b.id;
     }
+    uint32_t& PlaceOf(Slot slot) const { return policy->PlaceOf((*slots)[slot].policy_slot); }
   };
   struct Group {
     PoolId pool = 0;
     uint32_t rule = 0;
     std::unique_ptr<EvictionPolicy> policy;
-    SlotHeap<ObjectSlots, Before> spent;
-    SlotHeap<ObjectSlots, Before> interior;
+    SlotHeap<Ranks> spent;
+    SlotHeap<Ranks> interior;
   };
   struct Candidate {
     Object* object = nullptr;
