@@ -78,8 +78,8 @@ struct Object {
   bool counted_pinned : 1 = false;
   bool counted_pinned_memory : 1 = false;
 
-  PoolId pool() const { return header.form->pool; }
-  uint32_t rule() const { return header.form->rule; }
+  PoolId pool() const { return header.form()->pool; }
+  uint32_t rule() const { return header.form()->rule; }
   bool busy() const { return demoting || staging; }
   bool in_use() const { return leases > 0 || busy(); }
 };
