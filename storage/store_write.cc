@@ -186,7 +186,7 @@ absl::StatusOr<ObjectId> Store::Commit(SessionId session, ReservationId id, absl
   s.ReleasePending(pending);
   ++s.stats.commits;
   s.LimitVariants(*object, /*spare=*/object);
-  return object->id;
+  return ObjectId{object->id};
 }
 
 // An exact object takes the place of an approximate one.

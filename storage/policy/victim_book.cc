@@ -1,7 +1,6 @@
 #include "storage/policy/victim_book.h"
 
 #include <algorithm>
-#include <tuple>
 #include <utility>
 
 #include "storage/store.h"
@@ -41,8 +40,9 @@ void VictimBook::CountUse(const Object& object, Call call) {
 
 bool VictimBook::Candidate::GoesBefore(const Candidate& other) const {
   if (object == nullptr || other.object == nullptr) return object != nullptr;
-  return std::tuple(priority, rung, object->priority, object->id) <
-         std::tuple(other.priority, other.rung, other.object->priority, other.object->id);
+  if (priority != other.priority) return priority < other.priority;
+  if (rung != other.rung) return rung < other.rung;
+  return object->GoesBefore(*other.object);
 }
 
 void VictimBook::Enter(Object& object, double cost, uint64_t bytes) {

@@ -75,9 +75,7 @@ class VictimBook {
     const ObjectSlots* slots;
     EvictionPolicy* policy;
     bool GoesBefore(Slot left, Slot right) const {
-      const Object& a = (*slots)[left];
-      const Object& b = (*slots)[right];
-      return a.priority != b.priority ? a.priority < b.priority : a.id < b.id;
+      return (*slots)[left].GoesBefore((*slots)[right]);
     }
     uint32_t& PlaceOf(Slot slot) const { return policy->PlaceOf((*slots)[slot].policy_slot); }
   };
