@@ -1,7 +1,7 @@
 // Some entries, the one that goes first on top: a heap of their slots in which each entry knows its
 // place, so that any of them can leave or change its rank.
 //
-// A B-tree of (rank, entry) pairs costs 25 bytes for each; this one 4 to 8.
+// A B-tree of (rank, entry) pairs costs 25 bytes for each; this one 4 to 4.5.
 //
 // Cost     O(log n); the top is O(1)
 // Thread   one at a time
@@ -34,6 +34,8 @@ class SlotHeap {
   bool empty() const { return heap_.empty(); }
   Slot top() const { return heap_.front(); }
   void Insert(Slot slot) {
+    // By an eighth: twice as large, a quarter of it would be empty on average.
+    if (heap_.size() == heap_.capacity()) heap_.reserve(heap_.size() + heap_.size() / 8 + 8);
     heap_.push_back(slot);
     Rise(heap_.size() - 1, slot);
   }
