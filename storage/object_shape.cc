@@ -80,7 +80,7 @@ absl::StatusOr<ObjectShape> ShapeOf(const base::ObjectHeader& header, const base
 
 absl::StatusOr<ObjectShape> ShapeOf(const StoredHeader& header, uint64_t blob_block_bytes) {
   return ShapeFrom({header.kind(), header.tails(), header.num_tokens(), header.payload_bytes()},
-                   header.form->spec, blob_block_bytes);
+                   header.form()->spec, blob_block_bytes);
 }
 
 }  // namespace cistern::storage

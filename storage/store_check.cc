@@ -221,7 +221,14 @@ absl::Status Store::Impl::CheckTenants() const {
 
 absl::Status Store::Impl::CheckModels() const {
   absl::flat_hash_map<base::Key, uint64_t> users;
-  for (const Object* o : objects) ++users[o->header.model()];
+  size_t arrays = 0;
+  for (const Object* o : objects) {
+    ++users[o->header.model()];
+    const bool blob = o->header.kind() == base::ObjectKind::kBlob;
+    if (blob || o->header.num_tokens() > 0) ++arrays;
+  }
+  if (arrays != forms.words().arrays())
+    return absl::InternalError("there are more or fewer arrays of words than headers have");
   for (const auto& [id, p] : pending) ++users[p->header.model];
   for (const auto& [fingerprint, known] : models) {
     if (known->users != users[fingerprint])

@@ -264,7 +264,7 @@ absl::Status Store::AddDiskRecord(const base::ObjectHeader& header, absl::Time n
       s.MarkSaved(known);
       return absl::OkStatus();
     }
-    if (s.options.serves_above || !Impl::Improves(FormOf(header), *known->header.form)) {
+    if (s.options.serves_above || !Impl::Improves(FormOf(header), *known->header.form())) {
       s.DropRecord(key);
       return absl::AlreadyExistsError("another object has its name by now; the record goes");
     }

@@ -63,8 +63,9 @@ void Store::Impl::DestroyIfUnused(Object* object) {
   FreeBlocks(object);
   Refile(object);
   EndUse(object->header.model());
-  forms.Give(object->header.form);
+  const ObjectForm* const form = object->header.form();
   objects.Remove(object);
+  forms.Give(form);
 }
 
 bool Store::Impl::MayEvict(const Object& object) const {

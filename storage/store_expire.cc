@@ -15,7 +15,7 @@ void Store::Impl::Touch(Object* object, absl::Time now) {
   ForgetUse(*object);
   const int64_t now_ns = absl::ToUnixNanos(now);
   last_uses[object->id] = now_ns;
-  by_last_use.emplace(now_ns, object->id);
+  by_last_use.emplace(now_ns, uint64_t{object->id});
 }
 
 uint64_t Store::ExpireObjects(absl::Time now, uint64_t limit) {

@@ -25,7 +25,7 @@ bool ServesOthers(const Object& object, bool lossless) {
 bool Better(const Object& a, const Object& b) {
   const auto exact = [](const Object& o) { return o.header.lineage() == base::Lineage::kExact; };
   const auto unrotated = [](const Object& o) {
-    return o.header.form->encoding == base::RotaryEncoding::kUnrotated;
+    return o.header.form()->encoding == base::RotaryEncoding::kUnrotated;
   };
   if (exact(a) != exact(b)) return exact(a);
   if (a.in_memory != b.in_memory) return a.in_memory;

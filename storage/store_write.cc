@@ -46,7 +46,7 @@ absl::StatusOr<Reservation> Store::Reserve(SessionId session, const base::Object
   Reservation reservation;
   const RecordKey key = Impl::KeyOf(header);
   const Object* existing = s.index.Exact(header.content, header.context);
-  if ((existing != nullptr && !Impl::Improves(FormOf(header), *existing->header.form)) ||
+  if ((existing != nullptr && !Impl::Improves(FormOf(header), *existing->header.form())) ||
       s.being_written.contains(key)) {
     ++s.stats.already_have;
     reservation.outcome = Reservation::Outcome::kAlreadyHave;
@@ -157,7 +157,7 @@ absl::StatusOr<ObjectId> Store::Commit(SessionId session, ReservationId id, absl
   // A record that has been loaded from disk meanwhile may be no worse.
   if (Object* replaced = s.index.Exact(key.content, key.context); replaced != nullptr) {
     const bool no_better = base::IsState(pending->header.kind) ||
-                           Impl::Improves(*replaced->header.form, FormOf(pending->header));
+                           Impl::Improves(*replaced->header.form(), FormOf(pending->header));
     if (!s.options.serves_above && no_better) {
       const ObjectId id = replaced->id;
       s.being_written.erase(key);
@@ -186,7 +186,7 @@ absl::StatusOr<ObjectId> Store::Commit(SessionId session, ReservationId id, absl
   s.ReleasePending(pending);
   ++s.stats.commits;
   s.LimitVariants(*object, /*spare=*/object);
-  return object->id;
+  return ObjectId{object->id};
 }
 
 // An exact object takes the place of an approximate one.
@@ -233,7 +233,7 @@ Object* Store::Impl::Attach(const base::ObjectHeader& header, const Shape& shape
 // `spare`. May drop the object itself when that is not spared. State has no variants.
 // A state needs the rows of its own past: each variant is the only one for its prompts.
 uint32_t Store::Impl::MaxVariants(const Object& object) const {
-  const base::ModelSpec* spec = object.header.form->spec;
+  const base::ModelSpec* spec = object.header.form()->spec;
   const bool shared = spec == nullptr || !spec->state.present();
   return shared ? options.variants_per_content
                 : std::max(options.variants_per_content, kMaxExactVariants);

@@ -12,10 +12,11 @@
 
 namespace cistern::storage {
 
-template <typename Entry>  // has a member `place`, which is ours while the entry is in here
+// Of a pool whose entries have a member `place`, which is ours while the entry is in here.
+template <typename Pool>
 class Candidates {
  public:
-  explicit Candidates(const SlotPool<Entry>& pool) : pool_(pool) {}
+  explicit Candidates(const Pool& pool) : pool_(pool) {}
 
   void Add(Slot slot) {
     pool_[slot].place = static_cast<uint32_t>(slots_.size());
@@ -42,7 +43,7 @@ class Candidates {
   }
 
  private:
-  const SlotPool<Entry>& pool_;
+  const Pool& pool_;
   std::vector<Slot> slots_;
   uint64_t state_ = 0;
 };

@@ -13,44 +13,25 @@
 
 namespace cistern::storage {
 
-// Changes children or pins and tells the policy if that makes the block one that may go, or no
-// longer.
-template <typename Change>
-void EvictionPolicy::Alter(Slot slot, Change change) {
-  Entry& entry = at(slot);
-  const bool was_open = entry.open();
-  change(entry);
-  if (entry.open() == was_open) return;
-  if (was_open) {
-    Closed(slot);
-  } else {
-    Opened(slot);
-  }
-}
+// Calls are counted as far as worth is.
+void EvictionPolicy::CountUse(Entry& entry) { entry.last_use = std::min(++age_->uses, kMaxWorth); }
 
-Slot EvictionPolicy::Insert(const PolicyBlock& block, std::optional<Slot> parent) {
-  ABSL_ASSERT(block.bytes > 0);
+Slot EvictionPolicy::Insert(const PolicyBlock& block, uint32_t owner) {
+  ABSL_ASSERT(block.bytes > 0 && block.cost >= 0);
   const Slot slot = entries_.Take();
   ++size_;
   Entry& entry = at(slot);
-  entry.key = block.key;
-  entry.density = static_cast<float>(block.cost / static_cast<double>(block.bytes));
-  entry.last_use = ++age_->uses;
-  if (parent.has_value()) {
-    entry.parent = *parent;
-    Alter(*parent, [](Entry& e) { ++e.children; });
-    at(*parent).followed = 1;
-    Followed(*parent);
-  }
-  Entered(slot, block.name == 0 ? block.key : block.name);
-  Opened(slot);
+  entry.owner = owner;
+  entry.set_density(static_cast<float>(block.cost / static_cast<double>(block.bytes)));
+  CountUse(entry);
+  Entered(slot, block.key);
   return slot;
 }
 
 void EvictionPolicy::Hit(Slot slot) {
   Entry& entry = at(slot);
-  entry.last_use = ++age_->uses;
-  if (entry.hits < kMaxHits) ++entry.hits;
+  CountUse(entry);
+  if (entry.uses < kMaxCountedUses) ++entry.uses;
   Used(slot);
 }
 
@@ -59,43 +40,40 @@ void EvictionPolicy::Follow(Slot slot) {
   Followed(slot);
 }
 
-void EvictionPolicy::Pin(Slot slot) {
-  Alter(slot, [](Entry& e) { ++e.pins; });
+void EvictionPolicy::Open(Slot slot) {
+  ABSL_ASSERT(!at(slot).open);
+  at(slot).open = 1;
+  Opened(slot);
 }
 
-void EvictionPolicy::Unpin(Slot slot) {
-  ABSL_ASSERT(at(slot).pins > 0);
-  Alter(slot, [](Entry& e) { --e.pins; });
+void EvictionPolicy::Close(Slot slot) {
+  ABSL_ASSERT(at(slot).open);
+  at(slot).open = 0;
+  Closed(slot);
 }
 
 std::optional<Slot> EvictionPolicy::Victim() {
   const Slot victim = Choose();
   if (victim == kNoSlot) return std::nullopt;
-  ABSL_ASSERT(at(victim).open());
+  ABSL_ASSERT(at(victim).open);
   return victim;
 }
 
-void EvictionPolicy::Take(Slot slot, bool chosen, uint64_t name) {
-  ABSL_ASSERT(at(slot).children == 0);
-  Remove(slot, chosen ? Exit::kChosen : Exit::kTaken, name);
+void EvictionPolicy::Take(Slot slot, bool chosen, uint64_t key) {
+  Remove(slot, chosen ? Exit::kChosen : Exit::kTaken, key);
 }
 
-void EvictionPolicy::Erase(Slot slot) {
-  ABSL_ASSERT(at(slot).children == 0);
-  Remove(slot, Exit::kErased, 0);
-}
+void EvictionPolicy::Erase(Slot slot) { Remove(slot, Exit::kErased, 0); }
 
 uint64_t EvictionPolicy::Worth(Slot slot) const {
   return std::clamp<uint64_t>(WorthOf(at(slot)), 1, kMaxWorth);
 }
 
-void EvictionPolicy::Remove(Slot slot, Exit exit, uint64_t name) {
-  if (at(slot).open()) Closed(slot);
-  Left(slot, exit, name);
-  const Slot above = at(slot).parent;
+void EvictionPolicy::Remove(Slot slot, Exit exit, uint64_t key) {
+  if (at(slot).open) Close(slot);
+  Left(slot, exit, key);
   entries_.Give(slot);
   --size_;
-  if (above != kNoSlot) Alter(above, [](Entry& e) { --e.children; });
 }
 
 absl::StatusOr<std::unique_ptr<EvictionPolicy>> MakeEvictionPolicy(absl::string_view name,

@@ -3,7 +3,7 @@
 namespace cistern::storage {
 
 void LruPolicy::Used(Slot slot) {
-  if (at(slot).open()) open_.Update(slot);
+  if (at(slot).open) open_.Update(slot);
 }
 
 }  // namespace cistern::storage

@@ -26,7 +26,7 @@ class LruPolicy final : public EvictionPolicy {
   Slot Choose() override { return open_.empty() ? kNoSlot : open_.top(); }
   void Left(Slot, Exit, uint64_t) override {}
 
-  SlotHeap<SlotPool<Entry>, Before> open_{entries()};  // what may go
+  SlotHeap<Ranked<Entries, Before>> open_{{&entries()}};  // what may go
 };
 
 }  // namespace cistern::storage

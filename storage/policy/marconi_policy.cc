@@ -35,7 +35,7 @@ Slot MarconiPolicy::Choose() {
     const Slot slot = all ? candidates_.at(i) : candidates_.Draw();
     const Entry& entry = at(slot);
     const auto age = static_cast<double>(now() + 1 - entry.last_use);
-    sample[i] = {slot, entry.last_use, 1 / age, entry.density};
+    sample[i] = {slot, entry.last_use, 1 / age, entry.density()};
     recency.Widen(sample[i].recency, i == 0);
     efficiency.Widen(sample[i].efficiency, i == 0);
   }

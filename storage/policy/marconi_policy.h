@@ -39,7 +39,7 @@ class MarconiPolicy final : public EvictionPolicy {
   void Left(Slot, Exit, uint64_t) override {}
 
   double alpha_;
-  Candidates<Entry> candidates_{entries()};
+  Candidates<Entries> candidates_{entries()};
 };
 
 }  // namespace cistern::storage

@@ -35,7 +35,7 @@ double StateFlops(const StoredHeader& header, const base::ModelSpec& spec) {
 }  // namespace
 
 double RecomputeFlops(const StoredHeader& header) {
-  const base::ModelSpec* spec = header.form->spec;
+  const base::ModelSpec* spec = header.form()->spec;
   if (header.kind() == base::ObjectKind::kBlob || spec == nullptr) {
     return static_cast<double>(header.blob_bytes()) / kNominalTokenBytes * kNominalFlopsPerToken;
   }

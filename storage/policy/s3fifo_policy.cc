@@ -1,9 +1,11 @@
 #include "storage/policy/s3fifo_policy.h"
 
+#include <algorithm>
+
 namespace cistern::storage {
 
-// Entry::place is 1 while it stands in its line, 0 while it is set aside; Entry::past_uses are the
-// uses that it has left.
+// Entry::waiting is set while it stands in its line, not while it is set aside; Entry::uses are
+// those that it has left.
 
 void S3FifoPolicy::Link(Slot slot, Fifo& fifo, Slot before) {
   if (slot >= neighbours_.size()) neighbours_.resize(slot + 1);
@@ -12,7 +14,7 @@ void S3FifoPolicy::Link(Slot slot, Fifo& fifo, Slot before) {
   neighbours_[slot] = {.before = before, .after = after};
   behind = slot;
   (after == kNoSlot ? fifo.last : neighbours_[after].before) = slot;
-  at(slot).place = 1;
+  at(slot).waiting = 1;
 }
 
 void S3FifoPolicy::Unlink(Slot slot) {
@@ -20,7 +22,7 @@ void S3FifoPolicy::Unlink(Slot slot) {
   const Neighbours& next_to = neighbours_[slot];
   (next_to.before == kNoSlot ? fifo.first : neighbours_[next_to.before].after) = next_to.after;
   (next_to.after == kNoSlot ? fifo.last : neighbours_[next_to.after].before) = next_to.before;
-  at(slot).place = 0;
+  at(slot).waiting = 0;
 }
 
 void S3FifoPolicy::Append(Slot slot, Queue queue) {
@@ -30,24 +32,24 @@ void S3FifoPolicy::Append(Slot slot, Queue queue) {
   Link(slot, fifo, fifo.last);
 }
 
-void S3FifoPolicy::Entered(Slot slot, uint64_t name) {
-  Append(slot, ghosts_.Take(name).has_value() ? kMain : kSmall);
+void S3FifoPolicy::Entered(Slot slot, uint64_t key) {
+  Append(slot, ghosts_.Take(key).has_value() ? kMain : kSmall);
 }
 
 void S3FifoPolicy::Used(Slot slot) {
   Entry& entry = at(slot);
-  if (entry.past_uses < kMaxUses) ++entry.past_uses;
+  entry.uses = std::min<uint64_t>(entry.uses, kMaxUses);
 }
 
 void S3FifoPolicy::Opened(Slot slot) {
-  if (at(slot).place == 0) Link(slot, fifos_[at(slot).queue], kNoSlot);
+  if (!at(slot).waiting) Link(slot, fifos_[at(slot).queue], kNoSlot);
 }
 
 Slot S3FifoPolicy::TakeTurn(Queue queue) {
   const Slot slot = fifos_[queue].first;
   Entry& entry = at(slot);
-  const uint32_t uses = entry.past_uses;
-  if (!entry.open()) {
+  const uint32_t uses = entry.uses;
+  if (!entry.open) {
     Unlink(slot);
     return kNoSlot;
   }
@@ -56,7 +58,7 @@ Slot S3FifoPolicy::TakeTurn(Queue queue) {
   Unlink(slot);
   --fifos_[queue].blocks;
   Append(slot, kMain);
-  entry.past_uses = queue == kMain ? uses - 1 : 0;
+  entry.uses = queue == kMain ? uses - 1 : 0;
   return kNoSlot;
 }
 
@@ -71,12 +73,12 @@ Slot S3FifoPolicy::Choose() {
   }
 }
 
-void S3FifoPolicy::Left(Slot slot, Exit exit, uint64_t name) {
+void S3FifoPolicy::Left(Slot slot, Exit exit, uint64_t key) {
   const bool small = at(slot).queue == kSmall;
-  if (at(slot).place == 1) Unlink(slot);
+  if (at(slot).waiting) Unlink(slot);
   --fifos_[small ? kSmall : kMain].blocks;
   if (exit == Exit::kErased || !small) return;
-  ghosts_.Add(name, 0);
+  ghosts_.Add(key, 0);
   ghosts_.Trim(size() * kGhostPercent / 100);
 }
 

@@ -40,12 +40,12 @@ class S3FifoPolicy final : public EvictionPolicy {
     Slot after = kNoSlot;
   };
 
-  void Entered(Slot slot, uint64_t name) override;
+  void Entered(Slot slot, uint64_t key) override;
   void Used(Slot slot) override;
   void Opened(Slot slot) override;
   void Closed(Slot) override {}
   Slot Choose() override;
-  void Left(Slot slot, Exit exit, uint64_t name) override;
+  void Left(Slot slot, Exit exit, uint64_t key) override;
 
   // Into a line, behind `before`: kNoSlot for its beginning.
   void Link(Slot slot, Fifo& fifo, Slot before);

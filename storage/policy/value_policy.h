@@ -47,20 +47,20 @@ class ValuePolicy final : public EvictionPolicy {
     }
   };
 
-  void Entered(Slot slot, uint64_t name) override;
+  void Entered(Slot slot, uint64_t key) override;
   void Used(Slot slot) override;
   void Followed(Slot slot) override { Used(slot); }
   void Opened(Slot slot) override { open_.Insert(slot); }
   void Closed(Slot slot) override { open_.Erase(slot); }
   Slot Choose() override { return open_.empty() ? kNoSlot : open_.top(); }
-  void Left(Slot slot, Exit exit, uint64_t name) override;
+  void Left(Slot slot, Exit exit, uint64_t key) override;
   uint64_t WorthOf(const Entry& entry) const override { return entry.priority; }
 
   static uint32_t UsesOf(const Entry& entry);
   static uint64_t Credit(const Entry& entry);
   uint64_t PriorityNow(const Entry& entry);
 
-  SlotHeap<SlotPool<Entry>, Before> open_{entries()};  // what may go
+  SlotHeap<Ranked<Entries, Before>> open_{{&entries()}};  // what may go
   GhostList ghosts_;
 };
 

@@ -1,7 +1,6 @@
 #include "storage/policy/victim_book.h"
 
 #include <algorithm>
-#include <tuple>
 #include <utility>
 
 #include "storage/store.h"
@@ -41,8 +40,9 @@ void VictimBook::CountUse(const Object& object, Call call) {
 
 bool VictimBook::Candidate::GoesBefore(const Candidate& other) const {
   if (object == nullptr || other.object == nullptr) return object != nullptr;
-  return std::tuple(priority, rung, object->priority, object->id) <
-         std::tuple(other.priority, other.rung, other.object->priority, other.object->id);
+  if (priority != other.priority) return priority < other.priority;
+  if (rung != other.rung) return rung < other.rung;
+  return object->GoesBefore(*other.object);
 }
 
 void VictimBook::Enter(Object& object, double cost, uint64_t bytes) {
@@ -50,16 +50,17 @@ void VictimBook::Enter(Object& object, double cost, uint64_t bytes) {
   if (slot >= group_of_.size()) group_of_.resize(slot + 1, kNoGroup);
   if (group_of_[slot] == kNoGroup) {
     group_of_[slot] = static_cast<uint32_t>(groups_.size());
+    auto policy = MakeEvictionPolicy(policy_, &ages_[object.rule()]).value();
+    const Ranks ranks{.slots = &slots_, .policy = policy.get()};
     groups_.push_back({.pool = object.pool(),
                        .rule = object.rule(),
-                       .policy = MakeEvictionPolicy(policy_, &ages_[object.rule()]).value(),
-                       .spent = SlotHeap<ObjectSlots, Before>(slots_),
-                       .interior = SlotHeap<ObjectSlots, Before>(slots_)});
+                       .policy = std::move(policy),
+                       .spent = SlotHeap<Ranks>(ranks),
+                       .interior = SlotHeap<Ranks>(ranks)});
   }
   CountUse(object, [&](EvictionPolicy& policy) {
-    object.policy_slot = policy.Insert(
-        {.key = object.slot, .cost = cost, .bytes = bytes, .name = NameOf(object)}, std::nullopt);
-    policy.Pin(object.policy_slot);
+    object.policy_slot =
+        policy.Insert({.key = NameOf(object), .cost = cost, .bytes = bytes}, object.slot);
   });
   ++entered_;
   Appraise(object, GroupOf(object));
@@ -124,7 +125,7 @@ void VictimBook::Unlist(Object& object, Group& group) {
       group.spent.Erase(object.slot);
       break;
     case Rung::kLeaf:
-      group.policy->Pin(object.policy_slot);
+      group.policy->Close(object.policy_slot);
       break;
     case Rung::kInterior:
       group.interior.Erase(object.slot);
@@ -149,7 +150,7 @@ void VictimBook::List(Object& object, Group& group, Rung rung) {
       group.spent.Insert(object.slot);
       break;
     case Rung::kLeaf:
-      group.policy->Unpin(object.policy_slot);
+      group.policy->Open(object.policy_slot);
       break;
     case Rung::kInterior:
       group.interior.Insert(object.slot);
@@ -166,7 +167,7 @@ VictimBook::Candidate VictimBook::LowestOf(Group& group) {
   };
   if (!group.spent.empty()) return candidate(group.spent.top(), Rung::kSpent);
   if (const std::optional<Slot> leaf = group.policy->Victim(); leaf.has_value())
-    return candidate(static_cast<Slot>(group.policy->KeyOf(*leaf)), Rung::kLeaf);
+    return candidate(group.policy->OwnerOf(*leaf), Rung::kLeaf);
   if (!group.interior.empty()) return candidate(group.interior.top(), Rung::kInterior);
   return {};
 }

@@ -70,17 +70,21 @@ class VictimBook {
   size_t listed() const { return listed_; }
 
  private:
-  struct Before {
-    bool operator()(const Object& a, const Object& b) const {
-      return a.priority != b.priority ? a.priority < b.priority : a.id < b.id;
+  // Of one policy's objects. Their place is in the policy's entry, which does not need it for them.
+  struct Ranks {
+    const ObjectSlots* slots;
+    EvictionPolicy* policy;
+    bool GoesBefore(Slot left, Slot right) const {
+      return (*slots)[left].GoesBefore((*slots)[right]);
     }
+    uint32_t& PlaceOf(Slot slot) const { return policy->PlaceOf((*slots)[slot].policy_slot); }
   };
   struct Group {
     PoolId pool = 0;
     uint32_t rule = 0;
     std::unique_ptr<EvictionPolicy> policy;
-    SlotHeap<ObjectSlots, Before> spent;
-    SlotHeap<ObjectSlots, Before> interior;
+    SlotHeap<Ranks> spent;
+    SlotHeap<Ranks> interior;
   };
   struct Candidate {
     Object* object = nullptr;

@@ -20,7 +20,7 @@ class VictimQueue {
   using Map = absl::btree_map<std::pair<uint64_t, uint64_t>, Object*>;
 
   void Insert(uint64_t priority, Object* object) {
-    map_.emplace(std::pair(priority, object->id), object);
+    map_.emplace(std::pair(priority, uint64_t{object->id}), object);
   }
   void Erase(uint64_t priority, const Object& object) { map_.erase({priority, object.id}); }
   Object* Lowest() const { return map_.empty() ? nullptr : map_.begin()->second; }

@@ -84,7 +84,8 @@ bool AsymmetricPools::CutSlab(PoolId pool_id) {
     unused_slab_ids_.pop_back();
   }
   const uint64_t offset = *extents_.Take(bytes, id);  // largest_free() has said that there is one
-  slabs_[id].Open(pool_id, offset, bytes, static_cast<uint32_t>(blocks));
+  const auto count = static_cast<uint32_t>(blocks);
+  slabs_[id].Open(pool_id, offset, bytes, count, table_.Bind(count));
   ++pool.counts.slabs;
   pool.counts.blocks_free += blocks;
   free_block_bytes_ += blocks * stride;
@@ -105,6 +106,7 @@ void AsymmetricPools::ReturnSlab(SlabId id) {
   } else {
     extents_.Give(slab.offset);
   }
+  if (slab.bound()) table_.Unbind(slab.first_handle);
   slab = Slab{};
   unused_slab_ids_.push_back(id);
 }
@@ -125,6 +127,33 @@ void AsymmetricPools::UnlinkOpen(SlabId id) {
   (slab.next == kFreeExtent ? pool.last_open : slabs_[slab.next].previous) = slab.previous;
 }
 
+// Needs a handle that may be used. When there are only those that other slabs keep for their free
+// blocks, one of these gives up its own.
+Handle AsymmetricPools::NameBlock(SlabId id, uint32_t index) {
+  Slab& slab = slabs_[id];
+  if (slab.bound()) {
+    table_.Name(slab.first_handle + index, id, index);
+    return slab.first_handle + index;
+  }
+  Handle handle = table_.Mint(id, index);
+  if (handle == kNoHandle) {
+    LoosenAnyRow();
+    handle = table_.Mint(id, index);
+  }
+  slab.slots[index] = handle;
+  return handle;
+}
+
+void AsymmetricPools::LoosenRow(Slab& slab) {
+  table_.Loosen(slab.first_handle, slab.capacity);
+  slab.LeaveRow();
+}
+
+void AsymmetricPools::LoosenAnyRow() {
+  const auto spare = [](const Slab& slab) { return slab.bound() && !slab.full(); };
+  LoosenRow(*std::find_if(slabs_.begin(), slabs_.end(), spare));
+}
+
 uint32_t AsymmetricPools::Allocate(PoolId pool_id, uint32_t count, std::vector<Handle>* handles) {
   uint32_t taken = 0;
   for (; taken < count && table_.available() > 0; ++taken) {
@@ -133,8 +162,7 @@ uint32_t AsymmetricPools::Allocate(PoolId pool_id, uint32_t count, std::vector<H
     const SlabId id = pool.first_open;
     Slab& slab = slabs_[id];
     const uint32_t index = slab.TakeIndex();
-    const Handle handle = table_.Mint(id, index);
-    slab.slots[index] = handle;
+    const Handle handle = NameBlock(id, index);
     if (slab.full()) UnlinkOpen(id);
     handles->push_back(handle);
     ++pool.counts.blocks_used;
@@ -170,7 +198,11 @@ void AsymmetricPools::FreeOne(Handle handle) {
   Pool& pool = pools_[slab.pool];
   const bool was_full = slab.full();
   slab.GiveIndex(index);
-  table_.Retire(handle);
+  if (!slab.bound()) {
+    table_.Retire(handle);
+  } else if (!table_.RetireBound(handle)) {
+    LoosenRow(slab);
+  }
   --pool.counts.blocks_used;
   ++pool.counts.blocks_free;
   used_bytes_ -= pool.counts.stride_bytes;

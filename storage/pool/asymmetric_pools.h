@@ -155,6 +155,9 @@ class AsymmetricPools {
     return slab.offset + entry.index * pools_[slab.pool].counts.stride_bytes;
   }
   void FreeOne(Handle handle);
+  Handle NameBlock(SlabId id, uint32_t index);
+  void LoosenRow(Slab& slab);
+  void LoosenAnyRow();
   bool CutSlab(PoolId pool);
   void ReturnSlab(SlabId id);
   void LinkOpen(SlabId id);

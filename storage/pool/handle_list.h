@@ -3,8 +3,8 @@
 //   h, h+1, h+2, ...    the first one and their number, and no more
 //   otherwise           an array of their own: 4 bytes each, 4 for their number
 //
-// Handles follow each other while an arena fills, and afterwards as long as what comes is as large
-// as what has gone: they come back in the order in which they were retired.
+// Handles follow each other where blocks do, if they are of one slab (page_table.h): while an arena
+// fills, and afterwards as long as what comes is as large as what has gone.
 //
 // Cost     O(1); Assign and Replace are O(size)
 // Thread   one at a time

@@ -1,12 +1,17 @@
 // Where each block lies: 32-bit handles, and the generations that tell a live block from a stale
 // reference.
 //
-// A handle names one block from Mint until Retire. Retire raises its generation in the arena's
-// table before the handle or the bytes can be used again, so that whoever still holds the old
-// reference can tell. Handles come back in the order in which they were retired; one whose
-// generation has run out never comes back. Handle 0 names nothing.
+// A handle names one block from Name or Mint until it is retired. That raises its generation in the
+// arena's table before the handle or the bytes can be used again, so that whoever still holds the
+// old reference can tell. One whose generation has run out never comes back. Handle 0 names
+// nothing.
 //
-// Mint, Retire and every look-up are O(1).
+//   row       as many handles as a slab has blocks, one after the other: Bind (Name RetireBound)*
+//             Unbind. Which handle a block has follows from its place
+//   single    for slabs that got no row: Mint Retire. They come back in the order of retirement
+//   Loosen    makes singles of a row; they never become a row again
+//
+// Cost     O(1); Bind and Unbind are O(log rows), Bind also O(handles that were never used)
 //
 // Thread   one at a time
 #pragma once
@@ -17,6 +22,7 @@
 #include "absl/status/status.h"
 
 #include "storage/arena.h"
+#include "storage/pool/extent_map.h"
 #include "storage/pool/huge_page_allocator.h"
 
 namespace cistern::storage {
@@ -39,16 +45,26 @@ class PageTable {
   // `arena` outlives the table.
   explicit PageTable(Arena* arena);
 
-  // How many handles can still be minted.
+  // How many handles name no block and still may, in rows or not.
   uint32_t available() const { return available_; }
 
-  // kNoHandle when none is left.
+  // The first of a row of so many (not 0); kNoHandle when no row is that long.
+  Handle Bind(uint32_t count);
+  // Of a row, which names nothing now.
+  void Unbind(Handle first) { rows_.Give(first); }
+  void Name(Handle handle, uint32_t slab, uint32_t index);
+  // Of a row. False: its generation has run out, and the row has to be loosened.
+  bool RetireBound(Handle handle);
+  // Of a row: what it names, it names on, but is a single now.
+  void Loosen(Handle first, uint32_t count);
+
+  // A single; kNoHandle when none is left. There may be some in rows.
   Handle Mint(uint32_t slab, uint32_t index);
   void Retire(Handle handle);
   // Call it after the last Retire and before the bytes are written again: a reader that sees those
   // sees the generation, too.
   static void PublishRetired() { Arena::PublishGenerations(); }
-  // Retire is about to be called: asks for its memory.
+  // It is about to be retired: asks for its memory.
   void PrefetchRetire(Handle handle) const {
     if (handle >= entries_.size()) return;
     arena_->PrefetchGeneration(handle);
@@ -66,16 +82,26 @@ class PageTable {
 
   uint32_t live() const { return live_; }
 
+  // Internal when the handles do not add up; `bound_free` are in rows and name nothing.
+  absl::Status CheckInvariants(uint64_t bound_free) const;
+
  private:
   static constexpr uint32_t kRetired = UINT32_MAX;  // in PageEntry::slab
+  static constexpr uint32_t kSinglesAtOnce = 64;
+
+  // False: its generation has run out.
+  bool RaiseGeneration(Handle handle);
+  void Enqueue(Handle handle);
 
   Arena* arena_;
-  // Grows as handles are first minted, in place; [0] is unused.
+  // Grows as handles are first used, in place; [0] is unused.
   std::vector<PageEntry, HugePageAllocator<PageEntry>> entries_;
   uint32_t max_handles_;  // entries_ never grows beyond it
   uint32_t available_;
   uint32_t live_ = 0;
-  Handle free_head_ = kNoHandle;  // queue of retired handles, linked through PageEntry::owner
+  ExtentMap rows_;  // of handles, not bytes: whose they are, a row each; no row for singles twice
+  uint32_t singles_free_ = 0;
+  Handle free_head_ = kNoHandle;  // queue of singles that name nothing, linked by PageEntry::owner
   Handle free_tail_ = kNoHandle;
 };
 

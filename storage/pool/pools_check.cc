@@ -25,10 +25,15 @@ absl::Status AsymmetricPools::CheckSlab(SlabId id) const {
   uint32_t movable = 0;
   uint64_t sum = 0;
   std::array<uint32_t, kPriorityLevels> levels = {};
+  if (slab.slots.size() != (slab.bound() ? 0 : slab.capacity))
+    return broken("its blocks' handles are kept wrongly");
   for (uint32_t i = 0; i < slab.capacity; ++i) {
-    if (slab.free.IsFree(i)) continue;
+    if (slab.free.IsFree(i)) {
+      if (slab.bound() && table_.IsLive(slab.HandleOf(i))) return broken("a free block is named");
+      continue;
+    }
     ++used;
-    const Handle handle = slab.slots[i];
+    const Handle handle = slab.HandleOf(i);
     if (!table_.IsLive(handle)) return broken("it names a handle that is not live");
     const PageEntry& entry = table_.at(handle);
     if (entry.slab != id || entry.index != i) return broken("the page table says otherwise");
@@ -95,6 +100,7 @@ absl::Status AsymmetricPools::CheckInvariants() const {
   uint64_t free_block_bytes = 0;
   uint64_t remainder_bytes = 0;
   uint64_t live = 0;
+  uint64_t bound_free = 0;
   uint64_t evictable_bytes = 0;
   for (SlabId id = 0; id < slabs_.size(); ++id) {
     const Slab& slab = slabs_[id];
@@ -106,10 +112,12 @@ absl::Status AsymmetricPools::CheckInvariants() const {
     free_block_bytes += (slab.capacity - slab.used) * stride;
     remainder_bytes += slab.bytes - slab.capacity * stride;
     live += slab.used;
+    if (slab.bound()) bound_free += slab.capacity - slab.used;
   }
   CISTERN_RETURN_IF_ERROR(CheckPools());
   if (live != table_.live())
     return absl::InternalError("page table: live handles and used blocks differ");
+  CISTERN_RETURN_IF_ERROR(table_.CheckInvariants(bound_free));
   if (used_bytes != used_bytes_ || evictable_bytes != evictable_bytes_ ||
       free_block_bytes != free_block_bytes_) {
     return absl::InternalError("pools: bytes are summed wrongly");

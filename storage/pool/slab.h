@@ -38,8 +38,12 @@ struct Slab {
   SlabId previous = kFreeExtent;  // in the pool's list of slabs with free blocks
   SlabId next = kFreeExtent;
   FreeBlocks free;
-  std::vector<Handle> slots;  // [capacity]: what names the block, where it is not free
+  Handle first_handle = kNoHandle;  // of its row; none: `slots` has its blocks' handles
+  std::vector<Handle> slots;        // [capacity]: what names the block, where it is not free
 
+  bool bound() const { return first_handle != kNoHandle; }  // has a row
+  // What names the block; of one that is free, only where it has a row.
+  Handle HandleOf(uint32_t index) const { return bound() ? first_handle + index : slots[index]; }
   bool full() const { return used == capacity; }
   bool clearable() const { return used == evictable; }  // nothing in it must stay
   // Nothing in it is of a higher level.
@@ -50,10 +54,18 @@ struct Slab {
     return true;
   }
 
-  void Open(PoolId owner, uint64_t at, uint64_t extent_bytes, uint32_t blocks) {
+  // `row`: as many handles as blocks, or kNoHandle.
+  void Open(PoolId owner, uint64_t at, uint64_t extent_bytes, uint32_t blocks, Handle row) {
     *this = Slab{.pool = owner, .offset = at, .bytes = extent_bytes, .capacity = blocks};
     free.Reset(blocks);
-    slots.resize(blocks);
+    first_handle = row;
+    if (!bound()) slots.resize(blocks);
+  }
+  // Its blocks keep their handles, but it has no row any more.
+  void LeaveRow() {
+    slots.resize(capacity);
+    for (uint32_t i = 0; i < capacity; ++i) slots[i] = first_handle + i;
+    first_handle = kNoHandle;
   }
   uint32_t TakeIndex() {
     ++used;
@@ -67,7 +79,7 @@ struct Slab {
   template <typename Visit>
   void ForEachUsed(const Visit& visit) const {
     for (uint32_t i = 0; i < capacity; ++i) {
-      if (!free.IsFree(i)) visit(slots[i]);
+      if (!free.IsFree(i)) visit(HandleOf(i));
     }
   }
 };

@@ -129,6 +129,47 @@ TEST(AsymmetricPools, WithoutHandlesThereAreNoBlocks) {
   EXPECT_TRUE(pools.CheckInvariants().ok()) << pools.CheckInvariants();
 }
 
+// A slab that is cut keeps a handle for each of its blocks; where there are no others, it does
+// without.
+TEST(AsymmetricPools, EveryHandleCanBeHadWhoeverKeepsIt) {
+  const auto arena = TestArena(1 << 20, 12);
+  AsymmetricPools pools(arena.get());
+  const PoolId a = pools.PoolFor(8 << 10).value();
+  const PoolId b = pools.PoolFor(4 << 10).value();
+  const std::vector<Handle> first = Take(pools, a, 2);
+  EXPECT_EQ(pools.Supply(b, 100), 10u);
+  const std::vector<Handle> others = Take(pools, b, 10);
+  EXPECT_TRUE(pools.CheckInvariants().ok()) << pools.CheckInvariants();
+  std::vector<Handle> none;
+  EXPECT_EQ(pools.Allocate(a, 1, &none), 0u);
+  for (const Handle handle : first) EXPECT_TRUE(pools.Resolve(pools.Ref(handle)).ok());
+  pools.Free(others[3]);
+  EXPECT_EQ(Take(pools, a, 1)[0], others[3]) << "the only one there is";
+  for (const Handle handle : others) pools.Free(handle == others[3] ? first[0] : handle);
+  EXPECT_TRUE(pools.CheckInvariants().ok()) << pools.CheckInvariants();
+}
+
+// The generations of one block are used up: its handle is never seen again, and its slab goes on.
+TEST(AsymmetricPools, ABlockOutlivesItsHandle) {
+  const auto arena = TestArena(1 << 20);
+  auto* generations = reinterpret_cast<uint32_t*>(arena->At(arena->header().table_offset));
+  AsymmetricPools pools(arena.get());
+  const PoolId pool = pools.PoolFor(4096).value();
+  const std::vector<Handle> handles = Take(pools, pool, 3);
+  const uint64_t offset = pools.Ref(handles[1]).offset;
+  generations[handles[1]] = UINT32_MAX - 1;
+  const uint32_t available = pools.table().available();
+  pools.Free(handles[1]);
+  EXPECT_EQ(pools.table().available(), available);
+  EXPECT_TRUE(pools.CheckInvariants().ok()) << pools.CheckInvariants();
+  const Handle again = Take(pools, pool, 1)[0];
+  EXPECT_NE(again, handles[1]);
+  EXPECT_EQ(pools.Ref(again).offset, offset);
+  for (const Handle handle : {handles[0], handles[2], again}) pools.Free(handle);
+  EXPECT_EQ(pools.counts(pool).slabs, 0u);
+  EXPECT_TRUE(pools.CheckInvariants().ok()) << pools.CheckInvariants();
+}
+
 // Three slabs of another size, of different worth, the middle one pinned: the cheapest that can be
 // cleared is named.
 TEST(AsymmetricPools, TheCheapestWindowHoldsNothingThatMustStay) {

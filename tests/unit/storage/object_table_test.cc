@@ -1,6 +1,9 @@
 // Objects by id and by slot, in the order of ids.
 #include "storage/index/object_table.h"
 
+#include <iterator>
+#include <random>
+#include <set>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -10,6 +13,7 @@ namespace cistern::storage {
 namespace {
 
 using testing::ElementsAre;
+using testing::ElementsAreArray;
 
 std::vector<uint64_t> Ids(ObjectTable::Iterator begin, const ObjectTable::Iterator& end) {
   std::vector<uint64_t> ids;
@@ -43,6 +47,32 @@ TEST(ObjectTable, WhatIsRemovedIsNotFoundWhoeverHasItsSlot) {
   EXPECT_EQ(table.Find(1), nullptr);
   EXPECT_EQ(table.Find(2), second);
   EXPECT_THAT(Ids(table.begin(), table.end()), ElementsAre(2));
+}
+
+// Ids on both sides of where the high half changes, and far away: as a plain map has them.
+TEST(ObjectTable, IdsOfAnySizeAreInOrder) {
+  ObjectTable table;
+  std::set<uint64_t> model;
+  std::mt19937_64 random(1);
+  uint64_t next = (uint64_t{1} << 32) - 200;
+  for (int step = 0; step < 2000; ++step) {
+    if (step % 400 == 399) next = (((next >> 32) + 1 + random() % 3) << 32) - random() % 100;
+    if (random() % 3 != 0) {
+      next += 1 + random() % 3;
+      table.Add(next);
+      model.insert(next);
+    } else if (!model.empty()) {
+      const auto it = random() % 2 == 0 ? model.begin() : std::prev(model.end());
+      table.Remove(table.Find(*it));
+      EXPECT_EQ(table.Find(*it), nullptr);
+      model.erase(it);
+    }
+    if (step % 20 != 0) continue;
+    ASSERT_THAT(Ids(table.begin(), table.end()), ElementsAreArray(model));
+    const uint64_t from = next - random() % 300;
+    ASSERT_THAT(Ids(table.From(from), table.end()),
+                ElementsAreArray(std::vector<uint64_t>(model.lower_bound(from), model.end())));
+  }
 }
 
 }  // namespace

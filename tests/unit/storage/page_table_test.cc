@@ -76,5 +76,48 @@ TEST(PageTable, AHandleWhoseGenerationsAreUsedUpNeverComesBack) {
   EXPECT_EQ(table.Mint(0, 0), kNoHandle);
 }
 
+TEST(PageTable, ARowStaysTogetherAndKeepsItsGenerations) {
+  const auto arena = TestArena(64 << 10, 10);
+  PageTable table(arena.get());
+  const Handle row = table.Bind(4);
+  EXPECT_EQ(table.available(), 10u) << "it names nothing yet";
+  EXPECT_FALSE(table.IsLive(row + 2));
+  table.Name(row + 2, 7, 2);
+  EXPECT_EQ(table.at(row + 2).slab, 7u);
+  EXPECT_EQ(table.at(row + 2).index, 2u);
+  EXPECT_EQ(table.available(), 9u);
+  const uint32_t stale = table.generation(row + 2);
+  EXPECT_TRUE(table.RetireBound(row + 2));
+  EXPECT_TRUE(absl::IsFailedPrecondition(table.Check(row + 2, stale)));
+  table.Name(row + 2, 7, 2);
+  EXPECT_TRUE(absl::IsFailedPrecondition(table.Check(row + 2, stale)));
+  EXPECT_TRUE(table.Check(row + 2, stale + 1).ok());
+  EXPECT_TRUE(table.CheckInvariants(/*bound_free=*/3).ok());
+  EXPECT_FALSE(table.CheckInvariants(/*bound_free=*/2).ok());
+}
+
+TEST(PageTable, RowsMergeAndASingleIsOfNoRow) {
+  const auto arena = TestArena(64 << 10, 100);
+  PageTable table(arena.get());
+  const Handle a = table.Bind(40);
+  const Handle b = table.Bind(40);
+  EXPECT_EQ(table.Bind(40), kNoHandle);
+  table.Unbind(a);
+  table.Unbind(b);
+  const Handle all = table.Bind(100);
+  EXPECT_NE(all, kNoHandle);
+  EXPECT_EQ(table.Mint(0, 0), kNoHandle) << "they are all in the row";
+  table.Name(all + 1, 3, 1);
+  table.Loosen(all, 100);
+  EXPECT_TRUE(table.IsLive(all + 1));
+  std::set<Handle> singles;
+  while (table.available() > 0) singles.insert(table.Mint(0, 0));
+  EXPECT_EQ(singles.size(), 99u);
+  EXPECT_FALSE(singles.contains(all + 1));
+  table.Retire(all + 1);
+  EXPECT_EQ(table.Mint(0, 0), all + 1);
+  EXPECT_TRUE(table.CheckInvariants(0).ok());
+}
+
 }  // namespace
 }  // namespace cistern::storage

@@ -29,13 +29,18 @@ TEST_F(PoolsConformance, ReferencesCompareByEveryField) {
   EXPECT_NE(other, ref);
 }
 
-TEST_F(PoolsConformance, HandlesAscendAcrossKinds) {
-  Handle last = kNoHandle;
-  for (int i = 0; i < 10; ++i) {
-    const Handle handle = Take(i % 3 == 0 ? state_ : page_, 1)[0];
-    EXPECT_GT(handle, last);
-    last = handle;
+// Theirs ascend across kinds; ours with the addresses within a slab, so that an object's are a run.
+TEST_F(PoolsConformance, HandlesAscendWithinASlabAndDifferAcrossKinds) {
+  std::vector<Handle> pages;
+  std::set<Handle> given;
+  for (int i = 0; i < 4; ++i) {  // a slab's worth of pages
+    pages.push_back(Take(page_, 1)[0]);
+    EXPECT_TRUE(given.insert(pages[i]).second);
+    EXPECT_EQ(pages[i], pages[0] + i);
+    EXPECT_EQ(pools_.Ref(pages[i]).offset, pools_.Ref(pages[0]).offset + i * kPage);
+    EXPECT_TRUE(given.insert(Take(state_, 1)[0]).second);
   }
+  EXPECT_EQ(pools_.counts(page_).slabs, 1u);
 }
 
 // A handle's number comes back, its generation does not: the pair is never used again, under any

@@ -11,20 +11,20 @@
 namespace cistern::storage {
 namespace {
 
-struct Ranked {
+struct Entry {
   uint32_t rank = 0;
   uint32_t number = 0;
   uint32_t place = 0;
 };
 struct Before {
-  bool operator()(const Ranked& a, const Ranked& b) const {
+  bool operator()(const Entry& a, const Entry& b) const {
     return std::pair(a.rank, a.number) < std::pair(b.rank, b.number);
   }
 };
 
 TEST(SlotHeap, TheTopIsTheFirst) {
-  SlotPool<Ranked> pool;
-  SlotHeap<SlotPool<Ranked>, Before> heap(pool);
+  SlotPool<Entry> pool;
+  SlotHeap<Ranked<SlotPool<Entry>, Before>> heap({&pool});
   std::vector<Slot> slots;
   for (uint32_t i = 0; i < 300; ++i) {
     slots.push_back(pool.Take());
@@ -35,7 +35,7 @@ TEST(SlotHeap, TheTopIsTheFirst) {
   std::mt19937 random(1);
   for (int step = 0; step < 20'000; ++step) {
     const uint32_t i = random() % 300;
-    Ranked& entry = pool[slots[i]];
+    Entry& entry = pool[slots[i]];
     if (in[i]) model.erase({entry.rank, i});
     const bool leaves = in[i] && random() % 2 == 0;
     if (leaves) {

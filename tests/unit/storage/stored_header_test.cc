@@ -57,11 +57,11 @@ TEST_F(StoredHeaderTest, BlocksAreCountedAsTheyAreCut) {
 
 TEST_F(StoredHeaderTest, AFormIsSharedAndGoesWithItsLastHeader) {
   FormTable& forms = stored_.forms;
-  const ObjectForm* form = stored_.Of(TestSegment(spec_, 1, 0, 8), &spec_).form;
-  EXPECT_EQ(stored_.Of(TestSegment(spec_, 2, 1, 9), &spec_).form, form);
+  const ObjectForm* form = stored_.Of(TestSegment(spec_, 1, 0, 8), &spec_).form();
+  EXPECT_EQ(stored_.Of(TestSegment(spec_, 2, 1, 9), &spec_).form(), form);
   base::ObjectHeader foreign = TestSegment(spec_, 2, 1, 9);
   foreign.tenant = 5;
-  const ObjectForm* other = stored_.Of(foreign, &spec_).form;
+  const ObjectForm* other = stored_.Of(foreign, &spec_).form();
   EXPECT_NE(other, form);
   EXPECT_EQ(forms.size(), 2u);
   forms.Give(form);
@@ -70,6 +70,7 @@ TEST_F(StoredHeaderTest, AFormIsSharedAndGoesWithItsLastHeader) {
   EXPECT_EQ(form->model, spec_.Fingerprint());
   forms.Give(form);
   EXPECT_EQ(forms.size(), 0u);
+  EXPECT_EQ(forms.words().arrays(), 0u) << "each header has given its words back";
 }
 
 }  // namespace
