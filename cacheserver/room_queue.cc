@@ -16,11 +16,12 @@ RoomQueue::RoomQueue(const base::Clock* clock, size_t capacity)
 
 RoomQueue::~RoomQueue() { Stop(); }
 
-bool RoomQueue::Park(absl::Time give_up, Attempt attempt) {
+bool RoomQueue::Park(absl::Time give_up, Attempt attempt, First first) {
   base::MutexLock lock(&mutex_);
   if (stopping_ || waiters_.size() + busy_ >= capacity_) return false;
-  waiters_.push_back({give_up, std::move(attempt)});
-  changed_.notify_all();
+  const bool at_once = first == First::kAtOnce;
+  waiters_.push_back({give_up, std::move(attempt), at_once});
+  if (at_once || give_up < sleeps_until_) changed_.notify_all();
   return true;
 }
 
@@ -64,7 +65,11 @@ void RoomQueue::Run() {
       busy_ = 0;
       if (!stopping_ && !try_all_) {
         const absl::Duration wait = UntilNext();
-        if (wait > absl::ZeroDuration()) changed_.wait_for(mutex_, absl::ToChronoNanoseconds(wait));
+        if (wait > absl::ZeroDuration()) {
+          sleeps_until_ = clock_->Now() + wait;
+          changed_.wait_for(mutex_, absl::ToChronoNanoseconds(wait));
+          sleeps_until_ = absl::InfinitePast();
+        }
       }
       last_for_all = stopping_;
       try_all = std::exchange(try_all_, false);

@@ -3,8 +3,9 @@
 //   Park(give_up, attempt) ─► attempt(false) at once and whenever RoomCame ─► attempt(true) at
 //   `give_up`
 //
-// until it returns true. At once, because room may have come just before Park. In the order of
-// arrival: who came first tries first.
+// until it returns true. At once, because room may have come just before Park; who waits for
+// something else does not ask for that, and wakes nobody. In the order of arrival: who came first
+// tries first.
 //
 // Thread   Park, RoomCame: any. Attempts run on the queue's own thread
 // Errors   Park returns false when `capacity` calls wait or the queue has stopped; the attempt is
@@ -12,6 +13,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <list>
 #include <thread>
 
@@ -33,7 +35,8 @@ class RoomQueue {
   RoomQueue(const RoomQueue&) = delete;
   RoomQueue& operator=(const RoomQueue&) = delete;
 
-  bool Park(absl::Time give_up, Attempt attempt);
+  enum class First : uint8_t { kAtOnce, kWhenRoomCame };
+  bool Park(absl::Time give_up, Attempt attempt, First first = First::kAtOnce);
   // Something was freed, demoted, read or closed: everyone tries again. Also looks at the clock.
   void RoomCame();
   size_t parked() const;
@@ -44,7 +47,7 @@ class RoomQueue {
   struct Waiter {
     absl::Time give_up;
     Attempt attempt;
-    bool fresh = true;  // not tried yet
+    bool fresh = true;  // to be tried at once
   };
 
   void Run();
@@ -56,6 +59,7 @@ class RoomQueue {
   base::CondVar changed_;
   std::list<Waiter> waiters_ ABSL_GUARDED_BY(mutex_);
   size_t busy_ ABSL_GUARDED_BY(mutex_) = 0;  // taken out for an attempt
+  absl::Time sleeps_until_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();  // or does not sleep
   bool try_all_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;

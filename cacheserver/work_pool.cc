@@ -23,9 +23,11 @@ WorkPool::WorkPool(absl::string_view name, uint32_t threads, size_t capacity)
 WorkPool::~WorkPool() { Stop(); }
 
 bool WorkPool::Post(Task task) {
-  base::MutexLock lock(&mutex_);
-  if (stopping_ || tasks_.size() >= capacity_) return false;
-  tasks_.push_back(std::move(task));
+  {
+    base::MutexLock lock(&mutex_);
+    if (stopping_ || tasks_.size() >= capacity_) return false;
+    tasks_.push_back(std::move(task));
+  }
   changed_.notify_one();
   return true;
 }

@@ -27,10 +27,11 @@ class LeaseJob : public std::enable_shared_from_this<LeaseJob> {
     unsettled_ = objects_.size();
   }
 
-  // A look at what is not on its way. `last`: what is not there by now is not given any more.
-  // Returns whether the call has been answered. The first try does not ask for room: the parked
-  // one, which follows, does.
-  bool Try(bool last, bool want_room) {
+  enum class Tried : uint8_t { kAnswered, kWaitsForReads, kWantsRoom };
+
+  // A look at what is not on its way. `last`: what is not there by now is not given any more. The
+  // first try does not ask for room: the parked one, which follows, does.
+  Tried Try(bool last, bool want_room) {
     bool wants_room = false;
     bool finished = false;
     {
@@ -47,8 +48,10 @@ class LeaseJob : public std::enable_shared_from_this<LeaseJob> {
         finished = answered_;
       });
     }
-    if (!finished && wants_room && want_room) parts_.WantRoom();
-    return finished;
+    if (finished) return Tried::kAnswered;
+    if (!wants_room) return Tried::kWaitsForReads;
+    if (want_room) parts_.WantRoom();
+    return Tried::kWantsRoom;
   }
 
  private:
@@ -155,11 +158,16 @@ class LeaseJob : public std::enable_shared_from_this<LeaseJob> {
 
 void HandleLease(const Parts& parts, const CallPtr& call) {
   auto job = std::make_shared<LeaseJob>(parts, call);
-  if (job->Try(/*last=*/false, /*want_room=*/false)) return;
+  const LeaseJob::Tried tried = job->Try(/*last=*/false, /*want_room=*/false);
+  if (tried == LeaseJob::Tried::kAnswered) return;
   Counters::Bump(parts.counters->parked);
+  const auto again = [job](bool last) {
+    return job->Try(last, /*want_room=*/true) == LeaseJob::Tried::kAnswered;
+  };
   // Also when it only waits for the disk: the queue keeps its deadline.
-  const auto again = [job](bool last) { return job->Try(last, /*want_room=*/true); };
-  if (!parts.room->Park(call->answer_by(), again)) again(/*last=*/true);
+  const auto first = tried == LeaseJob::Tried::kWantsRoom ? RoomQueue::First::kAtOnce
+                                                          : RoomQueue::First::kWhenRoomCame;
+  if (!parts.room->Park(call->answer_by(), again, first)) again(/*last=*/true);
 }
 
 void HandleRelease(const Parts& parts, const CallPtr& call) {

@@ -28,6 +28,25 @@ bool FetchRun::immediate() const {
                      [](const PlannedObject& object) { return object.lease != 0; });
 }
 
+std::vector<uint32_t> FetchRun::Objects(bool leased) const {
+  std::vector<uint32_t> objects;
+  for (uint32_t i = 0; i < plan_.objects.size(); ++i) {
+    if ((plan_.objects[i].lease != 0) == leased) objects.push_back(i);
+  }
+  return objects;
+}
+
+void FetchRun::AskAhead() {
+  if (plan_.session == nullptr || state_fetch_.has_value()) return;
+  const std::vector<uint32_t> wanted = Objects(/*leased=*/false);
+  if (std::none_of(wanted.begin(), wanted.end(),
+                   [&](uint32_t i) { return plan_.objects[i].on_disk; })) {
+    return;
+  }
+  asked_.emplace(plan_.session.get(), &plan_, wanted);
+  asked_->Start(wanted.size() < plan_.objects.size(), state_.deadline());
+}
+
 bool FetchRun::RunTo(uint32_t layers, bool patient) {
   if (in_place_.has_value() || by_copy_ != nullptr || immediate()) {
     return RunImmediate(layers, patient);
@@ -35,11 +54,7 @@ bool FetchRun::RunTo(uint32_t layers, bool patient) {
   if (state_.wanted()) {
     Prepare();
     MoveState();
-    std::vector<uint32_t> held, wanted;
-    for (uint32_t i = 0; i < plan_.objects.size(); ++i) {
-      (plan_.objects[i].lease != 0 ? held : wanted).push_back(i);
-    }
-    if (!hopeless_) LeaseAndMove(std::move(held), wanted);
+    if (!hopeless_) LeaseAndMove();
   }
   if (hopeless_) AnnounceAll();
   Finish();
@@ -125,9 +140,12 @@ void FetchRun::Prepare() {
   if (rows * spec.token_bytes() >= kernels::kStreamBytes) stores_ = kernels::StoreHint::kStream;
 }
 
-void FetchRun::LeaseAndMove(std::vector<uint32_t> held, const std::vector<uint32_t>& wanted) {
+void FetchRun::LeaseAndMove() {
+  std::vector<uint32_t> held = Objects(/*leased=*/true);
+  const std::vector<uint32_t> wanted = Objects(/*leased=*/false);
   if (!wanted.empty()) {
-    LeaseQueue queue(plan_.session.get(), &plan_, wanted);
+    if (!asked_.has_value()) asked_.emplace(plan_.session.get(), &plan_, wanted);
+    LeaseQueue& queue = *asked_;
     // Memory answers at once, so that everything fits into one pass; a disk does not: move what is
     // there meanwhile.
     bool meanwhile = std::any_of(wanted.begin(), wanted.end(),
@@ -138,8 +156,10 @@ void FetchRun::LeaseAndMove(std::vector<uint32_t> held, const std::vector<uint32
         Pass(held, /*last=*/false);
         held.clear();
       }
-      const std::vector<uint32_t> leased = FinishLeases(&queue);
-      held.insert(held.end(), leased.begin(), leased.end());
+      do {
+        const std::vector<uint32_t> leased = FinishLeases(&queue);
+        held.insert(held.end(), leased.begin(), leased.end());
+      } while (queue.ready());
       meanwhile = true;
     }
   }
@@ -147,7 +167,6 @@ void FetchRun::LeaseAndMove(std::vector<uint32_t> held, const std::vector<uint32
 }
 
 std::vector<uint32_t> FetchRun::FinishLeases(LeaseQueue* queue) {
-  const absl::Time start = absl::Now();
   const LeaseQueue::Answer answer = queue->Finish();
   uint64_t disk_bytes = 0;
   std::vector<uint32_t> objects;
@@ -157,7 +176,7 @@ std::vector<uint32_t> FetchRun::FinishLeases(LeaseQueue* queue) {
     if (!leased.from_disk) continue;
     disk_bytes += plan_.objects[leased.object].num_tokens * plan_.model->spec().token_bytes();
   }
-  rates_.AddDisk(disk_bytes, absl::Now() - start);
+  rates_.AddDisk(disk_bytes, answer.took);
   for (uint32_t object : answer.lost) Lose(object);
   if (answer.pause > absl::ZeroDuration()) state_.Pause(answer.pause);
   return objects;
@@ -174,17 +193,18 @@ void FetchRun::Pass(const std::vector<uint32_t>& objects, bool last) {
       MoveByCopy(pass.get(), plan_.model->spec().num_layers, /*patient=*/true);
     }
     CountRate(objects, absl::Now() - start);
-    GiveBack(objects);
+    std::vector<transport::LeaseId> leases = TakeLeases(objects);
+    if (last) {
+      plan_.session->ReleaseLater(std::move(leases));  // nobody waits for that
+    } else {
+      plan_.session->Release(std::move(leases));
+    }
   }
   if (last) AnnounceAll();
 }
 
 void FetchRun::CountRate(const std::vector<uint32_t>& objects, absl::Duration took) {
   rates_.AddFetch(RowBytes(objects) * plan_.model->spec().num_layers, took);
-}
-
-void FetchRun::GiveBack(const std::vector<uint32_t>& objects) {
-  plan_.session->Release(TakeLeases(objects));
 }
 
 std::vector<transport::LeaseId> FetchRun::TakeLeases(const std::vector<uint32_t>& objects) {

@@ -48,13 +48,17 @@ class FetchRun {
   // All that it needs lies leased in the node's memory: it waits for bytes at most.
   bool immediate() const;
 
+  // Asks for what lies on disk without waiting for it, before RunTo: the node reads while a thread
+  // is woken. Nothing where the state of a hybrid model comes first.
+  void AskAhead();
+
   // Goes on until `layers` layers are announced. True: all is settled, or nobody wants it any more;
   // the state has been finished, and this is not to be called again. What is not immediate() is
   // always run to its end; what is, on a fetch thread (`patient`) as well. A caller may return
   // sooner, when he would have to wait for what is not his.
   bool RunTo(uint32_t layers, bool patient);
 
-  // Null: nothing is reused. What is immediate() leaves its leases to GiveBackLate.
+  // Null: nothing is reused. Leases of the last pass are left to GiveBackLate.
   const std::shared_ptr<Session>& session() const { return plan_.session; }
 
  private:
@@ -77,11 +81,13 @@ class FetchRun {
   void MoveState();
   void Finish();
   void Prepare();
-  void LeaseAndMove(std::vector<uint32_t> held, const std::vector<uint32_t>& wanted);
+  // Objects of the plan that are leased, or are not.
+  std::vector<uint32_t> Objects(bool leased) const;
+  void LeaseAndMove();
   std::vector<uint32_t> FinishLeases(LeaseQueue* queue);
 
   // Moves all rows of `objects`, which are leased, and gives the leases back. `last`: their layers
-  // are announced.
+  // are announced, and the leases go back later.
   void Pass(const std::vector<uint32_t>& objects, bool last);
   InPlace StartInPlace(const std::vector<uint32_t>& objects, bool last);
   // True when `pass` is over: moved, or not wanted.
@@ -96,7 +102,6 @@ class FetchRun {
   void FinishUnit(ByCopy* pass);
   void LoseUnit(const ByCopy& pass, const TransferUnit& unit);
 
-  void GiveBack(const std::vector<uint32_t>& objects);
   std::vector<transport::LeaseId> TakeLeases(const std::vector<uint32_t>& objects);
   void CountRate(const std::vector<uint32_t>& objects, absl::Duration took);
   void AnnounceAll();
@@ -126,6 +131,7 @@ class FetchRun {
   std::vector<uint32_t> immediate_objects_;      // of the pass that is under way,
   std::optional<InPlace> in_place_;              // which is one of these two
   std::unique_ptr<ByCopy> by_copy_;
+  std::optional<LeaseQueue> asked_;              // from AskAhead on
   absl::Duration immediate_took_;
   bool device_failed_ = false;
   bool hopeless_ = false;  // the state is lost, and with it all rows

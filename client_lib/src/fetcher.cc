@@ -9,12 +9,21 @@
 namespace cistern::client {
 
 absl::Status FetchQueue::Submit(std::unique_ptr<FetchJob>* job) {
+  bool soon = false;
   {
     base::MutexLock lock(&mutex_);
-    if (queue_.size() >= max_queued_) {
+    if (queue_.size() + coming_ >= max_queued_) {
       return absl::ResourceExhaustedError("too many fetches wait; see max_queued_fetches");
     }
-    queue_.push_back(std::make_unique<Task>(std::move(*job), counters_, rates_));
+    soon = idle_ > queue_.size() + coming_;
+    ++coming_;
+  }
+  auto task = std::make_unique<Task>(std::move(*job), counters_, rates_);
+  if (soon) task->run.AskAhead();
+  {
+    base::MutexLock lock(&mutex_);
+    --coming_;
+    queue_.push_back(std::move(task));
     if (glancing_ > 0) return absl::OkStatus();
   }
   changed_.notify_one();
@@ -28,7 +37,9 @@ std::unique_ptr<FetchQueue::Task> FetchQueue::AwaitTask() {
     {
       base::MutexLock lock(&mutex_);
       while (!closed_ && queue_.empty()) {
+        ++idle_;
         AwaitChange();
+        --idle_;
         yielded = false;
       }
       if (closed_) return nullptr;

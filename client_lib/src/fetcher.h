@@ -8,6 +8,9 @@
 // been given back, a thread looks every kGlance for work. It need not be woken for the next fetch
 // either.
 //
+// What must be read from a disk is asked for by the caller of Fetch, if a thread is free to go on
+// with it: the disk is not to wait until that has woken.
+//
 // Thread   any. The destructor cancels what is queued or running, joins its threads and waits for
 //          those who help
 // Errors   ResourceExhausted: the queue is full
@@ -78,9 +81,11 @@ class FetchQueue {
   base::Mutex mutex_;
   base::CondVar changed_;
   std::deque<std::unique_ptr<Task>> queue_ ABSL_GUARDED_BY(mutex_);
+  uint32_t coming_ ABSL_GUARDED_BY(mutex_) = 0;  // on their way into the queue, and counted there
   std::vector<std::shared_ptr<FetchState>> running_ ABSL_GUARDED_BY(mutex_);
   uint32_t helpers_ ABSL_GUARDED_BY(mutex_) = 0;
-  uint32_t glancing_ ABSL_GUARDED_BY(mutex_) = 0;                        // threads
+  uint32_t idle_ ABSL_GUARDED_BY(mutex_) = 0;                            // threads
+  uint32_t glancing_ ABSL_GUARDED_BY(mutex_) = 0;                        // of them
   std::vector<std::shared_ptr<Session>> owing_ ABSL_GUARDED_BY(mutex_);  // leases, to the node
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };

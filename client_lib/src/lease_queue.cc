@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/time/clock.h"
+
 namespace cistern::client {
 
 using transport::LeaseOutcome;
@@ -14,68 +16,92 @@ LeaseQueue::LeaseQueue(Session* session, PlanImpl* plan, const std::vector<uint3
     : session_(session), plan_(plan), waiting_(wanted.begin(), wanted.end()) {}
 
 LeaseQueue::~LeaseQueue() {
-  if (call_ == nullptr) return;
-  call_->Abandon([late = session_->late_book()](const absl::StatusOr<transport::Reply>& reply) {
-    if (reply.ok()) late->Add(*reply);
-  });
+  for (const Window& window : windows_) {
+    window.call->Abandon(
+        [late = session_->late_book()](const absl::StatusOr<transport::Reply>& reply) {
+          if (reply.ok()) late->Add(*reply);
+        });
+  }
+}
+
+bool LeaseQueue::MayStart() const {
+  if (waiting_.empty() || windows_.empty()) return !waiting_.empty();
+  uint64_t asked_for = 0;
+  for (const Window& window : windows_) asked_for += window.bytes;
+  return windows_.size() < max_calls_ && asked_for < kAheadBytes;
 }
 
 void LeaseQueue::Start(bool holding, absl::Time until) {
-  holding_ = holding;
-  window_.clear();
+  while (MayStart()) StartOne(holding, until);
+}
+
+void LeaseQueue::StartOne(bool holding, absl::Time until) {
+  Window window{.holding = holding, .asked = absl::Now()};
   LeaseRequest request;
-  uint64_t bytes = 0;
-  while (!waiting_.empty() && window_.size() < max_window_ &&
-         (bytes < kWindowBytes || window_.empty())) {
+  uint64_t disk_bytes = 0;
+  while (!waiting_.empty() && window.objects.size() < max_window_ && window.bytes < kWindowBytes &&
+         disk_bytes < kDiskWindowBytes) {
     const PlannedObject& object = plan_->objects[waiting_.front()];
-    bytes += object.num_tokens * plan_->model->spec().token_bytes();
+    const uint64_t bytes = object.num_tokens * plan_->model->spec().token_bytes();
+    window.bytes += bytes;
+    if (object.on_disk) disk_bytes += bytes;
     request.objects.push_back(object.id);
-    window_.push_back(waiting_.front());
+    window.objects.push_back(waiting_.front());
     waiting_.pop_front();
   }
   transport::CallOptions options;
   options.deadline = session_->CallDeadline(until);
   options.late = session_->KeepLate();
-  call_ = PendingCall::Start(session_->link(), std::move(request), std::move(options));
+  window.call = PendingCall::Start(session_->link(), std::move(request), std::move(options));
+  windows_.push_back(std::move(window));
 }
 
 LeaseQueue::Answer LeaseQueue::Finish() {
+  Window window = std::move(windows_.front());
+  windows_.pop_front();
   Answer answer;
-  call_->Wait();
-  auto reply = As<LeaseReply>(std::exchange(call_, nullptr)->Take());
-  if (!reply.ok() || reply->results.size() != window_.size()) {
-    answer.lost = std::move(window_);
+  window.call->Wait();
+  const absl::Time now = absl::Now();
+  answer.took = now - std::max(window.asked, last_answer_);
+  last_answer_ = now;
+  auto reply = As<LeaseReply>(window.call->Take());
+  if (!reply.ok() || reply->results.size() != window.objects.size()) {
+    answer.lost = std::move(window.objects);
     if (!session_->alive()) {
       answer.lost.insert(answer.lost.end(), waiting_.begin(), waiting_.end());
       waiting_.clear();
     }
     return answer;
   }
-  Sort(*reply, &answer);
+  Sort(window, *reply, &answer);
   return answer;
 }
 
-void LeaseQueue::Sort(const LeaseReply& reply, Answer* answer) {
+void LeaseQueue::Sort(const Window& window, const LeaseReply& reply, Answer* answer) {
   std::vector<uint32_t> without_room;
-  for (size_t i = 0; i < window_.size(); ++i) {
+  for (size_t i = 0; i < window.objects.size(); ++i) {
     const LeaseResult& result = reply.results[i];
+    const uint32_t object = window.objects[i];
     if (result.outcome == LeaseOutcome::kLeased && result.lease != 0) {
-      plan_->objects[window_[i]].lease = result.lease;
-      plan_->objects[window_[i]].blocks = result.blocks;
-      answer->leased.push_back({window_[i], result.from_disk});
+      plan_->objects[object].lease = result.lease;
+      plan_->objects[object].blocks = result.blocks;
+      answer->leased.push_back({object, result.from_disk});
     } else if (result.outcome == LeaseOutcome::kNoRoom) {
-      without_room.push_back(window_[i]);
+      without_room.push_back(object);
     } else {
-      answer->lost.push_back(window_[i]);
+      answer->lost.push_back(object);
     }
   }
-  const bool progress = !answer->leased.empty() || holding_;
+  if (!answer->leased.empty()) {
+    for (Window& later : windows_) later.holding = true;
+  }
   if (without_room.empty()) {
     stalls_ = 0;
-  } else {
-    max_window_ = std::max<uint32_t>(1, static_cast<uint32_t>(window_.size()) / 2);
-    NoRoom(std::move(without_room), progress, answer);
+    return;
   }
+  max_window_ = std::max<uint32_t>(1, static_cast<uint32_t>(window.objects.size()) / 2);
+  max_calls_ = 1;
+  NoRoom(std::move(without_room), !answer->leased.empty() || window.holding, answer);
 }
 
 void LeaseQueue::NoRoom(std::vector<uint32_t> without_room, bool progress, Answer* answer) {
@@ -84,6 +110,7 @@ void LeaseQueue::NoRoom(std::vector<uint32_t> without_room, bool progress, Answe
     stalls_ = 0;
     return;
   }
+  if (!windows_.empty()) return;  // room may have come for the next one
   if (++stalls_ >= kMaxStalls && max_window_ == 1) {
     answer->lost.push_back(waiting_.front());
     waiting_.pop_front();

@@ -1,5 +1,9 @@
 // Page-aligned memory for direct I/O, kept and used again: fresh memory is slower than the disk.
 //
+// In huge pages where the kernel gives them: a device takes only so many stretches of memory in one
+// request (254 of virtio's, which are 1 MiB of small pages), and its host copies each by itself. A
+// virtual disk read 2 MiB at 2.6 GB/s into huge pages and at 1.2 into small ones.
+//
 // Thread   a buffer: one. A pool: any
 #pragma once
 
@@ -11,6 +15,9 @@
 #include <utility>
 #include <vector>
 
+#include <sys/mman.h>
+
+#include "base/aligned_map.h"
 #include "base/mutex.h"
 
 namespace cistern::storage {
@@ -29,16 +36,21 @@ class AlignedBuffer {
   // At least `bytes` from now on; what was in it is gone if it had fewer.
   void Grow(uint64_t bytes) {
     if (bytes <= bytes_) return;
-    bytes_ = RoundUpToPage(bytes);
-    at_.reset(static_cast<std::byte*>(::operator new (bytes_, std::align_val_t{kPageBytes})));
+    const uint64_t page = bytes < kHugeFrom ? kPageBytes : base::kHugePageBytes;
+    bytes_ = (bytes + page - 1) / page * page;
+    at_ = {static_cast<std::byte*>(::operator new (bytes_, std::align_val_t{page})), Free{page}};
+    if (page != kPageBytes) madvise(at_.get(), bytes_, MADV_HUGEPAGE);  // a wish
   }
   std::span<std::byte> bytes() const { return {at_.get(), bytes_}; }
 
  private:
+  static constexpr uint64_t kHugeFrom = 256 << 10;
+
   struct Free {
-    void operator()(std::byte* at) const { ::operator delete (at, std::align_val_t{kPageBytes}); }
+    uint64_t page;
+    void operator()(std::byte* at) const { ::operator delete (at, std::align_val_t{page}); }
   };
-  std::unique_ptr<std::byte, Free> at_;
+  std::unique_ptr<std::byte, Free> at_{nullptr, Free{kPageBytes}};
   uint64_t bytes_ = 0;
 };
 

@@ -4,6 +4,11 @@
 
 namespace cistern::storage {
 
+LiveIndex::Entry LiveIndex::EntryOf(const DiskRecord& record) {
+  const bool ours = record.piece_bytes == kPieceBytes;
+  return {record.id, record.extent, ours ? DigestOf(record.piece_checksums) : 0};
+}
+
 std::optional<LiveIndex::Entry> LiveIndex::Insert(const RecordKey& key, const Entry& entry) {
   base::MutexLock lock(&mutex_);
   payload_bytes_ += entry.extent.payload_bytes;

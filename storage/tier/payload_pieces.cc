@@ -1,8 +1,7 @@
 #include "storage/tier/payload_pieces.h"
 
+#include <algorithm>
 #include <cstring>
-
-#include "absl/strings/str_cat.h"
 
 #include "base/hash_parts.h"
 #include "base/key.h"
@@ -17,26 +16,16 @@ constexpr size_t kMaxParts = 64;              // more are cheaper to copy
 
 static_assert(kPageBytes == kExtentAlignment);
 
-// The next `bytes`, in as many parts as they lie in.
 template <typename Byte>
-void NextParts(RunCursor<Byte>& cursor, uint64_t bytes, std::vector<std::span<Byte>>* parts) {
-  parts->clear();
-  while (bytes != 0) {
-    const std::span<Byte> part = cursor.Next(bytes);
-    if (part.empty()) return;
-    bytes -= part.size();
-    parts->push_back(part);
-  }
+bool IsAligned(std::span<Byte> part, uint32_t alignment) {
+  return reinterpret_cast<uintptr_t>(part.data()) % alignment == 0 && part.size() % alignment == 0;
 }
 
 template <typename Byte>
 bool GoesDirect(const std::vector<std::span<Byte>>& parts, uint32_t alignment) {
-  if (parts.size() > kMaxParts) return false;
-  for (const auto& part : parts) {
-    if (reinterpret_cast<uintptr_t>(part.data()) % alignment != 0 || part.size() % alignment != 0)
-      return false;
-  }
-  return true;
+  return parts.size() <= kMaxParts &&
+         std::all_of(parts.begin(), parts.end(),
+                     [&](const auto& part) { return IsAligned(part, alignment); });
 }
 
 template <typename Byte>
@@ -46,10 +35,21 @@ base::Key HashParts(const std::vector<std::span<Byte>>& parts) {
   return base::HashParts(all);
 }
 
-absl::Status CheckPiece(const DiskRecord& record, uint32_t index, const base::Key& checksum) {
-  if (checksum == record.piece_checksums[index]) return absl::OkStatus();
-  return absl::DataLossError(absl::StrCat("disk tier: the checksum of piece ", index, " of write ",
-                                          record.id, " does not match"));
+// How many parts from the first on are read as they lie: none when that would be little.
+size_t DirectParts(const std::vector<std::span<std::byte>>& parts, uint32_t alignment) {
+  uint64_t bytes = 0;
+  size_t count = 0;
+  while (count < std::min(parts.size(), kMaxParts) && IsAligned(parts[count], alignment))
+    bytes += parts[count++].size();
+  return count == parts.size() || bytes >= kDirectBytes ? count : 0;
+}
+
+void CopyOut(std::span<const std::byte> from, const std::vector<std::span<std::byte>>& parts,
+             size_t first_part) {
+  for (size_t i = first_part; i < parts.size(); ++i) {
+    std::memcpy(parts[i].data(), from.data(), parts[i].size());
+    from = from.subspan(parts[i].size());
+  }
 }
 
 }  // namespace
@@ -118,33 +118,22 @@ absl::Status PieceWriter::Flush() {
   return file_->Write(all, offset);
 }
 
-absl::Status ReadPieces(const PayloadFile& file, const DiskRecord& record, bool verify,
-                        const std::vector<std::span<std::byte>>* payload, AlignedBuffer* buffer) {
-  static const std::vector<std::span<std::byte>> nowhere;
-  RunCursor<std::byte> cursor(payload == nullptr ? nowhere : *payload);
-  std::vector<std::span<std::byte>> parts;
-  for (uint32_t i = 0; i < record.num_pieces(); ++i) {
-    const uint64_t bytes = record.PieceBytes(i);
-    const uint64_t offset = record.extent.offset + uint64_t{i} * record.piece_bytes;
-    NextParts(cursor, payload == nullptr ? 0 : bytes, &parts);
-    if (payload != nullptr && GoesDirect(parts, file.alignment())) {
-      CISTERN_RETURN_IF_ERROR(file.Read(parts, bytes, offset));
-      if (verify) CISTERN_RETURN_IF_ERROR(CheckPiece(record, i, HashParts(parts)));
-      continue;
-    }
-    const uint64_t rounded = RoundUpToPage(bytes);
+absl::Status ReadPiece(const PayloadFile& file, uint64_t offset, uint64_t bytes,
+                       const std::vector<std::span<std::byte>>& parts, AlignedBuffer* buffer,
+                       base::Key* checksum) {
+  const size_t direct = DirectParts(parts, file.alignment());
+  std::vector<std::span<std::byte>> into(parts.begin(),
+                                         parts.begin() + static_cast<std::ptrdiff_t>(direct));
+  const uint64_t rest = bytes - TotalBytes(into);
+  if (rest > 0) {
+    const uint64_t rounded = RoundUpToPage(bytes) - (bytes - rest);
     buffer->Grow(rounded);
-    const std::span<std::byte> piece = buffer->bytes().first(rounded);
-    CISTERN_RETURN_IF_ERROR(file.Read({piece}, bytes, offset));
-    if (verify) {
-      CISTERN_RETURN_IF_ERROR(CheckPiece(record, i, base::HashBytes(piece.first(bytes))));
-    }
-    const std::byte* from = piece.data();
-    for (const auto& part : parts) {
-      std::memcpy(part.data(), from, part.size());
-      from += part.size();
-    }
+    into.push_back(buffer->bytes().first(rounded));
   }
+  CISTERN_RETURN_IF_ERROR(file.Read(into, bytes, offset));
+  if (rest > 0) into.back() = into.back().first(rest);
+  if (checksum != nullptr) *checksum = HashParts(into);
+  if (rest > 0) CopyOut(into.back(), parts, direct);
   return absl::OkStatus();
 }
 

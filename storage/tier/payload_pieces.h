@@ -1,9 +1,10 @@
 // Payload as pieces: hashed once, copied at most once, on the way down and on the way up.
 //
-// A piece whose runs of memory are aligned and long goes to or from the file as it lies; others
-// pass through one buffer, and small neighbours share a write.
+// What is aligned goes to or from the file as it lies: a piece whose runs of memory all are, and
+// the runs that a piece being read begins with. The rest passes through one buffer, and small
+// neighbours share a write.
 //
-// Thread   a writer: one. ReadPieces: any
+// Thread   a writer: one. ReadPiece: any
 #pragma once
 
 #include <cstddef>
@@ -47,9 +48,23 @@ class PieceWriter {
 std::vector<base::Key> HashPieces(const DiskRecord& record,
                                   const std::vector<std::span<const std::byte>>& payload);
 
-// Into `payload`; null: only checks. Checksums are compared when `verify`. DataLoss: the file ends
-// too early, or a checksum does not match.
-absl::Status ReadPieces(const PayloadFile& file, const DiskRecord& record, bool verify,
-                        const std::vector<std::span<std::byte>>* payload, AlignedBuffer* buffer);
+// The piece of `bytes` that lies at `offset` into `parts`, which are as long together; none: only
+// reads it. `checksum`, unless null, gets that of what was read. `buffer` is for what is not
+// aligned. DataLoss: the file ends too early.
+absl::Status ReadPiece(const PayloadFile& file, uint64_t offset, uint64_t bytes,
+                       const std::vector<std::span<std::byte>>& parts, AlignedBuffer* buffer,
+                       base::Key* checksum);
+
+// The next `bytes`, in as many parts as they lie in.
+template <typename Byte>
+void NextParts(RunCursor<Byte>& cursor, uint64_t bytes, std::vector<std::span<Byte>>* parts) {
+  parts->clear();
+  while (bytes != 0) {
+    const std::span<Byte> part = cursor.Next(bytes);
+    if (part.empty()) return;
+    bytes -= part.size();
+    parts->push_back(part);
+  }
+}
 
 }  // namespace cistern::storage

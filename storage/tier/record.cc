@@ -237,4 +237,8 @@ absl::StatusOr<RecordKey> DecodeRecordKey(absl::string_view bytes) {
   return RecordKey{.content = {part[0], part[1]}, .context = {part[2], part[3]}};
 }
 
+uint64_t DigestOf(std::span<const base::Key> piece_checksums) {
+  return std::max<uint64_t>(1, base::HashBytes(std::as_bytes(piece_checksums)).lo);
+}
+
 }  // namespace cistern::storage

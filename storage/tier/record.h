@@ -61,6 +61,10 @@ struct DiskRecord {
   friend bool operator==(const DiskRecord&, const DiskRecord&) = default;
 };
 
+// What stands for all checksums of a record's pieces in memory: two records with the same have the
+// same payload, up to a chance of 2^-64. Never 0.
+uint64_t DigestOf(std::span<const base::Key> piece_checksums);
+
 inline RecordKey KeyOf(const base::ObjectHeader& header) {
   return {header.content, header.context};
 }

@@ -8,31 +8,15 @@
 #include "rocksdb/write_batch.h"
 
 #include "base/status_macros.h"
-#include "storage/tier/byte_runs.h"
 #include "storage/tier/header_salvage.h"
-#include "storage/tier/payload_pieces.h"
 
 namespace cistern::storage {
 namespace {
 
 constexpr char kModelPrefix[] = "model/";
 constexpr uint64_t kScanReadahead = 2 << 20;
-constexpr int kReadAttempts = 4;  // a record replaced while it is read is read again
 
 absl::string_view View(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
-
-std::span<const std::byte> Bytes(const rocksdb::Slice& slice) {
-  return {reinterpret_cast<const std::byte*>(slice.data()), slice.size()};
-}
-
-// A record under another object's key is as good as none.
-absl::StatusOr<DiskRecord> DecodeFor(const RecordKey& key, const rocksdb::Slice& value) {
-  CISTERN_ASSIGN_OR_RETURN(DiskRecord record, DecodeRecord(Bytes(value)));
-  if (record.header.content != key.content || record.header.context != key.context) {
-    return absl::DataLossError("disk record: it lies under another object's key");
-  }
-  return record;
-}
 
 }  // namespace
 
@@ -74,7 +58,8 @@ absl::Status RocksTier::ScanHeaders(absl::FunctionRef<absl::Status(DiskRecord)> 
   }
   for (it->SeekToFirst(); it->Valid(); it->Next()) {
     const absl::StatusOr<RecordKey> key = DecodeRecordKey(View(it->key()));
-    absl::StatusOr<DiskRecord> record = key.ok() ? DecodeFor(*key, it->value()) : key.status();
+    absl::StatusOr<DiskRecord> record =
+        key.ok() ? DecodeFor(*key, View(it->value())) : key.status();
     if (record.ok()) {
       CISTERN_RETURN_IF_ERROR(each(*std::move(record)));
     } else {
@@ -137,67 +122,6 @@ absl::Status RocksTier::ForEachRecord(absl::FunctionRef<void(base::ObjectHeader)
     each(std::move(record.header));
     return absl::OkStatus();
   });
-}
-
-absl::StatusOr<DiskRecord> RocksTier::ReadHeader(const RecordKey& key) const {
-  rocksdb::PinnableSlice value;
-  const rocksdb::Status got =
-      rocks_->db()->Get(rocksdb::ReadOptions(), rocks_->headers(), EncodeRecordKey(key), &value);
-  CISTERN_RETURN_IF_ERROR(FromRocks(got, "reading a header"));
-  return DecodeFor(key, value);
-}
-
-absl::Status RocksTier::ReadPayload(const RecordKey& key, bool verify, uint64_t expected_bytes,
-                                    const std::vector<std::span<std::byte>>* payload) {
-  BufferPool::Loan buffer(&buffers_);
-  for (int attempt = 0; attempt < kReadAttempts; ++attempt) {
-    if (!live_.Find(key)) {
-      return absl::NotFoundError(absl::StrCat("disk tier: no record of ", key.content.ToHex(),
-                                              " in the context ", key.context.ToHex()));
-    }
-    const absl::StatusOr<DiskRecord> header = ReadHeader(key);
-    if (absl::IsNotFound(header.status()) && salvaging_)
-      return absl::UnavailableError("disk tier: its headers are being salvaged; try again");
-    CISTERN_RETURN_IF_ERROR(header.status());
-    const DiskRecord& record = *header;
-    const uint64_t bytes = record.extent.payload_bytes;
-    if (payload != nullptr && expected_bytes != bytes) {
-      return absl::DataLossError(absl::StrCat("disk tier: the record has ", bytes,
-                                              " bytes of payload, ", expected_bytes,
-                                              " are expected"));
-    }
-    const auto file = log_->FileOf(record.extent);
-    absl::Status status =
-        file.ok() ? ReadPieces(**file, record, verify, payload, &*buffer) : file.status();
-    // What was replaced or deleted meanwhile may have been given back under the read. A number
-    // below the header's: the index is about to learn of it.
-    const auto now = live_.Find(key);
-    if (!now || now->id > record.id) continue;
-    if (!absl::IsNotFound(status)) return status;
-    return absl::DataLossError(absl::StrCat(status.message(), "; the record is incomplete"));
-  }
-  return absl::UnavailableError(
-      "disk tier: the record was replaced again and again while it was read; try again");
-}
-
-absl::Status RocksTier::CountRead(absl::Status status) {
-  if (status.ok()) {
-    counters_.reads.fetch_add(1, std::memory_order_relaxed);
-  } else if (!absl::IsNotFound(status)) {
-    counters_.read_failures.fetch_add(1, std::memory_order_relaxed);
-    if (absl::IsDataLoss(status))
-      counters_.checksum_failures.fetch_add(1, std::memory_order_relaxed);
-  }
-  return status;
-}
-
-absl::Status RocksTier::Read(const RecordKey& key,
-                             const std::vector<std::span<std::byte>>& payload) {
-  return CountRead(ReadPayload(key, options_.disk.verify_checksums, TotalBytes(payload), &payload));
-}
-
-absl::Status RocksTier::Verify(const RecordKey& key) {
-  return CountRead(ReadPayload(key, /*verify=*/true, 0, nullptr));
 }
 
 absl::Status RocksTier::Delete(const std::vector<RecordKey>& keys) {

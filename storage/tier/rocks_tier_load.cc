@@ -10,7 +10,6 @@
 
 #include "base/status_macros.h"
 #include "storage/tier/header_salvage.h"
-#include "storage/tier/payload_pieces.h"
 #include "storage/tier/rocks_tier.h"
 
 namespace cistern::storage {
@@ -130,7 +129,7 @@ absl::Status RocksTier::AdoptBatch(std::vector<DiskRecord>* batch,
     uint64_t next = next_id_.load();  // the leader of a commit takes ids meanwhile
     while (record.id >= next && !next_id_.compare_exchange_weak(next, record.id + 1)) {
     }
-    live_.Insert(key, {record.id, record.extent});
+    live_.Insert(key, LiveIndex::EntryOf(record));
     headers.push_back(std::move(record.header));
   }
   counters_.loaded.fetch_add(batch->size(), std::memory_order_relaxed);
@@ -188,12 +187,8 @@ absl::StatusOr<bool> RocksTier::IsDamaged(const RecordKey& key) {
   const absl::StatusOr<DiskRecord> record = ReadHeader(key);
   if (absl::IsDataLoss(record.status()) || absl::IsNotFound(record.status())) return true;
   CISTERN_RETURN_IF_ERROR(record.status());
-  const auto file = log_->FileOf(record->extent);
-  if (absl::IsNotFound(file.status())) return true;
-  CISTERN_RETURN_IF_ERROR(file.status());
-  BufferPool::Loan buffer(&buffers_);
-  const absl::Status read = ReadPieces(**file, *record, /*verify=*/true, nullptr, &*buffer);
-  if (absl::IsDataLoss(read)) return true;
+  const absl::Status read = ReadPieces(*record, /*verify=*/true, nullptr);
+  if (absl::IsDataLoss(read) || absl::IsNotFound(read)) return true;
   CISTERN_RETURN_IF_ERROR(read);
   return false;
 }

@@ -287,7 +287,7 @@ absl::Status RocksTier::WriteHeaders(const std::vector<Pending>& pending) {
     CISTERN_RETURN_IF_ERROR(rocks_->Write(&batch, "writing headers", &undo));
     for (const Pending& write : pending) {
       const auto before =
-          live_.Insert(KeyOf(write.record.header), {write.record.id, write.record.extent});
+          live_.Insert(KeyOf(write.record.header), LiveIndex::EntryOf(write.record));
       if (!before) continue;
       log_->Free(before->extent);
       replaced = true;

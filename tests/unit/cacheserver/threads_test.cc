@@ -53,6 +53,29 @@ TEST(RoomQueueTest, TriesAtOnceAndThenInOrderOfArrivalWhenRoomComes) {
   EXPECT_EQ(queue.parked(), 0u);
 }
 
+TEST(RoomQueueTest, WhoWaitsForSomethingElseIsTriedWhenRoomComes) {
+  base::ManualClock clock;
+  RoomQueue queue(&clock, 8);
+  std::atomic<bool> came = false;
+  std::promise<void> tried, other;
+  ASSERT_TRUE(queue.Park(
+      clock.Now() + absl::Hours(1),
+      [&](bool) {
+        EXPECT_TRUE(came);
+        tried.set_value();
+        return true;
+      },
+      RoomQueue::First::kWhenRoomCame));
+  ASSERT_TRUE(queue.Park(clock.Now() + absl::Hours(1), [&](bool) {  // a look at all who wait
+    if (!came) other.set_value();
+    return true;
+  }));
+  other.get_future().wait();
+  came = true;
+  queue.RoomCame();
+  tried.get_future().wait();
+}
+
 TEST(RoomQueueTest, TheLastAttemptComesAtTheDeadline) {
   base::ManualClock clock;
   RoomQueue queue(&clock, 8);

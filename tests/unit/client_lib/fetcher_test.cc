@@ -166,6 +166,24 @@ TEST_F(FetcherTest, WhatLiesOnDiskIsStagedAndCounted) {
   }
 }
 
+// A long prompt on disk comes in windows, and several are asked for before the first has come.
+TEST_F(FetcherTest, WindowsOnDiskComeOneAfterAnother) {
+  for (bool mapped : {true, false}) {
+    Start({.model = SmallModel(), .mapped = mapped});
+    const Text text = Join({RandomTokens(3000, 1)});
+    Seed(text);
+    node_->MoveAllToDisk();
+    const uint64_t before = node_->Calls<transport::LeaseRequest>();
+    const FetchResult fetched = FetchAll(text, MustPlan(text, Exact()));
+    EXPECT_EQ(Recovered(fetched), 2999u);
+    EXPECT_EQ(Mismatches(fetched), 0u);
+    EXPECT_EQ(fetched.bytes_disk, 2999u * model_.token_bytes());
+    EXPECT_GE(node_->Calls<transport::LeaseRequest>() - before, 2u);
+    Drain();
+    EXPECT_EQ(node_->num_leases(), 0u);
+  }
+}
+
 // The node's memory holds a fifth of the prompt: windows shrink until they fit, and leases go back
 // in between.
 TEST_F(FetcherTest, APoolThatIsTooSmallForAllLeasesServesThemInTurn) {

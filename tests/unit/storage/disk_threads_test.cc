@@ -1,6 +1,7 @@
 // Many threads on one tier: every read gives some whole version of its object or none, and commits
 // are shared.
 #include <atomic>
+#include <chrono>
 #include <random>
 #include <thread>
 #include <vector>
@@ -97,6 +98,44 @@ TEST_F(DiskThreadsTest, ConcurrentWritesShareCommits) {
   for (uint64_t i = 0; i < kThreads * kWrites; ++i) {
     EXPECT_EQ(CheckReadBack(tier, Segment(i + 1, 10000 + i % kWrites)), absl::OkStatus());
   }
+}
+
+// Waits until two reads are at the disk at once.
+class PairedReads final : public DiskCalls {
+ public:
+  ssize_t Read(int fd, const iovec* parts, int count, uint64_t offset) override {
+    {
+      base::MutexLock lock(&mutex_);
+      ++reading_;
+      changed_.notify_all();
+      changed_.wait_for(mutex_, std::chrono::seconds(30),
+                        [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return met_ || reading_ == 2; });
+      met_ |= reading_ == 2;
+      --reading_;
+    }
+    return DiskCalls::Read(fd, parts, count, offset);
+  }
+  bool met() {
+    base::MutexLock lock(&mutex_);
+    return met_;
+  }
+
+ private:
+  base::Mutex mutex_;
+  base::CondVar changed_;
+  int reading_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool met_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+// Whoever reads several pieces is helped with them.
+TEST_F(DiskThreadsTest, TwoPiecesOfAnObjectAreReadAtOnce) {
+  PairedReads calls;
+  options_.log.calls = &calls;
+  const TestObject object = Segment(1, 5 << 20);
+  ASSERT_EQ(WriteOne(Open(), object), absl::OkStatus());
+  EXPECT_EQ(CheckReadBack(*tier_, object), absl::OkStatus());
+  EXPECT_TRUE(calls.met());
+  tier_.reset();  // before `calls`
 }
 
 // Closing while room is given back stops that; nothing is lost.

@@ -232,7 +232,10 @@ TEST_F(DiskTierTest, AlignedAndUnalignedMemoryGiveTheSameRecord) {
   for (const uint64_t shift : {0, 512, 4096, 1, 16}) {
     const std::span<std::byte> memory = buffer.bytes().subspan(shift, bytes);
     for (const std::vector<uint64_t>& cuts :
-         {std::vector<uint64_t>{}, {kPiece / 2, 2 * kPiece + 4096}, {512, 1000000}}) {
+         {std::vector<uint64_t>{},
+          {kPiece / 2, 2 * kPiece + 4096},
+          {512, 1000000},
+          {kPiece / 2, kPiece / 2 + 777}}) {  // the last one: some of a piece is aligned
       std::copy(pattern.begin(), pattern.end(), memory.begin());
       std::vector<std::span<std::byte>> runs;
       std::vector<std::span<const std::byte>> const_runs;

@@ -10,6 +10,8 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "base/aligned_map.h"
+#include "base/round.h"
 #include "base/status_macros.h"
 #include "tools/bench/leftovers.h"
 #include "tools/bench/node_process.h"
@@ -32,11 +34,14 @@ uint64_t SeedOf(size_t shape, uint32_t round, uint32_t i) {
   return (uint64_t{shape} << 48) + (uint64_t{round} << 32) + i + 1;
 }
 
-// A file that was just written, read past the page cache.
+// A file that was just written, read past the page cache: into huge pages, since into small ones a
+// disk may deliver half as much (storage/tier/aligned_buffer.h), and each operation of a round into
+// memory of its own, since memory that is in the caches of who copies takes more, too.
 class ColdFile {
  public:
+  // Operations of `each` bytes; `count` of them one after another have memory of their own.
   static absl::StatusOr<std::unique_ptr<ColdFile>> Write(const std::string& path, uint64_t bytes,
-                                                         uint64_t piece_bytes) {
+                                                         uint64_t each, uint32_t count) {
     const int out = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (out < 0) return absl::ErrnoToStatus(errno, absl::StrCat("cannot write ", path));
     const std::vector<std::byte> piece(1 << 20, std::byte{0x3c});
@@ -47,32 +52,35 @@ class ColdFile {
     close(out);
     if (!good) return absl::FailedPreconditionError(absl::StrCat("no room for ", path));
     const int in = open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
-    if (in >= 0) return std::unique_ptr<ColdFile>(new ColdFile(in, bytes, piece_bytes));
+    if (in >= 0) return std::unique_ptr<ColdFile>(new ColdFile(in, bytes, each, count));
     return absl::FailedPreconditionError(absl::StrCat("direct reads are not possible at ", path,
                                                       ": set TMPDIR to a folder on a disk"));
   }
   ~ColdFile() { close(fd_); }
 
-  // The next `bytes`, up to the end of a block; each byte of the file once, as objects are.
-  absl::Status Read(uint64_t bytes) {
-    const uint64_t whole = (bytes + kBlock - 1) / kBlock * kBlock;
-    if (at_ + whole > bytes_) at_ = 0;
-    for (uint64_t done = 0; done < whole;) {
-      const ssize_t got =
-          pread(fd_, memory_.data() + done, whole - done, static_cast<off_t>(at_ + done));
+  // As operation `i`, the next bytes, up to the end of a block; each byte of the file once, as
+  // objects are.
+  absl::Status Read(uint32_t i) {
+    if (at_ + each_ > bytes_) at_ = 0;
+    std::byte* const into = memory_.data() + i * each_;
+    for (uint64_t done = 0; done < each_;) {
+      const ssize_t got = pread(fd_, into + done, each_ - done, static_cast<off_t>(at_ + done));
       if (got <= 0) return absl::UnavailableError("a plain read of a file failed");
       done += static_cast<uint64_t>(got);
     }
-    at_ += whole;
+    at_ += each_;
     return absl::OkStatus();
   }
 
  private:
-  ColdFile(int fd, uint64_t bytes, uint64_t piece_bytes)
-      : fd_(fd), bytes_(bytes), memory_(piece_bytes + kBlock) {}
+  ColdFile(int fd, uint64_t bytes, uint64_t each, uint32_t count)
+      : fd_(fd),
+        bytes_(bytes),
+        each_(base::RoundUp(each, kBlock)),
+        memory_(base::RoundUp(count * each_, base::kHugePageBytes)) {}
 
   const int fd_;
-  const uint64_t bytes_;
+  const uint64_t bytes_, each_;
   Memory memory_;
   uint64_t at_ = 0;
 };
@@ -110,10 +118,11 @@ class DiskBench {
                     .rounds = options_.rounds};
     PagedObjects into(shape.model, shape.tokens, what.operations);
     std::vector<Plan> plans(what.operations);
-    const uint64_t all = uint64_t{what.operations} * (what.rounds + 1) *
-                         ((what.bytes + kBlock - 1) / kBlock * kBlock);
-    CISTERN_ASSIGN_OR_RETURN(const std::unique_ptr<ColdFile> file,
-                             ColdFile::Write(scratch_->path() + "/plain", all, what.bytes));
+    const uint64_t all =
+        uint64_t{what.operations} * (what.rounds + 1) * base::RoundUp(what.bytes, kBlock);
+    CISTERN_ASSIGN_OR_RETURN(
+        const std::unique_ptr<ColdFile> file,
+        ColdFile::Write(scratch_->path() + "/plain", all, what.bytes, what.operations));
     uint32_t round = 0;
     what.prepare = [&]() -> absl::Status {
       into.Wipe();
@@ -131,7 +140,7 @@ class DiskBench {
       return absl::InternalError(
           absl::StrCat("of ", what.bytes, " bytes ", result.bytes_disk, " came from disk"));
     };
-    what.limit = [&](uint32_t) { return file->Read(what.bytes); };
+    what.limit = [&](uint32_t i) { return file->Read(i); };
     what.check = [&] { return CheckAll(into, shape, options_.flip_a_byte); };
     CISTERN_ASSIGN_OR_RETURN(TransferLine line, Compare(what, sweep_));
     line.path = "disk";
