@@ -2,7 +2,7 @@
 // mapped, UCX to another host, or a call within the process.
 //
 // Thread   Call, Allocate, Attend: any. Completions run on the link's own thread, or on one that
-//          is in Attend, and must not block.
+//          is in Attend or in Call, and must not block; who calls holds no lock that they take.
 // Errors   A completion always runs, once, by the call's deadline: Unavailable (peer gone),
 // DeadlineExceeded, DataLoss
 //          (payload checksum), ResourceExhausted (too many calls in flight), or the node's own

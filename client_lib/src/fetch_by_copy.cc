@@ -117,11 +117,12 @@ bool FetchRun::AwaitUnit(const ByCopy& pass, bool patient) {
 bool FetchRun::MoveByCopy(ByCopy* pass, uint32_t layers, bool patient) {
   const Session& session = *plan_.session;
   while (pass->next < pass->units.size() || !pass->flying.empty()) {
-    if (announced_ >= layers && layers < plan_.model->spec().num_layers) return false;
     const bool more = pass->next < pass->units.size() && state_.wanted() && session.alive();
-    if (more && pass->flying.size() < kUnitsInFlight && StartUnit(pass, patient)) continue;
+    // Who waits for some layers leaves the rest to others, and no buffer in flight.
+    const bool his = patient || (more && pass->units[pass->next].layer_begin < layers);
+    if (more && his && pass->flying.size() < kUnitsInFlight && StartUnit(pass, patient)) continue;
     if (pass->flying.empty()) {
-      if (more) return false;  // no buffer: not for him to wait for
+      if (more) return false;  // not his, or there is no buffer: not for him to wait for
       break;                   // nobody wants the rest, or nobody sends it
     }
     if (!AwaitUnit(*pass, patient)) return false;

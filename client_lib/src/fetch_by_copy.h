@@ -29,8 +29,8 @@ struct ByCopy {
   std::vector<uint32_t> objects;  // of the plan; all leased
   std::vector<uint32_t> tokens;   // of each
   std::vector<TransferUnit> units;
-  bool last = false;         // its layers are announced
-  size_t next = 0;           // unit to be asked for
+  bool last = false;          // its layers are announced
+  size_t next = 0;            // unit to be asked for
   std::deque<Flight> flying;  // asked for; oldest first
 };
 

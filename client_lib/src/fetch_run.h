@@ -131,7 +131,7 @@ class FetchRun {
   std::vector<uint32_t> immediate_objects_;      // of the pass that is under way,
   std::optional<InPlace> in_place_;              // which is one of these two
   std::unique_ptr<ByCopy> by_copy_;
-  std::optional<LeaseQueue> asked_;              // from AskAhead on
+  std::optional<LeaseQueue> asked_;  // from AskAhead on
   absl::Duration immediate_took_;
   bool device_failed_ = false;
   bool hopeless_ = false;  // the state is lost, and with it all rows

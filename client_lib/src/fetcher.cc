@@ -95,7 +95,10 @@ bool FetchQueue::EndHelp(const FetchState* state, std::unique_ptr<Task>* rest,
   base::MutexLock lock(&mutex_);
   --helpers_;
   if (closed_ && *rest != nullptr) return false;
-  if (*rest != nullptr) queue_.push_front(std::move(*rest));
+  if (*rest != nullptr) {
+    queue_.push_front(std::move(*rest));
+    if (glancing_ == 0) changed_.notify_one();
+  }
   const bool known = std::find(owing_.begin(), owing_.end(), session) != owing_.end();
   if (!closed_ && !known) owing_.push_back(session);
   EndLocked(state);

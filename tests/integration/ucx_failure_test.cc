@@ -126,7 +126,7 @@ INSTANTIATE_TEST_SUITE_P(Directions, NodeFailureBothWaysTest, ::testing::Bool(),
 
 // Payloads that were cut off in the middle, in both directions, harm nothing that comes after them.
 TEST_P(NodeFailureBothWaysTest, ANodeThatGoesOnMovesTheNextPayload) {
-  KeepMoving(GetParam(), absl::Milliseconds(200));
+  KeepMoving(GetParam(), absl::Seconds(1));
   ASSERT_TRUE(Await([&] { return moved_ >= 2; }));
   node_->Signal(SIGSTOP);
   ASSERT_TRUE(Await([&] { return moving_.runs == 1; }));

@@ -16,7 +16,8 @@
 // as long as it waits for something that the lane brings (Attend). That saves waking the lane's
 // thread, which costs more than most of what it would do. Whoever has the turn is the lane's thread
 // to everything that lives on it. Who had it often takes it again at once: for kReturnsWithin the
-// lane's thread is not woken for what its hooks bring, unless somebody waits for it.
+// lane's thread is not woken for what its hooks bring; who was turned away meanwhile may have what
+// he waits for as much later.
 //
 // Thread   Post, RunAndWait, TryRun, Attend, SetEvents, OnLaneThread: any. Stop: any but the
 //          lane's own. The rest: the lane's own
@@ -105,8 +106,8 @@ class Lane {
   bool TryRun(absl::FunctionRef<void()> task);
 
   // Does the lane's work here until `done` says so, or `until`, if its thread sleeps; returns early
-  // when somebody else has the turn, or the lane is stopping. Nobody is woken meanwhile for what
-  // the hooks bring.
+  // when somebody else has the turn, or the lane is stopping. Nobody else is woken meanwhile for
+  // what the hooks bring.
   void Attend(absl::FunctionRef<bool()> done, MonoTime until);
 
   bool OnLaneThread() const {
@@ -149,6 +150,7 @@ class Lane {
   void WatchHooks();
   void UnwatchHooks();
   absl::Status AddGuard();
+  void ArmGuard(bool arm);
   void OnGuard();
   bool AttendOnce(MonoTime until);  // false: the lane is stopping
   void AwaitHooks(MonoTime until);
@@ -168,8 +170,9 @@ class Lane {
   // Whoever has the turn.
   MonoTime sleeps_until_;  // the lane's thread, unless it is woken
   bool watches_hooks_ = true;
-  MonoTime turn_ended_;     // of another thread than the lane's
-  FdToken guard_;           // a timer: is armed while the hooks are not watched
+  MonoTime turn_ended_;  // of another thread than the lane's
+  FdToken guard_;        // a timer: armed while the hooks are not watched, but for long waits
+  bool guard_armed_ = false;
   bool mail_waits_ = true;  // the mailbox is to be drained
   std::vector<Task> batch_;
   std::vector<epoll_event> events_;

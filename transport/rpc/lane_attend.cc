@@ -36,6 +36,7 @@ int Lane::Sleep(int wait_ms) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     return epoll_wait(epoll_fd_, events_.data(), static_cast<int>(events_.size()), ms);
   };
   if (wait_ms == 0) return wait(0);
+  if (wanted_.exchange(false, std::memory_order_acq_rel)) WatchHooks();
   sleeps_until_ = wait_ms < 0 ? kNever : MonoNow() + std::chrono::milliseconds(wait_ms);
   turn_.Unlock();
   const int num_events = wait(wait_ms);
@@ -45,8 +46,8 @@ int Lane::Sleep(int wait_ms) ABSL_NO_THREAD_SAFETY_ANALYSIS {
 }
 
 bool Lane::TryTakeTurn() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  if (hooks_.size() > kMaxAttendedHooks || !turn_.TryLock()) return false;
-  if (mailbox_.closed() || guard_.id == 0) {
+  if (OnLaneThread() || !turn_.TryLock()) return false;
+  if (mailbox_.closed() || hooks_.empty() || hooks_.size() > kMaxAttendedHooks) {
     turn_.Unlock();
     return false;
   }
@@ -62,6 +63,8 @@ void Lane::EndTurn() ABSL_NO_THREAD_SAFETY_ANALYSIS {
     WatchHooks();
     wake |= !ArmHooks(/*at_once=*/true);
   }
+  if (!watches_hooks_) ArmGuard(true);
+  wake |= mailbox_.closed();  // whose signal may have been taken with the mail
   turn_ended_ = MonoNow();
   thread_id_.store(own_id_, std::memory_order_release);
   turn_.Unlock();
@@ -104,21 +107,29 @@ absl::Status Lane::AddGuard() {
 void Lane::UnwatchHooks() {
   if (!std::exchange(watches_hooks_, false)) return;
   for (const Hook& one : hooks_) SetEvents(one.fd, 0);
-  SetGuard(guard_.fd, kReturnsWithin);
+  ArmGuard(true);
 }
 
 void Lane::WatchHooks() {
   if (std::exchange(watches_hooks_, true)) return;
   for (const Hook& one : hooks_) SetEvents(one.fd, EPOLLIN);
-  SetGuard(guard_.fd, Lookout::Micros(0));
+  ArmGuard(false);
+}
+
+void Lane::ArmGuard(bool arm) {
+  if (std::exchange(guard_armed_, arm) == arm) return;
+  SetGuard(guard_.fd, arm ? kReturnsWithin : Lookout::Micros(0));
 }
 
 // On the lane's thread, or on one that attends and so is there.
 void Lane::OnGuard() {
+  if (watches_hooks_ || !guard_armed_) return SetGuard(guard_.fd, Lookout::Micros(0));  // stale
   const auto since = std::chrono::duration_cast<Lookout::Micros>(MonoNow() - turn_ended_);
   const bool attended = std::this_thread::get_id() != own_id_;
-  if (attended || since < kReturnsWithin) {
-    SetGuard(guard_.fd, attended ? kReturnsWithin : kReturnsWithin - since);
+  if (attended) {
+    SetGuard(guard_.fd, kReturnsWithin);
+  } else if (since < kReturnsWithin) {
+    SetGuard(guard_.fd, kReturnsWithin - since);
   } else {
     WatchHooks();
   }
@@ -126,7 +137,7 @@ void Lane::OnGuard() {
 
 bool Lane::AttendOnce(MonoTime until) {
   if (mailbox_.closed()) return false;
-  const bool ran = mailbox_.waits() && RunPosted();
+  const bool ran = (std::exchange(mail_waits_, false) || mailbox_.waits()) && RunPosted();
   const bool progressed = ProgressHooks();
   RunTimers();
   if (!ran && !progressed && ArmHooks(/*at_once=*/false)) AwaitHooks(until);
@@ -136,6 +147,7 @@ bool Lane::AttendOnce(MonoTime until) {
 // Sleeps until a hook has work, or anything else that the lane watches comes, and serves the
 // latter.
 void Lane::AwaitHooks(MonoTime until) {
+  ArmGuard(false);
   pollfd fds[kMaxAttendedHooks + 1] = {{.fd = epoll_fd_, .events = POLLIN, .revents = 0}};
   nfds_t num_fds = 1;
   for (const Hook& one : hooks_) fds[num_fds++] = {.fd = one.fd.fd, .events = POLLIN, .revents = 0};

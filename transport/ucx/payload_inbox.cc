@@ -36,7 +36,7 @@ void PayloadInbox::Claim(uint64_t tag, std::vector<MutableSlice> into, Received 
   }
   entry.done = std::move(done);
   entry.claimed = true;
-  entry.last_piece = MonoNow();
+  entry.since = MonoNow();
   if (!entry.lost.ok()) End(tag, entry.lost);
 }
 
@@ -71,14 +71,12 @@ absl::Status PayloadInbox::Note(Entry& entry, const PieceHeader& header, size_t 
                      bytes == std::min<uint64_t>(kPieceBytes, entry.bytes - header.offset);
   if (entry.come.empty()) entry.come.resize(entry.missing);
   if (!whole || entry.come[place]) {
-    return absl::InvalidArgumentError(absl::StrCat(whole ? "a piece for the second time: "
-                                                         : "not a piece: ",
-                                                   bytes, " bytes at ", header.offset, " of ",
-                                                   entry.bytes));
+    return absl::InvalidArgumentError(
+        absl::StrCat(whole ? "a piece for the second time: " : "not a piece: ", bytes, " bytes at ",
+                     header.offset, " of ", entry.bytes));
   }
   entry.come[place] = true;
   --entry.missing;
-  entry.last_piece = MonoNow();
   return absl::OkStatus();
 }
 
@@ -120,10 +118,10 @@ bool PayloadInbox::claimed(uint64_t tag) const {
   return it != entries_.end() && it->second.claimed;
 }
 
-MonoTime PayloadInbox::waiting_since() const {
+MonoTime PayloadInbox::oldest() const {
   MonoTime oldest = kNever;
   for (const auto& [tag, entry] : entries_) {
-    if (entry.claimed) oldest = std::min(oldest, entry.last_piece);
+    if (entry.claimed) oldest = std::min(oldest, entry.since);
   }
   return oldest;
 }

@@ -41,8 +41,8 @@ class PayloadInbox {
   void Clear();
 
   bool claimed(uint64_t tag) const;
-  // When the claim that has waited for its next piece for longest began to; kNever: there is none.
-  MonoTime waiting_since() const;
+  // When the oldest claim was made; kNever: there is none.
+  MonoTime oldest() const;
 
  private:
   struct Entry {
@@ -53,7 +53,7 @@ class PayloadInbox {
     absl::Status lost;  // not OK: it cannot be had any more
     std::vector<MutableSlice> into;
     std::vector<uint64_t> begins;  // of the slices, in the payload
-    MonoTime last_piece;           // or the claim
+    MonoTime since;                // the claim
     Received done;
   };
 

@@ -22,9 +22,15 @@ PayloadOutbox::Entries::iterator PayloadOutbox::Find(uint64_t tag) {
   return std::ranges::find(entries_, tag, &Entry::tag);
 }
 
-void PayloadOutbox::Go(uint64_t tag) {
+bool PayloadOutbox::Go(uint64_t tag) {
   const auto entry = Find(tag);
-  if (entry != entries_.end()) entry->may_go = true;
+  if (entry == entries_.end()) return false;
+  entry->may_go = true;
+  return true;
+}
+
+MonoTime PayloadOutbox::oldest() const {
+  return entries_.empty() ? kNever : entries_.front().since;
 }
 
 void PayloadOutbox::Refuse(uint64_t tag) {

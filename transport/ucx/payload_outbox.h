@@ -15,6 +15,7 @@
 #include <optional>
 #include <vector>
 
+#include "transport/rpc/mono_time.h"
 #include "transport/rpc/once.h"
 #include "transport/slice.h"
 #include "transport/ucx/ucx_frame.h"
@@ -30,11 +31,14 @@ class PayloadOutbox {
 
   // `payload` is borrowed until `sent` runs. `name`: what Withdraw knows it by, 0 for none.
   void Add(uint64_t tag, uint64_t name, std::vector<Slice> payload, Sent sent);
-  void Go(uint64_t tag);      // its receiver waits for it. Of one that is not there: nothing
-  void Refuse(uint64_t tag);  // likewise. Its `sent` runs
+  bool Go(uint64_t tag);      // its receiver waits for it. False: it is not here
+  void Refuse(uint64_t tag);  // of one that is not here: nothing. Its `sent` runs
   // The tag of the payload that was here by this name, if it was; its `sent` has run.
   std::optional<uint64_t> Withdraw(uint64_t name);
   void Clear();
+
+  // When the one that has been here for longest came; kNever: there is none.
+  MonoTime oldest() const;
 
   // Whether there is something to pack.
   bool ready() const;
@@ -46,6 +50,7 @@ class PayloadOutbox {
   struct Entry {
     uint64_t tag = 0;
     uint64_t name = 0;
+    MonoTime since = MonoNow();
     bool may_go = false;
     std::vector<Slice> payload;
     uint64_t bytes = 0;   // in all

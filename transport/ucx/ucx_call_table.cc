@@ -68,8 +68,12 @@ void UcxCallTable::OnReply(PendingCall call, ReplyEnvelope reply, UcxPayload pay
   }
   const auto it = transfers_.find(call_id);
   if (it == transfers_.end()) return;
-  const MonoTime deadline = it->second.call->deadline;
-  Watch(call_id, payload.tag != 0 ? deadline : After(deadline, ClientCore::kOverdueGrace));
+  const Transfer& moving = it->second;
+  const bool all_in_pieces =
+      (!moving.receiving || payload.tag != 0) &&
+      (!moving.sending || connection_->InPieces(TotalBytes(moving.call->send)));
+  const MonoTime deadline = moving.call->deadline;
+  Watch(call_id, all_in_pieces ? deadline : After(deadline, ClientCore::kOverdueGrace));
 }
 
 void UcxCallTable::OnSent(uint64_t call_id) {
@@ -141,7 +145,11 @@ void UcxCallTable::GiveUp(uint64_t call_id) {
   if (it->second.status.ok()) {
     it->second.status = absl::DeadlineExceededError("the payload did not arrive in time");
   }
-  if (connection_->Abandon(it->second.payload)) return;  // OnReceived has completed it
+  // Each may complete it.
+  const UcxPayload payload = it->second.payload;
+  if (it->second.sending) connection_->Withdraw(call_id);
+  connection_->Abandon(payload);
+  if (!transfers_.contains(call_id)) return;
   connection_->Close(absl::UnavailableError(
       "the link was closed, because a call's deadline passed while its payload was moving"));
 }

@@ -94,8 +94,8 @@ void UcxConnection::Abort() {
 
 bool UcxConnection::Stalled(MonoTime now) const {
   if (transfer_timeout_ == absl::InfiniteDuration() || !open()) return false;
-  const MonoTime waiting = inbox_.waiting_since();
-  if (waiting != kNever && now > After(waiting, transfer_timeout_)) return true;
+  const MonoTime oldest = std::min(inbox_.oldest(), outbox_.oldest());
+  if (oldest != kNever && now > After(oldest, transfer_timeout_)) return true;
   if (operations_.empty()) return false;
   if (now > After(last_finished_, kStalledAfter)) return true;
   // Others may end all the time: none waits for ever.

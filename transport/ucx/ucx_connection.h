@@ -103,7 +103,7 @@ class UcxConnection : public std::enable_shared_from_this<UcxConnection> {
   }
 
   // Ends every transfer, then runs OnClosed(why) soon. The first `why` stays. With `flush`, what
-  // has been sent has kFlushPatience to leave before.
+  // UCX has been given has kFlushPatience to leave before; payloads in pieces are cut off.
   void Close(absl::Status why, bool flush = false);
 
   bool open() const { return open_.load(std::memory_order_acquire); }

@@ -122,7 +122,8 @@ void UcxConnection::OnPieceFrame(UcxFrameKind kind, std::span<const std::byte> h
 void UcxConnection::OnWordOfPieces(UcxFrameKind kind, uint64_t tag) {
   switch (kind) {
     case UcxFrameKind::kPull:
-      outbox_.Go(tag);
+      // It was withdrawn, and the word of that came before its message.
+      if (!outbox_.Go(tag)) Tell(UcxFrameKind::kWithdrawn, tag);
       break;
     case UcxFrameKind::kRefuse:
       outbox_.Refuse(tag);

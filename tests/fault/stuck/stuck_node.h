@@ -21,18 +21,25 @@
 
 namespace cistern::stuck {
 
-// A port of 127.0.0.1 that was free a moment ago: it must be the same after a restart.
+// A port of 127.0.0.1 that was free a moment ago: it must be the same after a restart. None of
+// those that the system gives to whoever connects, which somebody may have while the node is down.
 inline int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  auto* const raw = reinterpret_cast<sockaddr*>(&address);
-  EXPECT_EQ(bind(fd, raw, size), 0);
-  EXPECT_EQ(getsockname(fd, raw, &size), 0);
-  close(fd);
-  return ntohs(address.sin_port);
+  static constexpr int kFirst = 20000;
+  static constexpr int kPorts = 12000;
+  const int start = static_cast<int>(getpid() % kPorts);
+  for (int i = 0; i < kPorts; ++i) {
+    const int port = kFirst + (start + i * 1009) % kPorts;
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(static_cast<uint16_t>(port));
+    const bool free = bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+    close(fd);
+    if (free) return port;
+  }
+  ADD_FAILURE() << "no free port";
+  return 0;
 }
 
 enum class Carrier { kMapped, kCopied, kTcp };

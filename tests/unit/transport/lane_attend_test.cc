@@ -185,6 +185,35 @@ TEST_F(LaneAttendTest, WhoIsTurnedAwayIsServedByTheLane) {
   EXPECT_EQ(hook_.last_on.load(), lane_id_);
 }
 
+// The guard has fired while somebody attended, and somebody else was turned away.
+TEST_F(LaneAttendTest, ALaneThatWasFoughtForIsIdleAgain) {
+  for (int round = 0; round < 5; ++round) {
+    std::atomic<bool> turned_away = false;
+    std::promise<void> holds;
+    std::thread first([&] {
+      bool told = false;
+      const MonoTime until = MonoNow() + milliseconds(3);
+      while (!told) {
+        lane_->Attend(
+            [&] {
+              if (!std::exchange(told, true)) holds.set_value();
+              return turned_away && MonoNow() > until;
+            },
+            kNever);
+      }
+    });
+    holds.get_future().wait();
+    std::this_thread::sleep_for(milliseconds(1));
+    lane_->Attend([] { return false; }, MonoNow() + milliseconds(1));
+    turned_away = true;
+    first.join();
+  }
+  std::this_thread::sleep_for(milliseconds(20));
+  const double before = LaneCpuSeconds();
+  std::this_thread::sleep_for(milliseconds(300));
+  EXPECT_LT(LaneCpuSeconds() - before, 0.02);
+}
+
 TEST_F(LaneAttendTest, ATimerThatIsSetMeanwhileIsNotMissed) {
   std::promise<std::thread::id> ran;
   TakeTurn([&] {

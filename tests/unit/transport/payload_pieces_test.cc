@@ -134,9 +134,11 @@ TEST_F(PayloadPiecesTest, OneThatIsRefusedOrWithdrawnGoesNoFurther) {
   EXPECT_EQ(sent, 2);
   EXPECT_FALSE(outbox_.ready());
   outbox_.Refuse(1);
-  outbox_.Go(2);
+  EXPECT_FALSE(outbox_.Go(2)) << "whoever asks for it is told so";
   EXPECT_FALSE(outbox_.ready());
+  EXPECT_EQ(outbox_.oldest(), kNever);
   outbox_.Add(3, 0, {from}, Sent([&] { ++sent; }));
+  EXPECT_NE(outbox_.oldest(), kNever);
   outbox_.Clear();
   EXPECT_EQ(sent, 3);
 }
@@ -159,8 +161,7 @@ TEST_F(PayloadPiecesTest, PiecesThatCannotBeAreNonsense) {
   ASSERT_TRUE(inbox_.OnPiece(pieces[0].header, pieces[0].bytes).ok());
   const auto refused = [&](uint64_t offset, size_t bytes) {
     const PieceHeader header = {.tag = 1, .offset = offset, .checksum = 1};
-    return absl::IsInvalidArgument(
-        inbox_.OnPiece(header, Slice(pieces[1].bytes).first(bytes)));
+    return absl::IsInvalidArgument(inbox_.OnPiece(header, Slice(pieces[1].bytes).first(bytes)));
   };
   EXPECT_TRUE(refused(0, kPieceBytes)) << "the second time";
   EXPECT_TRUE(refused(5, kPieceBytes)) << "between two pieces";
@@ -185,12 +186,12 @@ TEST_F(PayloadPiecesTest, WhatIsForgottenIsNotWrittenAnyMore) {
   const std::vector<std::byte> before = to_;
   EXPECT_TRUE(inbox_.OnPiece(pieces[1].header, pieces[1].bytes).ok());
   EXPECT_EQ(to_, before);
-  EXPECT_EQ(inbox_.waiting_since(), kNever);
+  EXPECT_EQ(inbox_.oldest(), kNever);
 }
 
 TEST_F(PayloadPiecesTest, WhatItsSenderTakesBackEndsTheClaim) {
   Claim(1, kPieceBytes);
-  EXPECT_NE(inbox_.waiting_since(), kNever);
+  EXPECT_NE(inbox_.oldest(), kNever);
   inbox_.OnWithdrawn(1);
   EXPECT_TRUE(absl::IsUnavailable(ending_.status)) << ending_.status;
 
