@@ -16,7 +16,7 @@ namespace {
 using storage::Store;
 using transport::ReadRequest;
 
-constexpr uint64_t kInlineChecksumBytes = 256 << 10;
+constexpr uint64_t kReadChecksumHereBytes = 256 << 10;
 
 // Begins the read and says what it consists of; on an error nothing is held.
 absl::StatusOr<std::vector<PlacedObject>> Hold(const Parts& parts, transport::SessionId session,
@@ -66,7 +66,7 @@ void Send(const Parts& parts, const CallPtr& call, const std::vector<PlacedObjec
 bool SendsHere(Call& call, const std::vector<PlacedObject>& objects) {
   const auto& request = call.request<ReadRequest>();
   const uint64_t bytes = PayloadBytes({request.layer_begin, request.layer_end}, objects);
-  return call.lane_moves() && (call.carrier_checks(bytes) || bytes <= kInlineChecksumBytes);
+  return call.lane_moves() && (call.carrier_checks(bytes) || bytes <= kReadChecksumHereBytes);
 }
 
 }  // namespace

@@ -51,7 +51,7 @@ void PayloadOutbox::Clear() {
 }
 
 // It has left before its `sent` runs, which may come back here.
-void PayloadOutbox::End(Entries::iterator entry) {
+void PayloadOutbox::End(const Entries::iterator& entry) {
   Sent sent = std::move(entry->sent);
   entries_.erase(entry);
   sent();

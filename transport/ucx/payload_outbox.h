@@ -62,7 +62,7 @@ class PayloadOutbox {
   using Entries = std::deque<Entry>;
 
   Entries::iterator Find(uint64_t tag);
-  void End(Entries::iterator entry);
+  void End(const Entries::iterator& entry);
 
   Entries entries_;  // few: as many as there are calls with payloads
 };

@@ -1,4 +1,6 @@
 // Planning: what is taken, in which order, and what every rule leaves out.
+#include "absl/time/clock.h"
+
 #include "tests/unit/client_lib/client_fixture.h"
 
 namespace cistern {
@@ -266,9 +268,10 @@ TEST_F(PlannerTest, ANodeThatIsTooSlowMeansComputeAndItsLeasesGoBack) {
   EXPECT_TRUE(plan.stats().timed_out) << "not what a cold cache looks like";
   EXPECT_EQ(client_->stats().plan_failures, 1u);
   node_->OpenGate();  // the node answers now, with leases that nobody waits for
-  Drain();
+  const absl::Time until = absl::Now() + absl::Seconds(20);
+  while (node_->num_leases() == 0 && absl::Now() < until) absl::SleepFor(absl::Milliseconds(1));
   EXPECT_GT(node_->num_leases(), 0u);
-  Drain();  // gives them back
+  Drain();  // gives them back, once their answer is here
   Drain();
   EXPECT_EQ(node_->num_leases(), 0u);
 }

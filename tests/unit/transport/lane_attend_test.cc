@@ -63,9 +63,10 @@ TEST_F(LaneAttendTest, ATaskRunsHereAsIfOnTheLane) {
 
 TEST_F(LaneAttendTest, NobodyElseRunsWhileTheTurnIsTaken) {
   std::promise<void> began, go_on;
+  std::future<void> may_go_on = go_on.get_future();
   lane_->Post([&] {
     began.set_value();
-    go_on.get_future().wait();
+    may_go_on.wait();
   });
   began.get_future().wait();
   bool ran = false;
@@ -73,6 +74,7 @@ TEST_F(LaneAttendTest, NobodyElseRunsWhileTheTurnIsTaken) {
   lane_->Attend([] { return false; }, MonoNow() + std::chrono::hours(1));  // returns at once
   EXPECT_FALSE(ran);
   go_on.set_value();
+  lane_->RunAndWait([] {});  // before the promises go
 }
 
 TEST_F(LaneAttendTest, WhatTheHooksBringIsServedByWhoAttends) {
@@ -221,6 +223,7 @@ TEST_F(LaneAttendTest, ATimerThatIsSetMeanwhileIsNotMissed) {
                     [&] { ran.set_value(std::this_thread::get_id()); });
   });
   EXPECT_EQ(ran.get_future().get(), lane_id_);
+  lane_->RunAndWait([] {});  // before the promise goes
 }
 
 TEST_F(LaneAttendTest, AnAttendedLaneIsIdleAgainAfterwards) {
