@@ -61,6 +61,9 @@ class CallGate {
 
 class Call {
  public:
+  // A checksum of so many bytes a lane makes itself: to wake a copy thread for it costs more.
+  static constexpr uint64_t kChecksumHereBytes = 256 << 10;
+
   Call(std::unique_ptr<transport::ServerCall> call, Counters* counters, CallGate::Pass pass,
        absl::Time now);
   ~Call();  // Internal, if nobody answered

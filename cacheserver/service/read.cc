@@ -16,8 +16,6 @@ namespace {
 using storage::Store;
 using transport::ReadRequest;
 
-constexpr uint64_t kReadChecksumHereBytes = 256 << 10;
-
 // Begins the read and says what it consists of; on an error nothing is held.
 absl::StatusOr<std::vector<PlacedObject>> Hold(const Parts& parts, transport::SessionId session,
                                                const ReadRequest& request) {
@@ -62,11 +60,11 @@ void Send(const Parts& parts, const CallPtr& call, const std::vector<PlacedObjec
                           });
 }
 
-// To wake a copy thread costs more than a small checksum; without one it has nothing to do.
+// A copy thread would have nothing to do, or little.
 bool SendsHere(Call& call, const std::vector<PlacedObject>& objects) {
   const auto& request = call.request<ReadRequest>();
   const uint64_t bytes = PayloadBytes({request.layer_begin, request.layer_end}, objects);
-  return call.lane_moves() && (call.carrier_checks(bytes) || bytes <= kReadChecksumHereBytes);
+  return call.lane_moves() && (call.carrier_checks(bytes) || bytes <= Call::kChecksumHereBytes);
 }
 
 }  // namespace

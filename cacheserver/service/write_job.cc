@@ -19,8 +19,7 @@ using storage::Store;
 // A client's unit. Moving so much takes a lane 35 us; to wake a copy thread for it, and the lane
 // again, costs both sides more.
 constexpr uint64_t kInlineBytes = 1 << 20;
-constexpr uint64_t kInlineSlices = 4096;              // rows may be very short
-constexpr uint64_t kInlineChecksumBytes = 256 << 10;  // 10 us
+constexpr uint64_t kInlineSlices = 4096;  // rows may be very short
 
 // From BeginWrite to EndWrite.
 class WriteJob : public std::enable_shared_from_this<WriteJob> {
@@ -57,7 +56,7 @@ class WriteJob : public std::enable_shared_from_this<WriteJob> {
     const auto here = copy_thread ? std::this_thread::get_id() : std::thread::id();
     call_->ReceivePayload(into_, [self = shared_from_this(), here](const absl::Status& status) {
       if (!status.ok() || self->order_.checksum == 0 ||
-          self->call_->payload_bytes() <= kInlineChecksumBytes ||
+          self->call_->payload_bytes() <= Call::kChecksumHereBytes ||
           std::this_thread::get_id() == here) {
         return self->Received(status);
       }

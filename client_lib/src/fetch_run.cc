@@ -1,7 +1,6 @@
 #include "client_lib/src/fetch_run.h"
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -64,8 +63,7 @@ bool FetchRun::RunTo(uint32_t layers, bool patient) {
 void FetchRun::StartImmediate() {
   Prepare();
   MoveState();
-  immediate_objects_.resize(hopeless_ ? 0 : plan_.objects.size());
-  std::iota(immediate_objects_.begin(), immediate_objects_.end(), 0);
+  if (!hopeless_) immediate_objects_ = Objects(/*leased=*/true);
   if (plan_.session->mapped()) {
     in_place_ = StartInPlace(immediate_objects_, /*last=*/true);
   } else {

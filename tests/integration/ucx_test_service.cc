@@ -111,7 +111,7 @@ std::string UcxTestService::last_peer() const {
 }
 
 void UcxTestService::DropSilent() {
-  std::vector<std::unique_ptr<ServerCall>> dropped;
+  std::vector<std::shared_ptr<ServerCall>> dropped;
   base::MutexLock lock(&mutex_);
   dropped.swap(silent_);
 }
@@ -167,6 +167,10 @@ void UcxTestService::Read(ServerCall& call, const ReadRequest& request) {
 
 void UcxTestService::Write(const std::shared_ptr<ServerCall>& call, const WriteRequest& request) {
   const std::vector<uint64_t>& words = request.reservations;
+  if ((Flags(words) & kKeepsTheCall) != 0) {
+    base::MutexLock lock(&mutex_);
+    silent_.push_back(call);
+  }
   if ((Flags(words) & kTakesNothing) != 0) {
     return call->Fail(absl::FailedPreconditionError("it is not taken"));
   }

@@ -31,8 +31,10 @@ inline constexpr uint64_t kPatternBytes = 80ull << 20;
 // Flags of a Read or a Write.
 inline constexpr uint64_t kFromOtherThread = 1;  // answered from a thread that is not the lane's
 inline constexpr uint64_t kWrongChecksum = 2;
-inline constexpr uint64_t kTakesNothing =
-    4;  // a Write: answers an error, does not take the payload
+// A Write: answers an error and does not take the payload. With kKeepsTheCall it may still do so,
+// as far as the transport knows.
+inline constexpr uint64_t kTakesNothing = 4;
+inline constexpr uint64_t kKeepsTheCall = 8;
 
 // Bytes that are the same in every process and differ from one position to the next.
 const std::vector<std::byte>& Pattern();
@@ -82,7 +84,7 @@ class UcxTestService final : public Service {
   base::CondVar more_;
   std::set<SessionId> open_ ABSL_GUARDED_BY(mutex_);
   std::string last_peer_ ABSL_GUARDED_BY(mutex_);
-  std::vector<std::unique_ptr<ServerCall>> silent_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<ServerCall>> silent_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<ServerCall>> queue_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread other_thread_;

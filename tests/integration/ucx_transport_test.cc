@@ -250,6 +250,23 @@ TEST_F(UcxTransportTest, PayloadThatNobodyTakesIsGivenBack) {
   EXPECT_TRUE(Ping().ok());
 }
 
+// The node has answered and keeps the call: the sender takes the payload back when its time is up,
+// and the link lives on.
+TEST_F(UcxTransportTest, APayloadThatIsKeptWaitingIsTakenBack) {
+  if (!link_->checks(8 << 20)) GTEST_SKIP() << "a rendezvous cannot be taken back";
+  const absl::Time start = absl::Now();
+  const absl::Status status =
+      Publish(8 << 20, 0, 1, kTakesNothing | kKeepsTheCall, absl::Milliseconds(300));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
+  EXPECT_GE(absl::Now() - start, absl::Milliseconds(299));
+  EXPECT_LT(absl::Now() - start, absl::Seconds(10));
+  EXPECT_TRUE(link_->alive());
+  EXPECT_TRUE(Publish(8 << 20, 0, 1).ok());
+  service_->DropSilent();
+  EXPECT_TRUE(Fetch(8 << 20, 0, 1).ok());
+  EXPECT_EQ(service_->opened(), 1u);
+}
+
 TEST_F(UcxTransportTest, DroppedCallIsInternal) {
   auto reply = CallFor<AdminReply>(*link_, AdminRequest{.model_name = "drop"});
   EXPECT_TRUE(absl::IsInternal(reply.status())) << reply.status();

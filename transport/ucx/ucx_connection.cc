@@ -10,14 +10,6 @@
 #include "transport/ucx/ucx_worker.h"
 
 namespace cistern::transport {
-namespace {
-
-template <typename Header>
-std::string Bytes(const Header& header) {
-  return std::string(reinterpret_cast<const char*>(&header), sizeof(header));
-}
-
-}  // namespace
 
 UcxConnection::UcxConnection(UcxWorker* worker, std::shared_ptr<UcxEvents> events)
     : lane_(worker->lane()), worker_(worker), events_(std::move(events)) {}
@@ -81,12 +73,12 @@ void UcxConnection::SendNow(std::string message, std::vector<Slice> payload, Sen
   const LongHeader header = {.tag = next_tag_++, .payload_bytes = TotalBytes(payload)};
   const bool has_payload = header.payload_bytes != 0;
   if (!has_payload) {
-    Post(UcxFrameKind::kMessage, Bytes(header), std::move(message), {}, std::move(sent));
+    Post(UcxFrameKind::kMessage, HeaderBytes(header), std::move(message), {}, std::move(sent));
     return;
   }
-  Post(UcxFrameKind::kMessage, Bytes(header), std::move(message), {}, Sent());
+  Post(UcxFrameKind::kMessage, HeaderBytes(header), std::move(message), {}, Sent());
   if (!open()) return;
-  Post(UcxFrameKind::kPayload, Bytes(LateHeader{header.tag}), {}, payload, std::move(sent));
+  Post(UcxFrameKind::kPayload, HeaderBytes(LateHeader{header.tag}), {}, payload, std::move(sent));
 }
 
 void UcxConnection::Post(UcxFrameKind kind, std::string header, std::string body,

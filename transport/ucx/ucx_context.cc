@@ -16,6 +16,7 @@
 
 #include "base/status_macros.h"
 #include "transport/ucx/ucx_status.h"
+#include "transport/ucx/ucx_way.h"
 
 namespace cistern::transport {
 namespace {
@@ -93,6 +94,7 @@ std::vector<UcxSetting> UcxSettings(sa_family_t family) {
 
 absl::StatusOr<std::shared_ptr<UcxContext>> UcxContext::Create(sa_family_t family) {
   RedirectLog();
+  CISTERN_RETURN_IF_ERROR(CheckUcxPayloads());
   ucp_config_t* config = nullptr;
   ucs_status_t status = ucp_config_read(nullptr, nullptr, &config);
   if (status != UCS_OK) return UcxStatus(status, "reading UCX's settings");

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include <string.h>
 
@@ -57,6 +58,12 @@ struct PieceHeader {
 };
 static_assert(sizeof(PieceHeader) == 24);
 
+template <typename Header>
+std::string HeaderBytes(const Header& header) {
+  return std::string(reinterpret_cast<const char*>(&header), sizeof(header));
+}
+
+// False: `bytes` are of another size.
 template <typename Header>
 bool ReadHeader(std::span<const std::byte> bytes, Header* header) {
   if (bytes.size() != sizeof(Header)) return false;

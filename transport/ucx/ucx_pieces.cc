@@ -23,14 +23,13 @@ void UcxConnection::SendInPieces(std::string message, std::vector<Slice> payload
                              .payload_bytes = TotalBytes(payload),
                              .way = pushed ? PayloadWay::kPushed : PayloadWay::kPulled};
   outbox_.Add(header.tag, options.name, std::move(payload), std::move(sent));
-  const absl::string_view bytes(reinterpret_cast<const char*>(&header), sizeof(header));
   // What has left stays ahead of what is sent after it; what waits does not.
   Sent announced([this, tag = header.tag, pushed] {
     if (!pushed) return;
     outbox_.Go(tag);
     Pump();
   });
-  Post(UcxFrameKind::kMessage, std::string(bytes), std::move(message), {}, std::move(announced));
+  Post(UcxFrameKind::kMessage, HeaderBytes(header), std::move(message), {}, std::move(announced));
 }
 
 // As much as may be under way; then UCX has its turn, and whatever else the lane serves.
@@ -55,8 +54,6 @@ void UcxConnection::PostPiece() {
   UcxWorker::PieceBuffer buffer = worker_->TakePieceBuffer();
   const PayloadOutbox::Piece piece = outbox_.Pack({buffer.get(), kPieceBytes});
   const Slice bytes(buffer.get(), piece.bytes);
-  const absl::string_view header(reinterpret_cast<const char*>(&piece.header),
-                                 sizeof(piece.header));
   ++pieces_under_way_;
   Sent gone([this, buffer = std::move(buffer)]() mutable {
     --pieces_under_way_;
@@ -64,14 +61,12 @@ void UcxConnection::PostPiece() {
     worker_->GivePieceBuffer(std::move(buffer));
     Pump();
   });
-  Post(UcxFrameKind::kPiece, std::string(header), {}, {bytes}, std::move(gone));
+  Post(UcxFrameKind::kPiece, HeaderBytes(piece.header), {}, {bytes}, std::move(gone));
 }
 
 void UcxConnection::Tell(UcxFrameKind kind, uint64_t tag) {
   if (!open()) return;
-  const LateHeader header = {.tag = tag};
-  const absl::string_view bytes(reinterpret_cast<const char*>(&header), sizeof(header));
-  Post(kind, std::string(bytes), {}, {}, Sent());
+  Post(kind, HeaderBytes(LateHeader{.tag = tag}), {}, {}, Sent());
 }
 
 bool UcxConnection::Withdraw(uint64_t name) {

@@ -4,6 +4,7 @@
 #include <future>
 #include <thread>
 
+#include <sys/resource.h>
 #include <time.h>
 
 #include "gtest/gtest.h"
@@ -224,6 +225,42 @@ TEST_F(LaneAttendTest, ATimerThatIsSetMeanwhileIsNotMissed) {
   });
   EXPECT_EQ(ran.get_future().get(), lane_id_);
   lane_->RunAndWait([] {});  // before the promise goes
+}
+
+// There is nothing to wait for but what its own thread waits for.
+TEST_F(LaneAttendTest, ALaneWithoutHooksIsNotAttended) {
+  auto plain = std::move(Lane::Start("plain")).value();
+  for (int i = 0; i < 20; ++i) {
+    bool ran = false;
+    EXPECT_FALSE(plain->TryRun([&] { ran = true; }));
+    plain->Attend([&] { return ran = true; }, MonoNow() + std::chrono::hours(1));
+    EXPECT_FALSE(ran);
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  EXPECT_TRUE(plain->RunAndWait([] {}));
+}
+
+TEST_F(LaneAttendTest, AHookForWhichThereIsNoDescriptorIsRefused) {
+  auto lane = std::move(Lane::Start("full")).value();
+  FakeHook hook;
+  absl::Status bad, full;
+  lane->RunAndWait([&] {
+    rlimit before;
+    ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const rlimit none = {.rlim_cur = 0, .rlim_max = before.rlim_max};
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+    full = lane->AddPollHook(&hook, hook.fd());
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+    bad = lane->AddPollHook(&hook, -1);
+  });
+  EXPECT_TRUE(absl::IsResourceExhausted(bad)) << bad;
+  EXPECT_TRUE(absl::IsResourceExhausted(full)) << full;
+  lane->RunAndWait([&] { EXPECT_TRUE(lane->AddPollHook(&hook, hook.fd()).ok()); });
+  hook.Bring(3);
+  const MonoTime until = MonoNow() + std::chrono::seconds(20);
+  while (hook.done < 3 && MonoNow() < until) std::this_thread::sleep_for(milliseconds(1));
+  EXPECT_EQ(hook.done, 3);
+  lane->RunAndWait([&] { lane->RemovePollHook(&hook); });
 }
 
 TEST_F(LaneAttendTest, AnAttendedLaneIsIdleAgainAfterwards) {

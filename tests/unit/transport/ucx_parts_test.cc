@@ -15,6 +15,7 @@
 #include "transport/ucx/ucx_door.h"
 #include "transport/ucx/ucx_frame.h"
 #include "transport/ucx/ucx_status.h"
+#include "transport/ucx/ucx_way.h"
 
 namespace cistern::transport {
 namespace {
@@ -48,6 +49,23 @@ TEST(UcxAddressTest, PortsAreSetInBothFamilies) {
     SetPort(address, 4711);
     EXPECT_EQ(GetPort(address.storage), 4711);
   }
+}
+
+// Whoever sets it wants another way than UCX's report says, and must not be given the usual one.
+TEST(UcxWayTest, AnUnknownWayOfPayloadsIsRefused) {
+  ASSERT_EQ(getenv("CISTERN_UCX_PAYLOADS"), nullptr);
+  for (const char* way : {"", "Pieces", "rendezvous "}) {
+    setenv("CISTERN_UCX_PAYLOADS", way, 1);
+    const absl::Status status = UcxContext::Create(AF_INET).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    EXPECT_THAT(status.message(), testing::HasSubstr("CISTERN_UCX_PAYLOADS"));
+  }
+  for (const char* way : {"pieces", "rendezvous"}) {
+    setenv("CISTERN_UCX_PAYLOADS", way, 1);
+    EXPECT_TRUE(CheckUcxPayloads().ok()) << way;
+  }
+  unsetenv("CISTERN_UCX_PAYLOADS");
+  EXPECT_TRUE(CheckUcxPayloads().ok());
 }
 
 TEST(UcxStatusTest, CodesSayWhatTheCallerCanDo) {
