@@ -27,7 +27,8 @@ bool RoomQueue::Park(absl::Time give_up, Attempt attempt, First first) {
 
 void RoomQueue::RoomCame() {
   base::MutexLock lock(&mutex_);
-  if (waiters_.empty() && busy_ == 0) return;  // who parks later tries at once
+  if (waiters_.empty() && busy_ == 0)
+    return;  // who parks later tries at once, or sees to it himself
   try_all_ = true;
   changed_.notify_all();
 }

@@ -13,6 +13,7 @@ namespace {
 // In a row, of writing or reading one object: then a disk that does not say that it is full, or
 // that the bytes are damaged, is as good as one that does.
 constexpr uint8_t kMaxFailures = 3;
+static_assert(kMaxFailures < 1 << 2);  // Object::failed_reads and failed_writes
 
 uint8_t OneMore(uint8_t failures) { return failures < kMaxFailures ? failures + 1 : failures; }
 

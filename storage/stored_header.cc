@@ -43,6 +43,7 @@ StoredHeader::StoredHeader(const base::ObjectHeader& header, const ObjectForm* s
   const bool previous =
       header.kind == base::ObjectKind::kCheckpoint && !header.previous_state.IsZero();
   const uint64_t tokens = header.tokens.size();
+  static_assert(base::ObjectHeader::kMaxTokens <= UINT16_MAX);
   const auto address = reinterpret_cast<uintptr_t>(shared);
   ABSL_ASSERT((address & ~kFormMask) == 0 && tokens <= UINT16_MAX);
   packed_ = tokens << kFormBits | address | (previous ? kHasPreviousState : 0);

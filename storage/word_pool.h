@@ -2,9 +2,10 @@
 // from chunks, each of arrays of about one length. An allocation of its own costs an array 16 bytes
 // and whoever has it a pointer of 8.
 //
-// Lengths are rounded up to 4 words. A chunk holds about a 32nd of the arrays of its length, so
-// that what is not in use stays a small share, and goes when its last array does, unless it is the
-// only one of its length with room.
+// Lengths are rounded up to 4 words. A chunk holds a 32nd of the arrays of its length, but 4 to 64,
+// so that the room of the last one is a small share. A chunk goes with its last array, unless it is
+// the only one of its length with room: where arrays go in no order, memory may stay as it was at
+// its largest.
 //
 // Cost     O(1), and an allocation for up to 64 arrays
 // Thread   one at a time
@@ -22,7 +23,7 @@ inline constexpr WordsRef kNoWords = 0;  // an array of none
 
 class WordPool {
  public:
-  // Its words are not set. Fewer than 2^20.
+  // Its words are not set. Up to as many as an object's tokens (base::kMaxTokens).
   WordsRef Take(uint32_t count);
   // It came from Take.
   void Give(WordsRef ref);

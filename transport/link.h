@@ -75,6 +75,7 @@ class Link {
   virtual ~Link() =
       default;  // fails what is in flight with Cancelled, then stops the link's thread
 
+  // Calls may overtake each other, also those of one thread.
   virtual void Call(Request request, CallOptions options, Completion done) = 0;
 
   // For who waits for a reply anyhow: takes in what the link brings on the calling thread, which

@@ -54,6 +54,12 @@ class LeaseJob : public std::enable_shared_from_this<LeaseJob> {
     return Tried::kWantsRoom;
   }
 
+  bool Answered() {
+    bool answered = false;
+    parts_.store->With([&](Store&) { answered = answered_; });
+    return answered;
+  }
+
  private:
   enum class State : uint8_t { kWantsRoom, kStaging, kSettled };
 
@@ -168,6 +174,8 @@ void HandleLease(const Parts& parts, const CallPtr& call) {
   const auto first = tried == LeaseJob::Tried::kWantsRoom ? RoomQueue::First::kAtOnce
                                                           : RoomQueue::First::kWhenRoomCame;
   if (!parts.room->Park(call->answer_by(), again, first)) again(/*last=*/true);
+  // Its read has ended meanwhile, and found nobody parked.
+  if (job->Answered()) parts.room->RoomCame();
 }
 
 void HandleRelease(const Parts& parts, const CallPtr& call) {

@@ -30,21 +30,26 @@ absl::Status Outcome(ByCopy::Flight& flight) {
 }  // namespace
 
 // The node may still write into the buffers of what is in flight.
-ByCopy::~ByCopy() {
+void ByCopy::Abandon() {
   for (Flight& flight : flying) {
     auto buffer = std::make_shared<Staging::Lent>(std::move(flight.buffer));
     flight.call->Abandon([buffer](const absl::StatusOr<transport::Reply>&) {});
   }
+  flying.clear();
 }
 
-std::unique_ptr<ByCopy> FetchRun::StartByCopy(const std::vector<uint32_t>& objects, bool last) {
+std::unique_ptr<ByCopy> FetchRun::StartByCopy(const std::vector<uint32_t>& objects, bool last,
+                                              const UnitCut& cut) {
   const base::ModelSpec& spec = plan_.model->spec();
   auto pass = std::make_unique<ByCopy>();
   pass->objects = objects;
   pass->last = last;
+  pass->cut = cut;
+  // One is to find a buffer beside another.
+  pass->cut.unit_bytes = std::min(cut.unit_bytes, plan_.session->staging().max_bytes() / 2);
   pass->tokens.reserve(objects.size());
   for (uint32_t object : objects) pass->tokens.push_back(plan_.objects[object].num_tokens);
-  pass->units = CutIntoUnits(pass->tokens, spec.num_layers, spec.row_bytes);
+  pass->units = CutIntoUnits(pass->tokens, spec.num_layers, spec.row_bytes, pass->cut);
   return pass;
 }
 
@@ -120,13 +125,17 @@ bool FetchRun::MoveByCopy(ByCopy* pass, uint32_t layers, bool patient) {
     const bool more = pass->next < pass->units.size() && state_.wanted() && session.alive();
     // Who waits for some layers leaves the rest to others, and no buffer in flight.
     const bool his = patient || (more && pass->units[pass->next].layer_begin < layers);
-    if (more && his && pass->flying.size() < kUnitsInFlight && StartUnit(pass, patient)) continue;
+    if (more && his && pass->flying.size() < pass->cut.in_flight && StartUnit(pass, patient))
+      continue;
     if (pass->flying.empty()) {
       if (more) return false;  // not his, or there is no buffer: not for him to wait for
       break;                   // nobody wants the rest, or nobody sends it
     }
-    if (!AwaitUnit(*pass, patient)) return false;
-    FinishUnit(pass);
+    if (AwaitUnit(*pass, patient)) {
+      FinishUnit(pass);
+    } else {
+      pass->Abandon();
+    }
   }
   // Said before the layers are announced.
   for (; pass->next < pass->units.size(); ++pass->next) LoseUnit(*pass, pass->units[pass->next]);

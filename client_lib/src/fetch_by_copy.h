@@ -24,10 +24,13 @@ struct ByCopy {
   ByCopy() = default;
   ByCopy(const ByCopy&) = delete;
   ByCopy& operator=(const ByCopy&) = delete;
-  ~ByCopy();
+  ~ByCopy() { Abandon(); }
+
+  void Abandon();  // nobody waits any more for what is in flight
 
   std::vector<uint32_t> objects;  // of the plan; all leased
   std::vector<uint32_t> tokens;   // of each
+  UnitCut cut;
   std::vector<TransferUnit> units;
   bool last = false;          // its layers are announced
   size_t next = 0;            // unit to be asked for

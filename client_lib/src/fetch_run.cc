@@ -55,25 +55,31 @@ bool FetchRun::RunTo(uint32_t layers, bool patient) {
     MoveState();
     if (!hopeless_) LeaseAndMove();
   }
+  asked_.reset();
   if (hopeless_) AnnounceAll();
   Finish();
   return true;
 }
 
-void FetchRun::StartImmediate() {
+// `whole`: somebody waits for all of it, and for nothing less.
+void FetchRun::StartImmediate(bool whole) {
   Prepare();
   MoveState();
   if (!hopeless_) immediate_objects_ = Objects(/*leased=*/true);
   if (plan_.session->mapped()) {
     in_place_ = StartInPlace(immediate_objects_, /*last=*/true);
   } else {
-    by_copy_ = StartByCopy(immediate_objects_, /*last=*/true);
+    const bool layerwise = !whole || job_.on_layer != nullptr;
+    by_copy_ =
+        StartByCopy(immediate_objects_, /*last=*/true, layerwise ? kLayerwiseCut : kWholeCut);
   }
 }
 
 bool FetchRun::RunImmediate(uint32_t layers, bool patient) {
   const absl::Time start = absl::Now();
-  if (!in_place_.has_value() && by_copy_ == nullptr) StartImmediate();
+  if (!in_place_.has_value() && by_copy_ == nullptr) {
+    StartImmediate(/*whole=*/!patient && layers == plan_.model->spec().num_layers);
+  }
   const bool over = in_place_.has_value() ? MoveInPlace(&*in_place_, layers)
                                           : MoveByCopy(by_copy_.get(), layers, patient);
   immediate_took_ += absl::Now() - start;
@@ -154,27 +160,24 @@ void FetchRun::LeaseAndMove() {
         Pass(held, /*last=*/false);
         held.clear();
       }
-      do {
-        const std::vector<uint32_t> leased = FinishLeases(&queue);
-        held.insert(held.end(), leased.begin(), leased.end());
-      } while (queue.ready());
+      const std::vector<uint32_t> leased = FinishLeases(&queue);
+      held.insert(held.end(), leased.begin(), leased.end());
       meanwhile = true;
     }
+    rates_.AddDisk(disk_bytes_, queue.took());
   }
   if (state_.wanted()) Pass(held, /*last=*/true);
 }
 
 std::vector<uint32_t> FetchRun::FinishLeases(LeaseQueue* queue) {
-  const LeaseQueue::Answer answer = queue->Finish();
-  uint64_t disk_bytes = 0;
+  const LeaseQueue::Answer answer = queue->Finish([this] { return state_.wanted(); });
   std::vector<uint32_t> objects;
   for (const LeaseQueue::Answer::Leased& leased : answer.leased) {
     objects.push_back(leased.object);
     from_disk_[leased.object] = leased.from_disk;
     if (!leased.from_disk) continue;
-    disk_bytes += plan_.objects[leased.object].num_tokens * plan_.model->spec().token_bytes();
+    disk_bytes_ += plan_.objects[leased.object].num_tokens * plan_.model->spec().token_bytes();
   }
-  rates_.AddDisk(disk_bytes, answer.took);
   for (uint32_t object : answer.lost) Lose(object);
   if (answer.pause > absl::ZeroDuration()) state_.Pause(answer.pause);
   return objects;
@@ -187,7 +190,7 @@ void FetchRun::Pass(const std::vector<uint32_t>& objects, bool last) {
       InPlace pass = StartInPlace(objects, last);
       MoveInPlace(&pass, plan_.model->spec().num_layers);
     } else {
-      const std::unique_ptr<ByCopy> pass = StartByCopy(objects, last);
+      const std::unique_ptr<ByCopy> pass = StartByCopy(objects, last, kLayerwiseCut);
       MoveByCopy(pass.get(), plan_.model->spec().num_layers, /*patient=*/true);
     }
     CountRate(objects, absl::Now() - start);

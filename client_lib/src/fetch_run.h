@@ -77,7 +77,7 @@ class FetchRun {
   };
 
   bool RunImmediate(uint32_t layers, bool patient);
-  void StartImmediate();
+  void StartImmediate(bool whole);
   void MoveState();
   void Finish();
   void Prepare();
@@ -94,7 +94,8 @@ class FetchRun {
   bool MoveInPlace(InPlace* pass, uint32_t layers);
 
   // ---- By copy (fetch_by_copy.cc)
-  std::unique_ptr<ByCopy> StartByCopy(const std::vector<uint32_t>& objects, bool last);
+  std::unique_ptr<ByCopy> StartByCopy(const std::vector<uint32_t>& objects, bool last,
+                                      const UnitCut& cut);
   // True when `pass` is over: moved, or not wanted, and nothing of it in flight.
   bool MoveByCopy(ByCopy* pass, uint32_t layers, bool patient);
   bool StartUnit(ByCopy* pass, bool patient);
@@ -126,6 +127,7 @@ class FetchRun {
   Rates& rates_;
   std::vector<SpanWork> spans_;                  // per span of the plan
   std::vector<std::vector<uint32_t>> spans_of_;  // per object of the plan
+  uint64_t disk_bytes_ = 0;                      // leased from there
   std::vector<bool> from_disk_;                  // per object of the plan
   std::optional<StateFetch> state_fetch_;        // until it has run
   std::vector<uint32_t> immediate_objects_;      // of the pass that is under way,

@@ -57,21 +57,38 @@ std::unique_ptr<FetchQueue::Task> FetchQueue::AwaitTask() {
 
 void FetchQueue::AwaitChange() {
   if (helpers_ == 0 && owing_.empty()) return changed_.wait(mutex_);
-  ++glancing_;
-  const std::cv_status woken = changed_.wait_for(mutex_, kGlance);
-  --glancing_;
+  // Some give back what is there; others wait for what the node has still to answer.
+  const bool soon = helpers_ > 0 || std::any_of(owing_.begin(), owing_.end(), [](const auto& one) {
+                      return !one->late_book()->expects();
+                    });
+  if (soon) ++glancing_;
+  const std::cv_status woken = changed_.wait_for(mutex_, soon ? kGlance : kPatientGlance);
+  if (soon) --glancing_;
   if (woken == std::cv_status::no_timeout || owing_.empty()) return;
-  const std::vector<std::shared_ptr<Session>> owing = std::exchange(owing_, {});
+  std::vector<std::shared_ptr<Session>> owing = std::exchange(owing_, {});
   mutex_.Unlock();
-  for (const auto& session : owing) session->GiveBackLate();
+  std::vector<std::shared_ptr<Session>> still;
+  for (auto& session : owing) {
+    if (session->late_book()->expects()) still.push_back(session);
+    session->GiveBackLate();
+  }
+  owing.clear();
   mutex_.Lock();
+  for (auto& session : still) OwesLocked(std::move(session));
+}
+
+void FetchQueue::OwesLocked(std::shared_ptr<Session> session) {
+  const bool known = std::find(owing_.begin(), owing_.end(), session) != owing_.end();
+  if (!closed_ && !known) owing_.push_back(std::move(session));
 }
 
 void FetchQueue::Work() {
   while (std::unique_ptr<Task> task = AwaitTask()) {
     task->run.RunTo(task->job->state->num_layers(), /*patient=*/true);
-    if (task->run.session() != nullptr) task->run.session()->GiveBackLate();
+    std::shared_ptr<Session> session = task->run.session();
+    if (session != nullptr) session->GiveBackLate();
     base::MutexLock lock(&mutex_);
+    if (session != nullptr && session->late_book()->expects()) OwesLocked(std::move(session));
     EndLocked(task->job->state.get());
   }
 }
@@ -99,8 +116,7 @@ bool FetchQueue::EndHelp(const FetchState* state, std::unique_ptr<Task>* rest,
     queue_.push_front(std::move(*rest));
     if (glancing_ == 0) changed_.notify_one();
   }
-  const bool known = std::find(owing_.begin(), owing_.end(), session) != owing_.end();
-  if (!closed_ && !known) owing_.push_back(session);
+  OwesLocked(session);
   EndLocked(state);
   return true;
 }

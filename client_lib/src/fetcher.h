@@ -4,9 +4,10 @@
 // begun, and that needs nothing but what is leased already, moves its rows himself: all of them,
 // or, when he waits for a layer, up to that one, and a fetch thread moves the rest meanwhile.
 //
-// He wakes nobody for what is left: while a caller helps, and until the leases of his fetch have
-// been given back, a thread looks every kGlance for work. It need not be woken for the next fetch
-// either.
+// He wakes nobody for what is left, if he need not: while a caller helps, and until the leases of
+// his fetch have been given back, an idle thread looks every kGlance for work. It need not be woken
+// for the next fetch either. For leases that are still to come, of a fetch that was cancelled, one
+// looks every kPatientGlance.
 //
 // What must be read from a disk is asked for by the caller of Fetch, if a thread is free to go on
 // with it: the disk is not to wait until that has woken.
@@ -42,6 +43,7 @@ class FetchQueue {
       : max_queued_(max_queued), counters_(counters), rates_(rates) {}
 
   static constexpr std::chrono::microseconds kGlance{200};
+  static constexpr std::chrono::microseconds kPatientGlance{20000};
 
   // Takes `job`; after an error it is as it was.
   absl::Status Submit(std::unique_ptr<FetchJob>* job);
@@ -72,6 +74,8 @@ class FetchQueue {
   // `rest`: of the fetch; null: it is over. False: closed, and nobody will do it.
   bool EndHelp(const FetchState* state, std::unique_ptr<Task>* rest,
                const std::shared_ptr<Session>& session);
+  // Its late book is to be looked at.
+  void OwesLocked(std::shared_ptr<Session> session) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void StartLocked(const Task& task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndLocked(const FetchState* state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

@@ -7,19 +7,28 @@
 
 namespace cistern::client {
 
+namespace {
+
 using transport::LeaseOutcome;
 using transport::LeaseReply;
 using transport::LeaseRequest;
 using transport::LeaseResult;
+
+// Between two looks: any of the windows may be answered next, and the caller may go away.
+constexpr absl::Duration kWindowGlance = absl::Milliseconds(2);
+
+}  // namespace
 
 LeaseQueue::LeaseQueue(Session* session, PlanImpl* plan, const std::vector<uint32_t>& wanted)
     : session_(session), plan_(plan), waiting_(wanted.begin(), wanted.end()) {}
 
 LeaseQueue::~LeaseQueue() {
   for (const Window& window : windows_) {
+    session_->late_book()->Expect();
     window.call->Abandon(
         [late = session_->late_book()](const absl::StatusOr<transport::Reply>& reply) {
           if (reply.ok()) late->Add(*reply);
+          late->Came();
         });
   }
 }
@@ -36,7 +45,7 @@ void LeaseQueue::Start(bool holding, absl::Time until) {
 }
 
 void LeaseQueue::StartOne(bool holding, absl::Time until) {
-  Window window{.holding = holding, .asked = absl::Now()};
+  Window window{.holding = holding};
   LeaseRequest request;
   uint64_t disk_bytes = 0;
   while (!waiting_.empty() && window.objects.size() < max_window_ && window.bytes < kWindowBytes &&
@@ -56,25 +65,35 @@ void LeaseQueue::StartOne(bool holding, absl::Time until) {
   windows_.push_back(std::move(window));
 }
 
-LeaseQueue::Answer LeaseQueue::Finish() {
-  Window window = std::move(windows_.front());
-  windows_.pop_front();
-  Answer answer;
-  window.call->Wait();
-  const absl::Time now = absl::Now();
-  answer.took = now - std::max(window.asked, last_answer_);
-  last_answer_ = now;
-  auto reply = As<LeaseReply>(window.call->Take());
-  if (!reply.ok() || reply->results.size() != window.objects.size()) {
-    answer.lost = std::move(window.objects);
-    if (!session_->alive()) {
-      answer.lost.insert(answer.lost.end(), waiting_.begin(), waiting_.end());
-      waiting_.clear();
-    }
-    return answer;
+LeaseQueue::Windows::iterator LeaseQueue::Ended() {
+  return std::find_if(windows_.begin(), windows_.end(),
+                      [](const Window& window) { return window.call->Ended(); });
+}
+
+LeaseQueue::Answer LeaseQueue::Finish(absl::FunctionRef<bool()> wanted) {
+  while (Ended() == windows_.end() && wanted()) {
+    windows_.front().call->WaitUntil(absl::Now() + kWindowGlance);
   }
-  Sort(window, *reply, &answer);
+  Answer answer;
+  for (auto it = Ended(); it != windows_.end(); it = Ended()) {
+    Window window = std::move(*it);
+    windows_.erase(it);
+    Take(std::move(window), &answer);
+  }
+  last_answer_ = absl::Now();
+  if (!answer.leased.empty()) answer.pause = absl::ZeroDuration();  // move that first
   return answer;
+}
+
+void LeaseQueue::Take(Window window, Answer* answer) {
+  auto reply = As<LeaseReply>(window.call->Take());
+  if (reply.ok() && reply->results.size() == window.objects.size()) {
+    return Sort(window, *reply, answer);
+  }
+  answer->lost.insert(answer->lost.end(), window.objects.begin(), window.objects.end());
+  if (session_->alive()) return;
+  answer->lost.insert(answer->lost.end(), waiting_.begin(), waiting_.end());
+  waiting_.clear();
 }
 
 void LeaseQueue::Sort(const Window& window, const LeaseReply& reply, Answer* answer) {

@@ -1,10 +1,11 @@
-// Leases for objects that a plan does not hold yet: those beside gaps, and those on disk. A window
-// at a time, so that a node with a small pool is never asked to hold more than it can.
+// Leases for objects that a plan does not hold yet: those beside gaps, and those on disk. In
+// windows: those of what lies on disk are small, and several are asked for at once, so that the
+// node reads the next ones while the caller moves what has come.
 //
-// Windows of what lies on disk are small, and several are asked for at once: the node reads the
-// next ones while the caller moves what has come.
+//   (Start ─► Finish)* until done()
 //
-//   (Start ─► Finish+)* until done()
+// Windows are answered in any order. What has come is given out before anything is waited for: a
+// window may wait for the very room that another one holds.
 //
 // When there is no room the window halves, and only one is asked for at a time; what finds no room
 // although nothing else is held is given up after a few tries.
@@ -17,7 +18,8 @@
 #include <memory>
 #include <vector>
 
-#include "absl/status/statusor.h"
+#include "absl/functional/function_ref.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 
 #include "client_lib/src/pending_call.h"
@@ -41,9 +43,6 @@ class LeaseQueue {
   LeaseQueue& operator=(const LeaseQueue&) = delete;
 
   bool done() const { return waiting_.empty() && windows_.empty(); }
-  // Whether Finish would answer at once, with something.
-  bool ready() const { return !windows_.empty() && windows_.front().call->Ended(); }
-
   // Asks for the next windows. `holding`: this fetch holds leases now, which it will give back.
   void Start(bool holding, absl::Time until);
 
@@ -55,30 +54,36 @@ class LeaseQueue {
     std::vector<Leased> leased;  // the plan's object has its lease and blocks
     std::vector<uint32_t> lost;
     absl::Duration pause;  // wait so long before the next Start
-    absl::Duration took;   // since it was asked for, or since the answer before this one
   };
-  // Of the window that was asked for first; there must be one.
-  Answer Finish();
+  // Of all windows that have been answered; waits until there is one, or nobody wants any more.
+  // Something must be asked for.
+  Answer Finish(absl::FunctionRef<bool()> wanted);
+  // From the first question to the last answer.
+  absl::Duration took() const { return last_answer_ - first_asked_; }
 
  private:
   struct Window {
     std::vector<uint32_t> objects;
     uint64_t bytes = 0;
     bool holding = false;  // leases that go back while it is asked for
-    absl::Time asked;
     std::shared_ptr<PendingCall> call;
   };
 
+  using Windows = std::deque<Window>;
+
   bool MayStart() const;
   void StartOne(bool holding, absl::Time until);
+  Windows::iterator Ended();
+  void Take(Window window, Answer* answer);
   void Sort(const Window& window, const transport::LeaseReply& reply, Answer* answer);
   void NoRoom(std::vector<uint32_t> without_room, bool progress, Answer* answer);
 
   Session* const session_;
   PlanImpl* const plan_;
   std::deque<uint32_t> waiting_;
-  std::deque<Window> windows_;  // asked for now
-  absl::Time last_answer_ = absl::InfinitePast();
+  Windows windows_;  // asked for now, the first one first
+  const absl::Time first_asked_ = absl::Now();
+  absl::Time last_answer_ = first_asked_;
   uint32_t max_window_ = transport::kMaxItems;
   uint32_t max_calls_ = kMaxCalls;
   uint32_t stalls_ = 0;

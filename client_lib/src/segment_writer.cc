@@ -50,7 +50,7 @@ WriteBatch::WriteBatch(const base::ModelSpec& spec, std::vector<Reserved> all, u
     : segments(std::move(all)) {
   tokens.reserve(segments.size());
   for (const Reserved& one : segments) tokens.push_back(one.segment.end - one.segment.begin);
-  units = CutIntoUnits(tokens, spec.num_layers, spec.row_bytes, unit_bytes);
+  units = CutIntoUnits(tokens, spec.num_layers, spec.row_bytes, {.unit_bytes = unit_bytes});
 }
 
 // A node that follows copies; bytes that are checked must all be there first.

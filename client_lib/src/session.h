@@ -76,16 +76,22 @@ class Session {
 
   // What is to be given back and has not been: leases and reservations in replies that nobody waits
   // for any more, those whose giving back the node has refused for now, and ReleaseLater's. They go
-  // with the next Release, Abort, plan or publish: a completion must not call.
+  // with the next Release, Abort, plan or publish, or when a fetch thread looks: a completion must
+  // not call.
   class LateBook {
    public:
     void Add(const transport::Reply& reply);
     void Add(const transport::ReleaseRequest& request);
     void Add(const transport::AbortRequest& refused);
+    // Somebody has left a call whose reply may bring something: it is still out, it has ended.
+    void Expect() { ++expected_; }
+    void Came() { --expected_; }
+    bool expects() const { return expected_ > 0; }
     std::vector<transport::LeaseId> TakeLeases();
     std::vector<transport::ReservationId> TakeReservations();
 
    private:
+    std::atomic<uint32_t> expected_ = 0;
     base::Mutex mutex_;
     std::vector<transport::LeaseId> leases_ ABSL_GUARDED_BY(mutex_);
     std::vector<transport::ReservationId> reservations_ ABSL_GUARDED_BY(mutex_);

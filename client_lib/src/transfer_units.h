@@ -1,4 +1,4 @@
-// How rows that go by copy are cut into calls: in layer order, each of half a MiB.
+// How rows that go by copy are cut into calls: in layer order.
 //
 // A payload is dense: for each layer, for each object of the unit, its rows.
 #pragma once
@@ -11,11 +11,17 @@
 
 namespace cistern::client {
 
-// Small, so that every step finds a unit in a cache still, and that the steps of several units
-// overlap: the node's checksum, its send, the receive, the check, the scatter
-// (transport/ucx/README.md has the figures).
-inline constexpr uint64_t kUnitBytes = 512 << 10;
-inline constexpr uint32_t kUnitsInFlight = 6;
+struct UnitCut {
+  uint64_t unit_bytes = 0;
+  uint32_t in_flight = 1;          // calls at once
+  bool first_layer_alone = false;  // a unit of its own
+};
+
+// For a caller who waits for the whole: fewer calls (transport/ucx/README.md has the figures).
+inline constexpr UnitCut kWholeCut = {.unit_bytes = 2 << 20, .in_flight = 4};
+// For one who may wait for a layer: it is not to come much later than its bytes.
+inline constexpr UnitCut kLayerwiseCut = {
+    .unit_bytes = 512 << 10, .in_flight = 6, .first_layer_alone = true};
 
 struct TransferUnit {
   uint32_t layer_begin = 0;
@@ -28,10 +34,10 @@ struct TransferUnit {
 };
 
 // Objects of `tokens` rows each. Several layers of all objects in a unit where they fit into
-// `unit_bytes`; otherwise one layer of as many objects as fit, but of one at least. Units ascend by
-// layer, then by object.
+// `cut.unit_bytes`; otherwise one layer of as many objects as fit, but of one at least. Units
+// ascend by layer, then by object.
 std::vector<TransferUnit> CutIntoUnits(std::span<const uint32_t> tokens, uint32_t num_layers,
-                                       uint32_t row_bytes, uint64_t unit_bytes = kUnitBytes);
+                                       uint32_t row_bytes, const UnitCut& cut);
 
 // Where each object of a unit lies in its payload.
 template <typename Byte>

@@ -49,7 +49,7 @@ struct Object {
   uint64_t failed_reads : 2 = 0;       // in a row, as far as that counts
   Rung listed_rung : 2 = Rung::kNone;  // of the victim book, like policy_slot; its own
   bool linked : 1 = false;             // it serves other contexts, too; the index's own
-  // What the store has filed it under; kept by Refile alone.
+  // What the store has filed it under; kept by Refile, and cleared by what frees its blocks.
   bool repriced : 1 = false;  // its priority has changed since; set by the victim book
   bool filed_resident : 1 = false;
   bool filed_evictable : 1 = false;

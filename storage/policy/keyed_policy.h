@@ -14,6 +14,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/base/macros.h"
 #include "absl/container/flat_hash_map.h"
 
 #include "storage/policy/eviction_policy.h"
@@ -43,7 +44,10 @@ class KeyedPolicy {
     Change(At(key), [](Node& node) { ++node.pins; });
   }
   void Unpin(uint64_t key) {
-    Change(At(key), [](Node& node) { --node.pins; });
+    Change(At(key), [](Node& node) {
+      ABSL_ASSERT(node.pins > 0);
+      --node.pins;
+    });
   }
   std::optional<uint64_t> Victim() {
     const std::optional<Slot> victim = policy_->Victim();
@@ -90,6 +94,7 @@ class KeyedPolicy {
   }
   void Forget(uint64_t key) {
     const auto it = places_.find(key);
+    ABSL_ASSERT(nodes_[it->second].children == 0);  // they would name another node later
     const Slot above = nodes_[it->second].parent;
     nodes_.Give(it->second);
     places_.erase(it);

@@ -1,7 +1,8 @@
 // Some entries, the one that goes first on top: a heap of their slots in which each entry knows its
 // place, so that any of them can leave or change its rank.
 //
-// A B-tree of (rank, entry) pairs costs 25 bytes for each; this one 4 to 4.5.
+// A B-tree of (rank, entry) pairs costs 25 bytes for each; this one 4 to 4.5 of the most that
+// it has held.
 //
 // Cost     O(log n); the top is O(1)
 // Thread   one at a time

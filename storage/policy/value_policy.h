@@ -37,6 +37,7 @@ class ValuePolicy final : public EvictionPolicy {
   bool inflates() const override { return true; }
 
   static constexpr uint32_t kMaxUses = 16;  // more say nothing about the next one
+  static_assert(kMaxUses + 1 < 1 << 5);     // Entry::uses
   static constexpr uint64_t kProbation = 3;
   static constexpr size_t kGhosts = 4;  // for each block that is there
 

@@ -12,6 +12,8 @@ namespace {
 // first.
 static_assert(PriorityLevel(EvictionPolicy::kMaxWorth) == 0);
 static_assert(TenantRule::kMaxPriority < kPriorityLevels);
+static_assert(uint64_t{kPriorityLevels} << kPriorityLevelShift <= uint64_t{1}
+                                                                      << 47);  // Object::priority
 
 // What it is remembered by after it has gone: an object that comes back has another id. Two that
 // share a name would share a past, which does no harm.

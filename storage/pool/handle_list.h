@@ -4,7 +4,8 @@
 //   otherwise           an array of their own: 4 bytes each, 4 for their number
 //
 // Handles follow each other where blocks do, if they are of one slab (page_table.h): while an arena
-// fills, and afterwards as long as what comes is as large as what has gone.
+// fills, and afterwards as long as what comes is as large as what has gone. An object that lies in
+// two slabs has an array once its place has been used before.
 //
 // Cost     O(1); Assign and Replace are O(size)
 // Thread   one at a time

@@ -11,7 +11,8 @@
 //   single    for slabs that got no row: Mint Retire. They come back in the order of retirement
 //   Loosen    makes singles of a row; they never become a row again
 //
-// Cost     O(1); Bind and Unbind are O(log rows), Bind also O(handles that were never used)
+// Cost     O(1); Bind and Unbind are O(log rows), Bind also O(handles that were never used), Loosen
+//          O(handles of the row)
 //
 // Thread   one at a time
 #pragma once
@@ -99,7 +100,9 @@ class PageTable {
   uint32_t max_handles_;  // entries_ never grows beyond it
   uint32_t available_;
   uint32_t live_ = 0;
-  ExtentMap rows_;  // of handles, not bytes: whose they are, a row each; no row for singles twice
+  // Of handles, not bytes. Free: in no row, and no single yet. Taken: a slab's row, or a batch that
+  // became singles, which never goes back.
+  ExtentMap rows_;
   uint32_t singles_free_ = 0;
   Handle free_head_ = kNoHandle;  // queue of singles that name nothing, linked by PageEntry::owner
   Handle free_tail_ = kNoHandle;

@@ -11,8 +11,9 @@ namespace cistern::storage {
 namespace {
 
 constexpr uint64_t kBufferBytes = 4 << 20;
-constexpr uint64_t kDirectBytes = 128 << 10;  // smaller pieces share a write instead
-constexpr size_t kMaxParts = 64;              // more are cheaper to copy
+constexpr uint64_t kDirectBytes =
+    128 << 10;                    // what is smaller shares a write, or is read with what follows
+constexpr size_t kMaxParts = 64;  // more are cheaper to copy
 
 static_assert(kPageBytes == kExtentAlignment);
 

@@ -21,13 +21,13 @@ void ReadHelpers::Run(absl::FunctionRef<void()> work, size_t things) {
   base::MutexLock lock(&mutex_);
   const auto own = jobs_.insert(jobs_.end(), Job{.work = work});
   for (size_t i = 1; i < std::min(things, threads_.size() + 1); ++i) offered_.notify_one();
-  while (!own->begun) Join(*Oldest());
+  while (!own->all_begun) Join(*Oldest());
   left_.wait(mutex_, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return own->inside == 0; });
   jobs_.erase(own);
 }
 
 ReadHelpers::Jobs::iterator ReadHelpers::Oldest() {
-  return std::find_if(jobs_.begin(), jobs_.end(), [](const Job& job) { return !job.begun; });
+  return std::find_if(jobs_.begin(), jobs_.end(), [](const Job& job) { return !job.all_begun; });
 }
 
 void ReadHelpers::Join(Job& job) {
@@ -35,7 +35,7 @@ void ReadHelpers::Join(Job& job) {
   mutex_.Unlock();
   job.work();
   mutex_.Lock();
-  job.begun = true;
+  job.all_begun = true;
   if (--job.inside == 0) left_.notify_all();
 }
 

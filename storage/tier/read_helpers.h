@@ -33,8 +33,8 @@ class ReadHelpers {
  private:
   struct Job {
     absl::FunctionRef<void()> work;
-    uint32_t inside = 0;  // threads
-    bool begun = false;   // nothing is left to begin
+    uint32_t inside = 0;     // threads
+    bool all_begun = false;  // nothing is left to begin
   };
   using Jobs = std::list<Job>;
 

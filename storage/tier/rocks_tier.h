@@ -1,7 +1,7 @@
 // The disk tier: headers in RocksDB, payload in files of its own beside it.
 //
 //   Write    payload into an extent each, synced ─► headers, synced ─► the index
-//   Read     its extent, each piece checked by what the index knows ─► does the record still live?
+//   Read     its extent, its pieces' digest against the index ─► does the record still live?
 //   Verify   header ─► its extent, each piece checked ─► does the record still live?
 //   Delete   headers, synced ─► the index ─► the reclaimer gives the extents back
 //

@@ -159,6 +159,10 @@ void Lane::Loop() ABSL_NO_THREAD_SAFETY_ANALYSIS {
     mail_waits_ |= closing;
     busy |= ProgressHooks();
     RunTimers();
+    if (!closing && asked_.load(std::memory_order_acquire)) {
+      HandOver();
+      continue;
+    }
     const int wait_ms = busy || !ArmHooks(/*at_once=*/false) ? 0 : WaitMs();
     const int num_events = Await(wait_ms);
     Dispatch(events_.data(), num_events);

@@ -72,6 +72,7 @@ class Lane {
 
   static constexpr Lookout::Micros kLookFor{50};
   static constexpr Lookout::Micros kReturnsWithin{500};
+  static constexpr Lookout::Micros kHandsOverWithin{1000};
 
   using Task = absl::AnyInvocable<void()>;
   using FdHandler = absl::AnyInvocable<void(uint32_t events)>;
@@ -105,9 +106,9 @@ class Lane {
   // run.
   bool TryRun(absl::FunctionRef<void()> task);
 
-  // Does the lane's work here until `done` says so, or `until`, if its thread sleeps; returns early
-  // when somebody else has the turn, or the lane is stopping. Nobody else is woken meanwhile for
-  // what the hooks bring.
+  // Does the lane's work here until `done` says so, or `until`; the lane's thread, if it has work,
+  // hands it over. Returns early when another thread has the turn, or the lane is stopping, or its
+  // thread is busy for kHandsOverWithin. Nobody else is woken meanwhile for what the hooks bring.
   void Attend(absl::FunctionRef<bool()> done, MonoTime until);
 
   bool OnLaneThread() const {
@@ -145,8 +146,13 @@ class Lane {
   int WaitMs() const;  // until the next timer; -1 = for ever
   // Between turns of the lane's thread, and around those of others.
   int Sleep(int wait_ms);
-  bool TryTakeTurn();
+  int SleepWithoutTurn(int wait_ms);
+  int WaitForEvents(int wait_ms);
+  enum class Turn : uint8_t { kTaken, kBusy, kNotToBeHad };
+  Turn TryTakeTurn();
+  Turn AskForTurn(MonoTime until);
   void EndTurn();
+  void HandOver();  // the lane's thread: to who has asked
   void WatchHooks();
   void UnwatchHooks();
   absl::Status AddGuard();
@@ -165,7 +171,12 @@ class Lane {
   base::Mutex stop_mutex_;                  // two who stop at once
   base::Mutex turn_;                        // held but while the lane's thread sleeps
 
-  std::atomic<bool> wanted_{false};  // somebody waits, and could not have the turn
+  std::atomic<bool> attended_{false};  // another thread than the lane's has the turn
+  std::atomic<bool> wanted_{false};    // somebody waits, and could not have the turn
+  // Somebody waits for the lane's thread to let it go. Set and cleared under hand_over_.
+  std::atomic<bool> asked_{false};
+  base::Mutex hand_over_;
+  base::CondVar handed_over_;
 
   // Whoever has the turn.
   MonoTime sleeps_until_;  // the lane's thread, unless it is woken

@@ -9,6 +9,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 
 #include "transport/rpc/lane.h"
@@ -16,9 +17,9 @@
 namespace cistern::transport {
 namespace {
 
-constexpr size_t kMaxAttendedHooks = 8;  // a link has one
+constexpr size_t kUsualFds = 4;  // a link has one hook
 constexpr size_t kEventsPerLook = 32;
-// Longest sleep of who attends: the lane's timers may be put forward meanwhile.
+// Longest sleep of who attends: word that the lane stops may have been taken with the mail.
 constexpr std::chrono::milliseconds kGlance(100);
 
 // 0: not at all.
@@ -32,28 +33,69 @@ void SetGuard(int fd, Lookout::Micros in) {
 
 // The turn is free for others while the lane's thread blocks here.
 int Lane::Sleep(int wait_ms) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  const auto wait = [this](int ms) {
-    return epoll_wait(epoll_fd_, events_.data(), static_cast<int>(events_.size()), ms);
-  };
-  if (wait_ms == 0) return wait(0);
+  if (wait_ms == 0) return WaitForEvents(0);
   if (wanted_.exchange(false, std::memory_order_acq_rel)) WatchHooks();
+  return SleepWithoutTurn(wait_ms);
+}
+
+// Who asks looks for the turn once more after he has asked: one of the two sees the other.
+int Lane::SleepWithoutTurn(int wait_ms) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   sleeps_until_ = wait_ms < 0 ? kNever : MonoNow() + std::chrono::milliseconds(wait_ms);
   turn_.Unlock();
-  const int num_events = wait(wait_ms);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (asked_.load(std::memory_order_relaxed)) {
+    base::MutexLock lock(&hand_over_);
+    asked_.store(false, std::memory_order_relaxed);
+    handed_over_.notify_all();
+  }
+  const int num_events = WaitForEvents(wait_ms);
   turn_.Lock();
   thread_id_.store(own_id_, std::memory_order_release);
   return num_events;
 }
 
-bool Lane::TryTakeTurn() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  if (OnLaneThread() || !turn_.TryLock()) return false;
-  if (mailbox_.closed() || hooks_.empty() || hooks_.size() > kMaxAttendedHooks) {
+int Lane::WaitForEvents(int wait_ms) {
+  return epoll_wait(epoll_fd_, events_.data(), static_cast<int>(events_.size()), wait_ms);
+}
+
+// As if another thread's turn had just ended: the hooks are his.
+void Lane::HandOver() {
+  UnwatchHooks();
+  turn_ended_ = MonoNow();
+  if (const int wait_ms = WaitMs(); wait_ms != 0) {
+    Dispatch(events_.data(), SleepWithoutTurn(wait_ms));
+  }
+}
+
+Lane::Turn Lane::TryTakeTurn() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  if (OnLaneThread()) return Turn::kNotToBeHad;
+  if (!turn_.TryLock()) return Turn::kBusy;
+  if (mailbox_.closed() || hooks_.empty()) {
     turn_.Unlock();
-    return false;
+    return Turn::kNotToBeHad;
   }
   thread_id_.store(std::this_thread::get_id(), std::memory_order_release);
+  attended_.store(true, std::memory_order_relaxed);
   UnwatchHooks();
-  return true;
+  return Turn::kTaken;
+}
+
+// The lane's thread lets the turn go at the end of its round; others keep it for as long as they
+// wait.
+Lane::Turn Lane::AskForTurn(MonoTime until) {
+  if (attended_.load(std::memory_order_relaxed)) return Turn::kBusy;
+  base::MutexLock lock(&hand_over_);
+  asked_.store(true, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  Turn turn = TryTakeTurn();
+  if (turn == Turn::kBusy) {
+    const auto no_longer = std::min(until, MonoNow() + kHandsOverWithin);
+    handed_over_.wait_until(hand_over_, no_longer,
+                            [this] { return !asked_.load(std::memory_order_relaxed); });
+    turn = TryTakeTurn();
+  }
+  asked_.store(false, std::memory_order_relaxed);
+  return turn;
 }
 
 // For who waits elsewhere the lane is left as its thread would leave it before it sleeps.
@@ -66,13 +108,14 @@ void Lane::EndTurn() ABSL_NO_THREAD_SAFETY_ANALYSIS {
   if (!watches_hooks_) ArmGuard(true);
   wake |= mailbox_.closed();  // whose signal may have been taken with the mail
   turn_ended_ = MonoNow();
+  attended_.store(false, std::memory_order_relaxed);
   thread_id_.store(own_id_, std::memory_order_release);
   turn_.Unlock();
   if (wake) mailbox_.Wake();
 }
 
 bool Lane::TryRun(absl::FunctionRef<void()> task) {
-  if (!TryTakeTurn()) return false;
+  if (TryTakeTurn() != Turn::kTaken) return false;
   task();
   ProgressHooks();
   EndTurn();
@@ -80,7 +123,9 @@ bool Lane::TryRun(absl::FunctionRef<void()> task) {
 }
 
 void Lane::Attend(absl::FunctionRef<bool()> done, MonoTime until) {
-  if (!TryTakeTurn()) {
+  Turn turn = TryTakeTurn();
+  if (turn == Turn::kBusy) turn = AskForTurn(until);
+  if (turn != Turn::kTaken) {
     wanted_.store(true, std::memory_order_release);
     return;
   }
@@ -148,14 +193,13 @@ bool Lane::AttendOnce(MonoTime until) {
 // latter.
 void Lane::AwaitHooks(MonoTime until) {
   ArmGuard(false);
-  pollfd fds[kMaxAttendedHooks + 1] = {{.fd = epoll_fd_, .events = POLLIN, .revents = 0}};
-  nfds_t num_fds = 1;
-  for (const Hook& one : hooks_) fds[num_fds++] = {.fd = one.fd.fd, .events = POLLIN, .revents = 0};
+  absl::InlinedVector<pollfd, kUsualFds> fds = {{.fd = epoll_fd_, .events = POLLIN, .revents = 0}};
+  for (const Hook& one : hooks_) fds.push_back({.fd = one.fd.fd, .events = POLLIN, .revents = 0});
   const MonoTime now = MonoNow();
   MonoTime wake = std::min(until, now + kGlance);
   if (!timers_.empty()) wake = std::min(wake, timers_.begin()->first.first);
   const auto wait = std::chrono::ceil<std::chrono::milliseconds>(std::max(wake, now) - now);
-  poll(fds, num_fds, static_cast<int>(wait.count()));
+  poll(fds.data(), fds.size(), static_cast<int>(wait.count()));
   if (fds[0].revents == 0) return;
   epoll_event events[kEventsPerLook];
   Dispatch(events, epoll_wait(epoll_fd_, events, kEventsPerLook, 0));

@@ -142,9 +142,9 @@ class FetchHandle {
   FetchHandle(FetchHandle&&) noexcept;
   FetchHandle& operator=(FetchHandle&&) noexcept;
 
-  // Until all rows of `layer` are in place, or it is known which are not. Rows that lie in the
-  // mapped memory and that no thread has begun to move are moved by the caller. DeadlineExceeded
-  // after the fetch's deadline.
+  // Until all rows of `layer` are in place, or it is known which are not. What is leased already
+  // and no thread has begun to move is moved by the caller: from the mapped memory, or by calls to
+  // the node. DeadlineExceeded after the fetch's deadline.
   absl::Status WaitLayer(uint32_t layer);
   // What is known by now to be missing, ascending. It only grows, and ends as
   // FetchResult::missing. After WaitLayer(n) answered OK, and in on_layer(n), every planned range

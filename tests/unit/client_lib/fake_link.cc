@@ -121,7 +121,7 @@ void FakeLink::Run() {
     }
     LookAtParked();
     if (item.done == nullptr) continue;
-    if (alive() && node_->MustWait(item.request)) {
+    if (alive() && node_->StopsAtTheGate(item.request)) {
       parked_.push_back(std::move(item));
       node_->SetHeld();
     } else {

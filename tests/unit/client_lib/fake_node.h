@@ -86,6 +86,13 @@ class FakeNode : public std::enable_shared_from_this<FakeNode> {
   // Requests of this kind wait until the gate is opened, or their deadline has passed.
   template <typename T>
   void Hold() {
+    only_one_ = false;
+    gate_ = Request(T{}).index();
+  }
+  // Only the next one.
+  template <typename T>
+  void HoldOne() {
+    only_one_ = true;
     gate_ = Request(T{}).index();
   }
   void OpenGate() { gate_ = kNoGate; }
@@ -126,6 +133,9 @@ class FakeNode : public std::enable_shared_from_this<FakeNode> {
   // ---- For FakeLink
   Reply Serve(const Request& request, const transport::CallOptions& options);
   bool MustWait(const Request& request) const { return request.index() == gate_; }
+  bool StopsAtTheGate(const Request& request) {
+    return MustWait(request) && !(only_one_ && std::exchange(one_waits_, true));
+  }
   void SetHeld();
   uint64_t ReadBytes(const transport::ReadRequest& request);  // what its reply brings
   uint64_t killed() const { return killed_; }
@@ -204,6 +214,8 @@ class FakeNode : public std::enable_shared_from_this<FakeNode> {
   uint64_t next_id_ = 1;
   static constexpr size_t kNoGate = SIZE_MAX;
   std::atomic<size_t> gate_{kNoGate};
+  std::atomic<bool> only_one_ = false;
+  bool one_waits_ = false;  // the links' thread
   std::atomic<uint64_t> killed_{0};
   bool held_ = false;
 };

@@ -65,6 +65,34 @@ TEST_F(FetchCancelTest, LeasesGoBackAfterCancel) {
   EXPECT_EQ(node_->num_leases(), 0u);
 }
 
+// Leases that the node grants when nobody waits for them any more: although the client is idle.
+TEST_F(FetchCancelTest, LeasesThatComeAfterCancelGoBack) {
+  for (const bool before_the_answer : {true, false}) {
+    Start();
+    const Text text = Join({RandomTokens(3000, 1)});
+    Seed(text);
+    node_->MoveAllToDisk();
+    if (before_the_answer) {
+      node_->Hold<LeaseRequest>();
+    } else {
+      node_->HoldOne<LeaseRequest>();  // the others are answered
+    }
+    FetchHandle fetch = MustFetch(text, MustPlan(text, Exact()), Raw());
+    node_->AwaitHeld();
+    fetch.Cancel();
+    EXPECT_EQ(MissingTokens(*fetch.Wait()), 2999u);
+    const uint64_t leased = node_->Calls<LeaseRequest>();
+    node_->OpenGate();
+    const absl::Time until = absl::Now() + absl::Seconds(20);
+    const auto all_is_back = [&] {
+      return node_->Calls<LeaseRequest>() > leased && node_->num_leases() == 0;
+    };
+    while (!all_is_back() && absl::Now() < until) absl::SleepFor(absl::Milliseconds(1));
+    EXPECT_EQ(node_->num_leases(), 0u);
+    EXPECT_GT(node_->Calls<LeaseRequest>(), leased);
+  }
+}
+
 TEST_F(FetchCancelTest, OnLayerMayCancel) {
   StartCopying();
   const Text text = Join({RandomTokens(3000, 1)});

@@ -184,6 +184,31 @@ TEST_F(FetcherTest, WindowsOnDiskComeOneAfterAnother) {
   }
 }
 
+// As when it waits for the very room that another one holds.
+TEST_F(FetcherTest, AWindowThatIsNotAnsweredKeepsNoOther) {
+  for (bool mapped : {true, false}) {
+    Start({.model = SmallModel(), .mapped = mapped});
+    const Text text = Join({RandomTokens(3000, 1)});
+    Seed(text);
+    node_->MoveAllToDisk();
+    node_->HoldOne<transport::LeaseRequest>();
+    const uint64_t before = node_->Calls<transport::ReleaseRequest>();
+    FetchHandle fetch = MustFetch(text, MustPlan(text, Exact()), Raw());
+    node_->AwaitHeld();
+    const absl::Time until = absl::Now() + absl::Seconds(20);
+    while (node_->Calls<transport::ReleaseRequest>() == before && absl::Now() < until) {
+      absl::SleepFor(absl::Milliseconds(1));
+    }
+    EXPECT_GT(node_->Calls<transport::ReleaseRequest>(), before);
+    node_->OpenGate();
+    const FetchResult fetched = *fetch.Wait();
+    EXPECT_EQ(Recovered(fetched), 2999u);
+    EXPECT_EQ(Mismatches(fetched), 0u);
+    Drain();
+    EXPECT_EQ(node_->num_leases(), 0u);
+  }
+}
+
 // The node's memory holds a fifth of the prompt: windows shrink until they fit, and leases go back
 // in between.
 TEST_F(FetcherTest, APoolThatIsTooSmallForAllLeasesServesThemInTurn) {

@@ -68,10 +68,24 @@ INSTANTIATE_TEST_SUITE_P(Shapes, UnitGatherTest,
                                            Case{{300, 1, 17, 200}, 4 << 20, 1152},
                                            Case{{300, 120, 512}, 4 << 20, 512 << 10}));
 
+TEST(TransferUnitsTest, TheFirstLayerMayGoAlone) {
+  const uint32_t tokens[] = {100, 28};
+  const UnitCut layerwise = {.unit_bytes = 128 * 1152 * 3, .first_layer_alone = true};
+  std::vector<uint32_t> ends;
+  for (const TransferUnit& unit : CutIntoUnits(tokens, 8, 1152, layerwise)) {
+    EXPECT_EQ(unit.layer_begin, ends.empty() ? 0 : ends.back());
+    EXPECT_EQ(unit.object_end - unit.object_begin, 2u);
+    ends.push_back(unit.layer_end);
+  }
+  EXPECT_THAT(ends, ::testing::ElementsAre(1, 4, 7, 8));
+  EXPECT_EQ(CutIntoUnits(tokens, 1, 1152, layerwise).size(), 1u);
+  EXPECT_EQ(CutIntoUnits(tokens, 8, 1152, {.unit_bytes = 1 << 20})[0].layer_end, 7u);
+}
+
 TEST_P(UnitGatherTest, WhatIsSaidToBeThereIsThere) {
   const RowSource rows = worker_.Source(/*pre_rope=*/true);
-  for (const TransferUnit& unit :
-       CutIntoUnits(GetParam().sizes, spec_.num_layers, spec_.row_bytes, GetParam().unit_bytes)) {
+  for (const TransferUnit& unit : CutIntoUnits(GetParam().sizes, spec_.num_layers, spec_.row_bytes,
+                                               {.unit_bytes = GetParam().unit_bytes})) {
     const std::vector<std::byte> expected = Expected(unit);
     std::vector<std::byte> memory(std::min(unit.bytes(), GetParam().memory_bytes));
     UnitGather gather(spec_, rows, unit, memory);
@@ -104,8 +118,8 @@ TEST_P(UnitGatherTest, WhatIsSaidToBeThereIsThere) {
 TEST_P(UnitGatherTest, RowsThatAreNotThereAreAnError) {
   RowSource rows = worker_.Source(/*pre_rope=*/true);
   rows.cache.num_blocks = 0;
-  const TransferUnit unit =
-      CutIntoUnits(GetParam().sizes, spec_.num_layers, spec_.row_bytes, GetParam().unit_bytes)[0];
+  const TransferUnit unit = CutIntoUnits(GetParam().sizes, spec_.num_layers, spec_.row_bytes,
+                                         {.unit_bytes = GetParam().unit_bytes})[0];
   std::vector<std::byte> payload(unit.bytes());
   UnitGather gather(spec_, rows, unit, payload);
   gather.Add(segments_[0]);

@@ -72,7 +72,7 @@ TEST_F(LaneAttendTest, NobodyElseRunsWhileTheTurnIsTaken) {
   began.get_future().wait();
   bool ran = false;
   EXPECT_FALSE(lane_->TryRun([&] { ran = true; }));
-  lane_->Attend([] { return false; }, MonoNow() + std::chrono::hours(1));  // returns at once
+  lane_->Attend([] { return false; }, MonoNow() + std::chrono::hours(1));  // returns soon
   EXPECT_FALSE(ran);
   go_on.set_value();
   lane_->RunAndWait([] {});  // before the promises go
@@ -148,6 +148,50 @@ TEST_F(LaneAttendTest, ItEndsInTimeAndWhenTheLaneStops) {
   second->Stop();
   waiter.join();
   EXPECT_TRUE(ended);
+}
+
+// Whose thread never sleeps by itself.
+TEST_F(LaneAttendTest, ABusyLaneIsHandedOver) {
+  class BusyHook final : public PollHook {
+   public:
+    bool Progress() override { return ++rounds > 0; }
+    bool Arm(bool) override { return false; }
+    std::atomic<uint64_t> rounds = 0;
+  };
+  BusyHook busy;
+  FakeHook for_its_descriptor;
+  lane_->RunAndWait([&] { EXPECT_TRUE(lane_->AddPollHook(&busy, for_its_descriptor.fd()).ok()); });
+  for (int i = 0; i < 5; ++i) {
+    const uint64_t before = busy.rounds;
+    while (busy.rounds == before) std::this_thread::yield();  // the lane's thread is at work again
+    bool here = false;
+    const MonoTime until = MonoNow() + std::chrono::seconds(20);
+    while (!here && MonoNow() < until) {
+      lane_->Attend([&] { return here = true; }, until);
+    }
+    EXPECT_TRUE(here);
+  }
+  lane_->RunAndWait([&] { lane_->RemovePollHook(&busy); });
+}
+
+// Who has asked in vain does not keep the lane's thread from its work.
+TEST_F(LaneAttendTest, AskingATurnThatIsNotGivenChangesNothing) {
+  std::promise<void> began, go_on;
+  std::future<void> may_go_on = go_on.get_future();
+  lane_->Post([&] {
+    began.set_value();
+    may_go_on.wait();
+  });
+  began.get_future().wait();
+  bool here = false;
+  lane_->Attend([&] { return here = true; }, MonoNow() + milliseconds(5));
+  EXPECT_FALSE(here);
+  go_on.set_value();
+  hook_.Bring(1);
+  const MonoTime until = MonoNow() + std::chrono::seconds(20);
+  while (hook_.done < 1 && MonoNow() < until) std::this_thread::sleep_for(milliseconds(1));
+  EXPECT_EQ(hook_.last_on.load(), lane_id_);
+  lane_->RunAndWait([] {});  // before the promises go
 }
 
 // Nobody comes back: the lane's thread takes over by itself.
