@@ -165,7 +165,7 @@ class Finder {
     object.id = view.id;
     object.header = view.header->Full();  // before Acquire makes the view stale
     object.where = static_cast<transport::Where>(view.where);
-    if (lease && view.where == storage::Where::kMemory) Lease(&object);
+    if (lease && view.where == storage::Where::kMemory) Lease(view, &object);
     const auto place = static_cast<uint32_t>(reply_.objects.size());
     reply_.objects.push_back(std::move(object));
     index_[view.id] = place;
@@ -173,15 +173,14 @@ class Finder {
   }
 
   // Without a lease (a limit) the object is described all the same: Lease may be asked later.
-  void Lease(transport::ObjectRef* object) {
-    absl::StatusOr<storage::Lease> lease =
-        parts_.sessions->Acquire(store_, session_, object->id, now_);
+  void Lease(const storage::ObjectView& view, transport::ObjectRef* object) {
+    const absl::StatusOr<storage::LeaseId> lease =
+        parts_.sessions->Acquire(store_, session_, view, now_, &object->blocks);
     if (!lease.ok()) {
       Counters::Bump(parts_.counters->limited);
       return;
     }
-    object->lease = lease->id;
-    object->blocks = std::move(lease->blocks);
+    object->lease = *lease;
   }
 
   const Parts& parts_;
