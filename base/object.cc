@@ -10,7 +10,7 @@ namespace {
 
 constexpr uint64_t kStateDomain = 0x3145544154534943;  // the bytes CISTATE1
 
-absl::Status ValidateState(const ObjectHeader& header) {
+absl::Status ValidateState(const ObjectHead& header) {
   if (header.content != StateKey(header.kind, header.context, header.parent_context)) {
     return absl::InvalidArgumentError(
         "object header: the content key of state must be StateKey of its contexts");
@@ -53,7 +53,7 @@ uint64_t ObjectHeader::PayloadBytes(const ModelSpec* spec) const {
   }
 }
 
-absl::Status ObjectHeader::Validate() const {
+absl::Status ObjectHead::Validate(uint64_t num_tokens) const {
   if (content.IsZero()) return absl::InvalidArgumentError("object header: the content key is zero");
   if (kind == ObjectKind::kBlob) {
     if (blob_bytes == 0 || blob_bytes > kMaxBlobBytes) {
@@ -61,7 +61,7 @@ absl::Status ObjectHeader::Validate() const {
                                                      " bytes; it must have 1 to ", kMaxBlobBytes));
     }
     if (!model.IsZero() || !context.IsZero() || !parent_context.IsZero() ||
-        !previous_state.IsZero() || !tokens.empty()) {
+        !previous_state.IsZero() || num_tokens != 0) {
       return absl::InvalidArgumentError(
           "object header: a blob has no model, no context and no tokens");
     }
@@ -80,8 +80,8 @@ absl::Status ObjectHeader::Validate() const {
   if (model.IsZero() || context.IsZero()) {
     return absl::InvalidArgumentError("object header: the model or context key is zero");
   }
-  if (tokens.empty() || tokens.size() > kMaxTokens) {
-    return absl::InvalidArgumentError(absl::StrCat("object header: ", tokens.size(), " tokens; a ",
+  if (num_tokens == 0 || num_tokens > kMaxTokens) {
+    return absl::InvalidArgumentError(absl::StrCat("object header: ", num_tokens, " tokens; a ",
                                                    ToString(kind), " has 1 to ", kMaxTokens));
   }
   if (base_position > std::numeric_limits<uint32_t>::max() - kMaxTokens) {

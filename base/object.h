@@ -50,7 +50,8 @@ enum class RotaryArithmetic : uint8_t {
 // reused by content. Only kExact rows are lossless; the policy `exact` takes no others.
 enum class Lineage : uint8_t { kExact = 0, kApproximate = 1 };
 
-struct ObjectHeader {
+// All of a header but its tokens.
+struct ObjectHead {
   static constexpr uint32_t kMaxTokens = 4096;  // of one segment
   static constexpr uint64_t kMaxBlobBytes = 1ull << 30;
 
@@ -68,8 +69,19 @@ struct ObjectHeader {
   RotaryArithmetic arithmetic = RotaryArithmetic::kFp32Table;
   Lineage lineage = Lineage::kExact;
   LogTails tails = LogTails::kEnd;  // of a log
-  std::vector<TokenId> tokens;      // of all but a blob
   uint64_t blob_bytes = 0;          // of a blob
+
+  // Of a header with so many tokens. InvalidArgument: an unknown kind, encoding, arithmetic,
+  // lineage or tails; no tokens or too many, a position that overflows, a zero key, an empty blob
+  // or one over the bound, blob_bytes of what is none; state whose content is not StateKey's, which
+  // is approximate or has a rotary encoding, or a log whose parent is not its previous state.
+  absl::Status Validate(uint64_t num_tokens) const;
+
+  friend bool operator==(const ObjectHead&, const ObjectHead&) = default;
+};
+
+struct ObjectHeader : ObjectHead {
+  std::vector<TokenId> tokens;  // of all but a blob
 
   uint32_t num_tokens() const { return static_cast<uint32_t>(tokens.size()); }
 
@@ -77,11 +89,7 @@ struct ObjectHeader {
   // else has 0 bytes without one.
   uint64_t PayloadBytes(const ModelSpec* spec) const;
 
-  // InvalidArgument: an unknown kind, encoding, arithmetic, lineage or tails; no tokens or too
-  // many, a position that overflows, a zero key, an empty blob or one over the bound, blob_bytes of
-  // what is none; state whose content is not StateKey's, which is approximate or has a rotary
-  // encoding, or a log whose parent is not its previous state.
-  absl::Status Validate() const;
+  absl::Status Validate() const { return ObjectHead::Validate(tokens.size()); }
 
   friend bool operator==(const ObjectHeader&, const ObjectHeader&) = default;
 };

@@ -43,25 +43,34 @@ const transport::SessionInfo* Sessions::Info(Store& /*store*/, Id id) const {
 
 absl::StatusOr<storage::Lease> Sessions::Acquire(Store& store, Id id, storage::ObjectId object,
                                                  absl::Time now) {
-  CISTERN_ASSIGN_OR_RETURN(Session * session, Find(id));
-  if (session->leases.size() >= limits_.leases) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("this session holds ", limits_.leases, " leases, its limit: release some"));
-  }
-  CISTERN_ASSIGN_OR_RETURN(storage::Lease lease, store.Acquire(id, object, now));
-  session->leases.insert(lease.id);
-  return lease;
+  CISTERN_RETURN_IF_ERROR(CheckLeases(store, id));
+  return store.Acquire(id, object, now);
+}
+
+absl::StatusOr<storage::LeaseId> Sessions::Acquire(Store& store, Id id,
+                                                   const storage::ObjectView& object,
+                                                   absl::Time now,
+                                                   std::vector<base::BlockRef>* blocks) {
+  CISTERN_RETURN_IF_ERROR(CheckLeases(store, id));
+  return store.Acquire(id, object, now, blocks);
+}
+
+// Whether the session may have one more.
+absl::Status Sessions::CheckLeases(const Store& store, Id id) {
+  CISTERN_RETURN_IF_ERROR(Find(id).status());
+  if (store.CountLeases(id) < limits_.leases) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("this session holds ", limits_.leases, " leases, its limit: release some"));
 }
 
 void Sessions::Release(Store& store, Id id, storage::LeaseId lease) {
   absl::StatusOr<Session*> session = Find(id);
-  if (!session.ok() || !(*session)->leases.contains(lease)) return;
+  if (!session.ok() || !store.Holds(id, lease)) return;
   if ((*session)->reads.contains(lease)) {
     (*session)->release_when_read.insert(lease);
     return;
   }
-  (*session)->leases.erase(lease);
-  store.Release(id, lease).IgnoreError();  // it may have expired
+  store.Release(id, lease).IgnoreError();  // it is held
 }
 
 absl::StatusOr<storage::Reservation> Sessions::Reserve(Store& store, Id id,
@@ -102,7 +111,7 @@ absl::StatusOr<std::vector<HeldObject>> Sessions::BeginRead(
   std::vector<HeldObject> held;
   held.reserve(leases.size());
   for (const storage::LeaseId lease : leases) {
-    if (!session->leases.contains(lease) || session->release_when_read.contains(lease)) {
+    if (!store.Holds(id, lease) || session->release_when_read.contains(lease)) {
       return absl::FailedPreconditionError(
           absl::StrCat("lease ", lease, " is not held by this session: lease the object again"));
     }
@@ -122,10 +131,7 @@ void Sessions::EndRead(Store& store, Id id, const std::vector<storage::LeaseId>&
     const auto read = session.reads.find(lease);
     if (read == session.reads.end() || --read->second > 0) continue;
     session.reads.erase(read);
-    if (session.release_when_read.erase(lease) > 0) {
-      session.leases.erase(lease);
-      store.Release(id, lease).IgnoreError();
-    }
+    if (session.release_when_read.erase(lease) > 0) store.Release(id, lease).IgnoreError();
   }
   if (session.closing && session.reads.empty()) FinishClose(store, id);
 }
@@ -138,11 +144,6 @@ uint64_t Sessions::Expire(Store& store, absl::Time now, absl::Duration max_age) 
       });
   for (auto& [id, session] : sessions_) {
     const Id session_id = id;
-    if (expired > 0) {
-      absl::erase_if(session.leases, [&](storage::LeaseId lease) {
-        return !store.LeasedHeader(session_id, lease).ok();
-      });
-    }
     std::vector<storage::ReservationId> old;
     for (const auto& [reservation, since] : session.reservations) {
       if (now - since > max_age) old.push_back(reservation);
@@ -156,11 +157,11 @@ uint64_t Sessions::Expire(Store& store, absl::Time now, absl::Duration max_age) 
   return expired;
 }
 
-std::vector<Sessions::Summary> Sessions::List(Store& /*store*/, size_t limit) const {
+std::vector<Sessions::Summary> Sessions::List(const Store& store, size_t limit) const {
   std::vector<Summary> list;
   list.reserve(sessions_.size());
   for (const auto& [id, session] : sessions_) {
-    list.push_back({id, session.info, session.opened, session.leases.size(),
+    list.push_back({id, session.info, session.opened, store.CountLeases(id),
                     session.reservations.size(), session.reads.size(), session.closing});
   }
   std::sort(list.begin(), list.end(),

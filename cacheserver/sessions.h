@@ -57,8 +57,12 @@ class Sessions {
   // The session's place and rights; nullptr when it is not open.
   const transport::SessionInfo* Info(storage::Store& store, Id id) const;
 
+  // The second appends the blocks.
   absl::StatusOr<storage::Lease> Acquire(storage::Store& store, Id id, storage::ObjectId object,
                                          absl::Time now);
+  absl::StatusOr<storage::LeaseId> Acquire(storage::Store& store, Id id,
+                                           const storage::ObjectView& object, absl::Time now,
+                                           std::vector<base::BlockRef>* blocks);
   // A lease that is not held (any more) is no error: it may have expired.
   void Release(storage::Store& store, Id id, storage::LeaseId lease);
 
@@ -79,20 +83,20 @@ class Sessions {
   // that gave up on a call does not know what it was given.
   uint64_t Expire(storage::Store& store, absl::Time now, absl::Duration max_age);
 
-  std::vector<Summary> List(storage::Store& store, size_t limit) const;
+  std::vector<Summary> List(const storage::Store& store, size_t limit) const;
 
  private:
   struct Session {
     transport::SessionInfo info;
     absl::Time opened;
     bool closing = false;
-    absl::flat_hash_set<storage::LeaseId> leases;
     absl::flat_hash_map<storage::ReservationId, absl::Time> reservations;  // since when
     absl::flat_hash_map<storage::LeaseId, uint32_t> reads;                 // on their way out
     absl::flat_hash_set<storage::LeaseId> release_when_read;
   };
 
   absl::StatusOr<Session*> Find(Id id);
+  absl::Status CheckLeases(const storage::Store& store, Id id);
   void FinishClose(storage::Store& store, Id id);
 
   const SessionLimits limits_;

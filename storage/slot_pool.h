@@ -33,6 +33,8 @@ class SlotPool {
     std::construct_at(&object);
     free_.push_back(slot);
   }
+  // All slots that there are lie below.
+  Slot end() const { return static_cast<Slot>(chunks_.size() * kChunk); }
   T& operator[](Slot slot) const { return chunks_[slot / kChunk][slot % kChunk]; }
 
  private:

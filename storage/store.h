@@ -84,6 +84,7 @@ struct ObjectView {
   Where where = Where::kMiss;
   bool on_disk = false;  // has a record, wherever else it is
   uint64_t rank = 0;     // as of its last use in memory; of two, the lower one should go first
+  uint32_t slot = 0;     // the store's: where it finds the object again
 };
 
 struct FindQuery {
@@ -254,6 +255,11 @@ class Store {
   // Pins a memory-resident object and refreshes it. NotFound when it is gone, FailedPrecondition
   // when it is on disk only.
   absl::StatusOr<Lease> Acquire(SessionId session, ObjectId id, absl::Time now);
+  // The same of what has been described, without a search; its blocks are appended.
+  absl::StatusOr<LeaseId> Acquire(SessionId session, const ObjectView& view, absl::Time now,
+                                  std::vector<base::BlockRef>* blocks);
+  bool Holds(SessionId session, LeaseId lease) const;
+  uint32_t CountLeases(SessionId session) const;
   absl::Status Release(SessionId session, LeaseId lease);
   // The blocks and header behind a lease of this session.
   absl::StatusOr<const StoredHeader*> LeasedHeader(SessionId session, LeaseId lease) const;

@@ -94,30 +94,35 @@ absl::Status Store::Impl::CheckPending() const {
 absl::Status Store::Impl::CheckSessions() const {
   size_t held_leases = 0;
   for (const auto& [id, holdings] : sessions) {
-    if (holdings.leases.empty() && holdings.reservations.empty())
-      return Broken("session", id, "it holds nothing");
-    for (const LeaseId lease : holdings.leases) {
-      const auto it = leases.find(lease);
-      if (it == leases.end() || it->second.session != id)
-        return Broken("session", id, "a lease is not its own");
+    if (holdings.empty()) return Broken("session", id, "it holds nothing");
+    size_t listed = 0;
+    for (const HeldLease* lease = leases.First(holdings.leases); lease != nullptr;
+         lease = leases.NextOfSession(*lease)) {
+      ++listed;
+      if (lease->session != id) return Broken("session", id, "a lease is not its own");
     }
+    if (listed != holdings.leases.size) return Broken("session", id, "its leases are miscounted");
     for (const ReservationId reservation : holdings.reservations) {
       const auto it = pending.find(reservation);
       if (it == pending.end() || it->second->session != id) {
         return Broken("session", id, "a reservation is not its own");
       }
     }
-    held_leases += holdings.leases.size();
+    held_leases += holdings.leases.size;
   }
-  if (held_leases != leases.size() || leases_by_age.size() != leases.size()) {
-    return absl::InternalError("leases: sessions and ages do not cover them");
-  }
+  size_t by_age = 0;
   absl::flat_hash_map<const Object*, uint32_t> count;
-  for (const auto& [id, held] : leases) {
-    if (!leases_by_age.contains({held.since, id}))
-      return Broken("lease", id, "its age is not listed");
-    ++count[held.object];
+  for (const HeldLease* lease = leases.Oldest(); lease != nullptr;
+       lease = leases.NextByAge(*lease)) {
+    ++by_age;
+    if (leases.Find(lease->id) != lease) return Broken("lease", lease->id, "it cannot be found");
+    const HeldLease* const next = leases.NextByAge(*lease);
+    if (next != nullptr && next->since < lease->since)
+      return Broken("lease", lease->id, "a younger one is listed before it");
+    ++count[lease->object];
   }
+  if (held_leases != leases.size() || by_age != leases.size())
+    return absl::InternalError("leases: sessions and ages do not cover them");
   for (const Object* object : objects) {
     const auto it = count.find(object);
     if (object->leases != (it == count.end() ? 0 : it->second))

@@ -171,10 +171,12 @@ void Store::Impl::RefileResidence(Object* object) {
 }
 
 void Store::Impl::Reprice(Object* object, void (VictimBook::*change)(Object&)) {
-  VictimQueue& dirty = tenants.at(object->rule()).dirty;
-  if (object->filed_dirty) dirty.Erase(object->priority, *object);
+  const uint64_t before = object->priority;
   (book.*change)(*object);
-  if (object->filed_dirty) dirty.Insert(object->priority, object);
+  if (!object->filed_dirty || object->priority == before) return;
+  VictimQueue& dirty = tenants.at(object->rule()).dirty;
+  dirty.Erase(before, *object);
+  dirty.Insert(object->priority, object);
 }
 
 void Store::Impl::RefileDirty(Object* object) {
@@ -187,7 +189,7 @@ void Store::Impl::RefileDirty(Object* object) {
     set_aside.insert(object->id);
   } else {
     object->set_aside = false;
-    set_aside.erase(object->id);
+    if (!set_aside.empty()) set_aside.erase(object->id);
   }
 }
 

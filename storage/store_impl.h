@@ -25,6 +25,7 @@
 #include "storage/index/content_index.h"
 #include "storage/index/object.h"
 #include "storage/index/object_table.h"
+#include "storage/lease_table.h"
 #include "storage/policy/tenant_ledger.h"
 #include "storage/policy/victim_book.h"
 #include "storage/policy/victim_queue.h"
@@ -69,15 +70,11 @@ struct Handover {
   bool pinned = false;
 };
 
-struct HeldLease {
-  SessionId session = 0;
-  Object* object = nullptr;
-  absl::Time since;
-};
-
 struct Holdings {  // of a session
   absl::btree_set<ReservationId> reservations;
-  absl::btree_set<LeaseId> leases;
+  LeaseList leases;
+
+  bool empty() const { return reservations.empty() && leases.size == 0; }
 };
 
 // Where in which prompt an object stands.
@@ -115,8 +112,10 @@ struct Store::Impl {
   void TakeOver(Object* object, const Handover& handover);
 
   // ---- store_read.cc
+  // Attached: `object` is found.
+  absl::StatusOr<LeaseId> Acquire(SessionId session, Object* object, absl::Time now);
   absl::StatusOr<const HeldLease*> FindLease(SessionId session, LeaseId id) const;
-  void EndLease(LeaseId id);
+  void EndLease(const HeldLease& held);
   ObjectView ViewOf(const Object& object) const;
 
   // ---- store_room.cc
@@ -196,10 +195,14 @@ struct Store::Impl {
   Object* FindAny(ObjectId id) const;  // detached ones too
   Object* FindAttached(ObjectId id) const;
   template <typename Handles>
+  void AppendRefs(const Handles& handles, std::vector<base::BlockRef>* refs) const {
+    for (const Handle handle : handles) refs->push_back(pools.Ref(handle));
+  }
+  template <typename Handles>
   std::vector<base::BlockRef> Refs(const Handles& handles) const {
     std::vector<base::BlockRef> refs;
     refs.reserve(handles.size());
-    for (const Handle handle : handles) refs.push_back(pools.Ref(handle));
+    AppendRefs(handles, &refs);
     return refs;
   }
   template <typename Header>
@@ -229,8 +232,7 @@ struct Store::Impl {
 
   absl::btree_map<ReservationId, std::unique_ptr<PendingWrite>> pending;
   absl::flat_hash_map<RecordKey, ReservationId> being_written;
-  absl::flat_hash_map<LeaseId, HeldLease> leases;
-  absl::btree_set<std::pair<absl::Time, LeaseId>> leases_by_age;
+  LeaseTable leases;
   // Committed, leased, staged or found on disk: ns since 1970, of attached ones. Both are empty
   // without a time to live.
   absl::flat_hash_map<ObjectId, int64_t> last_uses;

@@ -40,7 +40,8 @@ ObjectView Store::Impl::ViewOf(const Object& object) const {
           .header = &object.header,
           .where = object.in_memory ? Where::kMemory : Where::kDisk,
           .on_disk = object.on_disk,
-          .rank = object.priority};
+          .rank = object.priority,
+          .slot = object.slot};
 }
 
 ObjectView Store::Describe(ObjectId id) const {
@@ -156,59 +157,76 @@ absl::Status Store::Link(ObjectId id, const base::Key& context, const base::Key&
   return absl::OkStatus();
 }
 
-absl::StatusOr<Lease> Store::Acquire(SessionId session, ObjectId id, absl::Time now) {
-  Impl& s = *impl_;
-  Object* object = s.FindAttached(id);
-  if (object == nullptr) return absl::NotFoundError(absl::StrCat("object ", id, " is gone"));
+absl::StatusOr<LeaseId> Store::Impl::Acquire(SessionId session, Object* object, absl::Time now) {
   if (!object->in_memory) {
     return absl::FailedPreconditionError(
-        absl::StrCat("object ", id, " is on disk; stage it first"));
+        absl::StrCat("object ", object->id, " is on disk; stage it first"));
   }
-  if (s.leases.size() >= s.options.max_leases) {
+  if (leases.size() >= options.max_leases || leases.full()) {
     return absl::ResourceExhaustedError(
-        absl::StrCat("there are ", s.options.max_leases, " leases already"));
+        absl::StrCat("there are ", leases.size(), " leases already"));
   }
-  const LeaseId lease = s.next_lease++;
-  ++object->leases;
-  s.Reprice(object, &VictimBook::Use);
-  s.Touch(object, now);
-  s.Refile(object);
-  s.leases[lease] = HeldLease{.session = session, .object = object, .since = now};
-  // Both grow at their end, unless the clock was set back.
-  s.leases_by_age.emplace_hint(s.leases_by_age.end(), now, lease);
-  absl::btree_set<LeaseId>& held = s.sessions[session].leases;
-  held.insert(held.end(), lease);
-  return Lease{.id = lease, .blocks = s.Refs(object->blocks)};
+  const bool first = object->leases++ == 0;
+  Reprice(object, &VictimBook::Use);
+  Touch(object, now);
+  if (first) {
+    Refile(object);
+  } else {
+    object->repriced = false;  // in use: it is filed under no price
+  }
+  return leases.Add(&sessions[session].leases, session, object, now);
+}
+
+absl::StatusOr<Lease> Store::Acquire(SessionId session, ObjectId id, absl::Time now) {
+  Object* object = impl_->FindAttached(id);
+  if (object == nullptr) return absl::NotFoundError(absl::StrCat("object ", id, " is gone"));
+  CISTERN_ASSIGN_OR_RETURN(const LeaseId lease, impl_->Acquire(session, object, now));
+  return Lease{.id = lease, .blocks = impl_->Refs(object->blocks)};
+}
+
+absl::StatusOr<LeaseId> Store::Acquire(SessionId session, const ObjectView& view, absl::Time now,
+                                       std::vector<base::BlockRef>* blocks) {
+  Object* object = impl_->objects.At(view.slot);
+  if (object == nullptr || object->id != view.id || object->detached)
+    return absl::NotFoundError(absl::StrCat("object ", view.id, " is gone"));
+  CISTERN_ASSIGN_OR_RETURN(const LeaseId lease, impl_->Acquire(session, object, now));
+  impl_->AppendRefs(object->blocks, blocks);
+  return lease;
 }
 
 absl::StatusOr<const HeldLease*> Store::Impl::FindLease(SessionId session, LeaseId id) const {
-  const auto it = leases.find(id);
-  if (it == leases.end() || it->second.session != session) {
+  const HeldLease* const held = leases.Find(id);
+  if (held == nullptr || held->session != session) {
     return absl::FailedPreconditionError(
         absl::StrCat("lease ", id, " is not held by this session"));
   }
-  return &it->second;
+  return held;
+}
+
+bool Store::Holds(SessionId session, LeaseId lease) const {
+  const HeldLease* const held = impl_->leases.Find(lease);
+  return held != nullptr && held->session == session;
+}
+
+uint32_t Store::CountLeases(SessionId session) const {
+  const auto it = impl_->sessions.find(session);
+  return it == impl_->sessions.end() ? 0 : it->second.leases.size;
 }
 
 absl::Status Store::Release(SessionId session, LeaseId lease) {
-  CISTERN_RETURN_IF_ERROR(impl_->FindLease(session, lease).status());
-  impl_->EndLease(lease);
+  CISTERN_ASSIGN_OR_RETURN(const HeldLease* held, impl_->FindLease(session, lease));
+  impl_->EndLease(*held);
   return absl::OkStatus();
 }
 
-void Store::Impl::EndLease(LeaseId id) {
-  const auto it = leases.find(id);
-  const HeldLease held = it->second;
-  leases.erase(it);
-  leases_by_age.erase({held.since, id});
-  if (const auto session = sessions.find(held.session); session != sessions.end()) {
-    session->second.leases.erase(id);
-    if (session->second.leases.empty() && session->second.reservations.empty())
-      sessions.erase(session);
-  }
-  --held.object->leases;
-  Refile(held.object);
-  DestroyIfUnused(held.object);
+void Store::Impl::EndLease(const HeldLease& held) {
+  Object* const object = held.object;
+  const auto session = sessions.find(held.session);
+  leases.Remove(&session->second.leases, held.id);
+  if (session->second.empty()) sessions.erase(session);
+  if (--object->leases > 0) return;
+  Refile(object);
+  DestroyIfUnused(object);
 }
 
 absl::StatusOr<const StoredHeader*> Store::LeasedHeader(SessionId session, LeaseId lease) const {
@@ -226,21 +244,30 @@ void Store::CloseSession(SessionId session) {
   Impl& s = *impl_;
   const auto it = s.sessions.find(session);
   if (it == s.sessions.end()) return;
-  const Holdings holdings = it->second;
-  for (const ReservationId id : holdings.reservations) s.AbortPending(s.pending.at(id).get());
-  for (const LeaseId id : holdings.leases) s.EndLease(id);
+  const absl::btree_set<ReservationId> reservations = it->second.reservations;
+  const HeldLease* lease = s.leases.First(it->second.leases);
+  for (const ReservationId id : reservations) s.AbortPending(s.pending.at(id).get());
+  while (lease != nullptr) {
+    const HeldLease* const next = s.leases.NextOfSession(*lease);
+    s.EndLease(*lease);
+    lease = next;
+  }
 }
 
 uint64_t Store::ExpireLeases(absl::Time now, absl::Duration max_age,
                              absl::FunctionRef<bool(SessionId, LeaseId)> keep) {
   Impl& s = *impl_;
-  std::vector<LeaseId> expired;
-  for (const auto& [since, id] : s.leases_by_age) {
-    if (now - since <= max_age) break;
-    if (!keep(s.leases.at(id).session, id)) expired.push_back(id);
+  uint64_t expired = 0;
+  const HeldLease* lease = s.leases.Oldest();
+  while (lease != nullptr && now - lease->since > max_age) {
+    const HeldLease* const next = s.leases.NextByAge(*lease);
+    if (!keep(lease->session, lease->id)) {
+      s.EndLease(*lease);
+      ++expired;
+    }
+    lease = next;
   }
-  for (const LeaseId id : expired) s.EndLease(id);
-  return expired.size();
+  return expired;
 }
 
 }  // namespace cistern::storage

@@ -271,7 +271,7 @@ void Store::Impl::AbortPending(PendingWrite* aborted) {
   aborted->aborted = true;
   if (const auto it = sessions.find(aborted->session); it != sessions.end()) {
     it->second.reservations.erase(aborted->id);
-    if (it->second.reservations.empty() && it->second.leases.empty()) sessions.erase(it);
+    if (it->second.empty()) sessions.erase(it);
   }
   if (aborted->writers == 0) ReleasePending(aborted);
 }
@@ -280,7 +280,7 @@ void Store::Impl::ReleasePending(PendingWrite* released) {
   GiveBlocks(released->rule, released->shape.pool, released->blocks);
   if (const auto it = sessions.find(released->session); it != sessions.end()) {
     it->second.reservations.erase(released->id);
-    if (it->second.reservations.empty() && it->second.leases.empty()) sessions.erase(it);
+    if (it->second.empty()) sessions.erase(it);
   }
   EndUse(released->header.model);
   pending.erase(released->id);

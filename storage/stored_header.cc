@@ -102,8 +102,8 @@ uint32_t StoredHeader::num_blocks() const {
       .num_blocks();
 }
 
-base::ObjectHeader StoredHeader::Full() const {
-  base::ObjectHeader header;
+base::ObjectHead StoredHeader::Head() const {
+  base::ObjectHead header;
   header.kind = form()->kind;
   header.model = form()->model;
   header.tenant = form()->tenant;
@@ -116,8 +116,14 @@ base::ObjectHeader StoredHeader::Full() const {
   header.arithmetic = form()->arithmetic;
   header.lineage = form()->lineage;
   header.tails = form()->tails;
-  header.tokens.assign(tokens().begin(), tokens().end());
   header.blob_bytes = blob_bytes();
+  return header;
+}
+
+base::ObjectHeader StoredHeader::Full() const {
+  base::ObjectHeader header;
+  static_cast<base::ObjectHead&>(header) = Head();
+  header.tokens.assign(tokens().begin(), tokens().end());
   return header;
 }
 

@@ -104,6 +104,7 @@ struct StoredHeader {
   uint64_t payload_bytes() const;
   uint32_t num_blocks() const;
 
+  base::ObjectHead Head() const;
   // As it was given; no bytes of a blob in anything else.
   base::ObjectHeader Full() const;
   friend bool operator==(const StoredHeader& stored, const base::ObjectHeader& header);

@@ -22,7 +22,9 @@ using transport::FindResult;
 constexpr uint64_t kObjectBytes = 192;  // of a description, without tokens and blocks
 constexpr uint64_t kNeighbourBytes = 24;
 constexpr uint64_t kDescribedBlockBytes = 16;
-constexpr size_t kUsualItems = 256;  // room is made for so many hits at once
+constexpr size_t kUsualItems = 256;   // room is made for so many hits at once ...
+constexpr size_t kUsualTokens = 128;  // ... of so many tokens
+constexpr size_t kUsualBlocks = 8;
 
 // Fills one reply, under the lock.
 class Finder {
@@ -32,6 +34,8 @@ class Finder {
     reply_.results.resize(request.items.size());
     const size_t usual = std::min(request.items.size(), kUsualItems);
     reply_.objects.reserve(usual);
+    reply_.tokens.reserve(usual * kUsualTokens);
+    reply_.blocks.reserve(request.lease ? usual * kUsualBlocks : 0);
     index_.reserve(usual);
   }
 
@@ -63,8 +67,8 @@ class Finder {
   }
 
   bool Hit(int32_t item) const { return reply_.results[item].where != transport::Where::kMiss; }
-  const base::ObjectHeader& HeaderOf(int32_t item) const {
-    return reply_.objects[reply_.results[item].object].header;
+  const transport::ObjectRef& ObjectOf(int32_t item) const {
+    return reply_.objects[reply_.results[item].object];
   }
 
   void DescribeNeighbours(int32_t item) {
@@ -80,7 +84,7 @@ class Finder {
     const base::Key asked = item < 0 ? request_.start_context : request_.items[item].context;
     AddChildren(item, asked, transport::Match::kExact);
     if (item < 0 || !request_.items[item + 1].accept_content) return;
-    const base::Key own = HeaderOf(item).context;
+    const base::Key own = ObjectOf(item).header.context;
     if (own != asked) AddChildren(item, own, transport::Match::kContent);
   }
 
@@ -91,7 +95,7 @@ class Finder {
 
   // What precedes `item` where the hit was computed.
   void Before(int32_t item) {
-    const base::Key own_parent = HeaderOf(item).parent_context;
+    const base::Key own_parent = ObjectOf(item).header.parent_context;
     const bool same_past = own_parent == request_.items[item - 1].context;
     if (!same_past && !request_.items[item - 1].accept_content) return;
     AddNeighbour(item, /*after=*/false,
@@ -117,7 +121,7 @@ class Finder {
     for (size_t i = 0; i < request_.items.size(); ++i) {
       const auto item = static_cast<int32_t>(i);
       if (!Hit(item) || reply_.results[i].match != transport::Match::kExact) break;
-      chunks.push_back({request_.items[i].context, &HeaderOf(item)});
+      chunks.push_back({request_.items[i].context, reply_.TokensOf(ObjectOf(item))});
     }
     return chunks;
   }
@@ -161,27 +165,24 @@ class Finder {
       return std::nullopt;
     }
     bytes_ += bytes;
-    transport::ObjectRef object;
-    object.id = view.id;
-    object.header = view.header->Full();  // before Acquire makes the view stale
-    object.where = static_cast<transport::Where>(view.where);
-    if (lease && view.where == storage::Where::kMemory) Lease(&object);
     const auto place = static_cast<uint32_t>(reply_.objects.size());
-    reply_.objects.push_back(std::move(object));
+    transport::ObjectRef& object = reply_.Add(view.id, view.header->Head(), view.header->tokens());
+    object.where = static_cast<transport::Where>(view.where);
+    if (lease && view.where == storage::Where::kMemory) Lease(view, &object);
     index_[view.id] = place;
     return place;
   }
 
   // Without a lease (a limit) the object is described all the same: Lease may be asked later.
-  void Lease(transport::ObjectRef* object) {
-    absl::StatusOr<storage::Lease> lease =
-        parts_.sessions->Acquire(store_, session_, object->id, now_);
+  void Lease(const storage::ObjectView& view, transport::ObjectRef* object) {
+    const absl::StatusOr<storage::LeaseId> lease =
+        parts_.sessions->Acquire(store_, session_, view, now_, &reply_.blocks);
     if (!lease.ok()) {
       Counters::Bump(parts_.counters->limited);
       return;
     }
-    object->lease = lease->id;
-    object->blocks = std::move(lease->blocks);
+    object->lease = *lease;
+    object->blocks.count = static_cast<uint32_t>(reply_.blocks.size()) - object->blocks.first;
   }
 
   const Parts& parts_;

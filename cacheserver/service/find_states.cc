@@ -26,7 +26,7 @@ class Walk {
       : store_(store), model_(model), known_(std::move(known)) {}
 
   // `next`: the chunk that begins there, as far as it is known.
-  void AddCheckpoints(const base::Key& context, const base::ObjectHeader* next) {
+  void AddCheckpoints(const base::Key& context, const KnownChunk* next) {
     std::vector<ObjectView> fitting;
     for (const ObjectView& view :
          store_.CheckpointsFrom(context, kMaxComparedCheckpoints - compared_)) {
@@ -105,12 +105,12 @@ std::vector<ObjectId> StatesOnTheWay(const Store& store, const base::Key& model,
                                      const std::vector<KnownChunk>& chunks) {
   std::vector<base::TokenId> tokens;
   for (const KnownChunk& chunk : chunks) {
-    tokens.insert(tokens.end(), chunk.segment->tokens.begin(), chunk.segment->tokens.end());
+    tokens.insert(tokens.end(), chunk.tokens.begin(), chunk.tokens.end());
   }
   Walk walk(store, model, std::move(tokens));
   for (size_t known = chunks.size() + 1; known-- > 0 && !walk.full();) {
     const base::Key& context = known == 0 ? start_context : chunks[known - 1].context;
-    walk.AddCheckpoints(context, known == chunks.size() ? nullptr : chunks[known].segment);
+    walk.AddCheckpoints(context, known == chunks.size() ? nullptr : &chunks[known]);
   }
   walk.AddLogs(start_context, 0);
   return walk.Take();

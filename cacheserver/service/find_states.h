@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <vector>
 
 #include "base/key.h"
@@ -32,10 +33,10 @@ inline constexpr size_t kMaxUnknownLogs = 16;
 inline constexpr size_t kMaxComparedCheckpoints = 1024;
 inline constexpr size_t kMaxComparedLogs = 2048;
 
-// One chunk of the prompt, found exactly: its context, and the segment that has its tokens.
+// One chunk of the prompt, found exactly.
 struct KnownChunk {
   base::Key context;
-  const base::ObjectHeader* segment = nullptr;
+  std::span<const base::TokenId> tokens;
 };
 
 // In FindReply::states' order. `chunks`: from `start_context` on, without a gap. Checkpoints and

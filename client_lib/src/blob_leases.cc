@@ -1,6 +1,7 @@
 #include "client_lib/src/blob_leases.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -55,12 +56,13 @@ absl::Status BlobLeases::FindSome(std::span<const base::Key> keys, bool lease) {
     FoundBlob blob;
     const transport::FindResult& result = reply.results[i];
     if (result.where != transport::Where::kMiss) {
-      transport::ObjectRef& object = reply.objects[result.object];
+      const transport::ObjectRef& object = reply.objects[result.object];
       blob.bytes = object.header.content == keys[i] ? object.header.blob_bytes : 0;
       blob.id = object.id;
       if (!taken[result.object]) {  // a name that is given twice is leased twice
         blob.lease = object.lease;
-        blob.blocks = std::move(object.blocks);
+        const std::span<const base::BlockRef> blocks = reply.BlocksOf(object);
+        blob.blocks.assign(blocks.begin(), blocks.end());
         taken[result.object] = true;
       }
     }

@@ -21,7 +21,7 @@ absl::Status Bad(absl::string_view what) {
 }
 
 absl::Status CheckObject(const ObjectRef& object, const Model& model) {
-  const base::ObjectHeader& header = object.header;
+  const base::ObjectHead& header = object.header;
   const bool state = model.spec().state.present() && base::IsState(header.kind);
   if (header.kind != base::ObjectKind::kSegment && !state) {
     return Bad("an object that is no segment");
@@ -32,7 +32,7 @@ absl::Status CheckObject(const ObjectRef& object, const Model& model) {
   if (header.tenant != model.keys().tenant()) {
     return Bad(absl::StrCat("a ", what, " of another tenant"));
   }
-  if (absl::Status valid = header.Validate(); !valid.ok()) {
+  if (absl::Status valid = header.Validate(object.tokens.count); !valid.ok()) {
     return Bad(absl::StrCat("a ", what, " that cannot be: ", valid.message()));
   }
   return absl::OkStatus();
@@ -46,7 +46,7 @@ bool IsSegment(const FindReply& reply, uint32_t object) {
 // `own`: the segment was computed right where the prompt has it. `match`, `lineage`: what the node
 // says of the hit.
 Quality QualityOf(bool own, transport::Match match, base::Lineage lineage,
-                  const base::ObjectHeader& header) {
+                  const base::ObjectHead& header) {
   if (!own) return match == transport::Match::kExact ? Quality::kLinked : Quality::kContent;
   const bool lossless = lineage == base::Lineage::kExact && header.lineage == base::Lineage::kExact;
   return lossless ? Quality::kLossless : Quality::kOwn;
@@ -63,7 +63,7 @@ bool Acceptable(Quality quality, const MatchInput& input) {
 // structure.
 constexpr uint32_t kMinMovedRotated = 32;
 
-bool WorthAPart(const Piece& piece, const base::ObjectHeader& header, const MatchInput& input) {
+bool WorthAPart(const Piece& piece, const base::ObjectHead& header, const MatchInput& input) {
   return !piece.moved() || piece.num_tokens() >= kMinMovedRotated ||
          header.encoding == base::RotaryEncoding::kUnrotated || input.model.position_free();
 }
@@ -98,7 +98,11 @@ class Relations {
     const auto [first, last] = by_context_.equal_range(Header(object).parent_context);
     for (auto it = first; it != last; ++it) each(it->second);
   }
-  const base::ObjectHeader& Header(uint32_t object) const { return reply_.objects[object].header; }
+  const base::ObjectHead& Header(uint32_t object) const { return reply_.objects[object].header; }
+  std::span<const base::TokenId> Tokens(uint32_t object) const {
+    return reply_.TokensOf(reply_.objects[object]);
+  }
+  uint32_t NumTokens(uint32_t object) const { return reply_.objects[object].tokens.count; }
 
  private:
   void Make() {
@@ -124,16 +128,16 @@ class Gap {
 
   // A segment that may begin at the left edge, where the prompt's context is `context`.
   void ExtendRight(const Neighbour& neighbour, const base::Key& context) {
-    const base::ObjectHeader& header = relations_.Header(neighbour.object);
+    const base::ObjectHead& header = relations_.Header(neighbour.object);
     const bool own = header.parent_context == context && header.base_position == left_;
     AddPrefix(neighbour.object, QualityOf(own, neighbour.match, neighbour.lineage, header));
   }
 
   // A segment that may end at the right edge.
   void ExtendLeft(const Neighbour& neighbour, const base::Key& context) {
-    const base::ObjectHeader& header = relations_.Header(neighbour.object);
-    const bool own =
-        header.context == context && header.base_position + header.num_tokens() == right_;
+    const base::ObjectHead& header = relations_.Header(neighbour.object);
+    const bool own = header.context == context &&
+                     header.base_position + relations_.NumTokens(neighbour.object) == right_;
     AddSuffix(neighbour.object, QualityOf(own, neighbour.match, neighbour.lineage, header));
   }
 
@@ -152,20 +156,23 @@ class Gap {
 
  private:
   void AddPrefix(uint32_t object, Quality quality) {
-    const base::ObjectHeader& header = relations_.Header(object);
-    const uint32_t common = CommonPrefix(header.tokens, input_.prompt.Tokens(left_, right_));
+    const base::ObjectHead& header = relations_.Header(object);
+    const uint32_t common =
+        CommonPrefix(relations_.Tokens(object), input_.prompt.Tokens(left_, right_));
     const Piece piece{left_, left_ + common, object, 0, quality};
     if (Usable(piece, header)) prefixes_.push_back(piece);
   }
 
   void AddSuffix(uint32_t object, Quality quality) {
-    const base::ObjectHeader& header = relations_.Header(object);
-    const uint32_t common = CommonSuffix(header.tokens, input_.prompt.Tokens(left_, right_));
-    const Piece piece{right_ - common, right_, object, header.num_tokens() - common, quality};
+    const base::ObjectHead& header = relations_.Header(object);
+    const uint32_t common =
+        CommonSuffix(relations_.Tokens(object), input_.prompt.Tokens(left_, right_));
+    const Piece piece{right_ - common, right_, object, relations_.NumTokens(object) - common,
+                      quality};
     if (Usable(piece, header)) suffixes_.push_back(piece);
   }
 
-  bool Usable(const Piece& piece, const base::ObjectHeader& header) const {
+  bool Usable(const Piece& piece, const base::ObjectHead& header) const {
     return piece.num_tokens() > 0 && Acceptable(piece.quality, input_) &&
            WorthAPart(piece, header, input_);
   }
@@ -188,10 +195,9 @@ class Gap {
     }
     if (left_ == begin) return;
     const Piece& last = pieces->back();
-    const base::ObjectHeader& used = relations_.Header(last.object);
-    if (last.first_token + last.num_tokens() != used.num_tokens()) return;
+    if (last.first_token + last.num_tokens() != relations_.NumTokens(last.object)) return;
     relations_.ForEachAfter(last.object, [&](uint32_t object) {
-      const base::ObjectHeader& header = relations_.Header(object);
+      const base::ObjectHead& header = relations_.Header(object);
       // Contexts chain: what follows a segment of this very place, where it was computed, is of
       // this place too.
       const bool own = !last.moved() && header.base_position == left_;
@@ -213,7 +219,7 @@ class Gap {
     }
     if (right_ == end || from_right->back().first_token != 0) return;
     relations_.ForEachBefore(from_right->back().object, [&](uint32_t object) {
-      const base::ObjectHeader& header = relations_.Header(object);
+      const base::ObjectHead& header = relations_.Header(object);
       AddSuffix(object,
                 QualityOf(/*own=*/false, transport::Match::kContent, header.lineage, header));
     });
@@ -258,9 +264,10 @@ Pieces WholeChunks(const MatchInput& input, uint64_t* mismatches) {
     const FindResult& result = input.reply.results[i];
     if (result.where == Where::kMiss) continue;
     const Chunk& chunk = input.prompt.chunks[i];
-    const base::ObjectHeader& header = input.reply.objects[result.object].header;
-    const auto tokens = input.prompt.Tokens(chunk.begin, chunk.end);
-    if (!std::equal(tokens.begin(), tokens.end(), header.tokens.begin(), header.tokens.end())) {
+    const transport::ObjectRef& object = input.reply.objects[result.object];
+    const base::ObjectHead& header = object.header;
+    if (!std::ranges::equal(input.prompt.Tokens(chunk.begin, chunk.end),
+                            input.reply.TokensOf(object))) {
       ++*mismatches;
       continue;
     }

@@ -33,7 +33,7 @@ Resume Describe(const MatchInput& input, const ResumePoint& point, const Pieces&
   resume.checkpoint_position = point.checkpoint_position;
   resume.folded_tokens = point.position - point.checkpoint_position;
   for (const StateStep& step : point.steps) {
-    const base::ObjectHeader& header = input.reply.objects[step.object].header;
+    const base::ObjectHead& header = input.reply.objects[step.object].header;
     if (header.kind == base::ObjectKind::kCheckpoint) {
       resume.checkpoint_bytes = spec.checkpoint_bytes();
     } else {

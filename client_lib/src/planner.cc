@@ -1,6 +1,7 @@
 #include "client_lib/src/planner.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -61,13 +62,14 @@ void ReleaseAll(Session& session, const FindReply& reply) {
   if (!leases.empty()) session.Release(std::move(leases));
 }
 
-PlannedObject Planned(transport::ObjectRef object) {
+PlannedObject Planned(const FindReply& reply, const transport::ObjectRef& object) {
   PlannedObject planned;
   planned.id = object.id;
   planned.lease = object.lease;
-  planned.blocks = std::move(object.blocks);
+  const std::span<const base::BlockRef> blocks = reply.BlocksOf(object);
+  planned.blocks.assign(blocks.begin(), blocks.end());
   planned.on_disk = object.where == transport::Where::kDisk;
-  planned.num_tokens = object.header.num_tokens();
+  planned.num_tokens = object.tokens.count;
   planned.base_position = object.header.base_position;
   planned.encoding = object.header.encoding;
   planned.arithmetic = object.header.arithmetic;
@@ -75,7 +77,7 @@ PlannedObject Planned(transport::ObjectRef object) {
 }
 
 Span SpanOf(const Piece& piece, const transport::ObjectRef& object, const PlanRequest& request) {
-  const base::ObjectHeader& header = object.header;
+  const base::ObjectHead& header = object.header;
   Span span;
   span.begin = piece.begin;
   span.end = piece.end;
@@ -86,7 +88,7 @@ Span SpanOf(const Piece& piece, const transport::ObjectRef& object, const PlanRe
   span.object_id = object.id;
   span.source_position = header.base_position + piece.first_token;
   span.encoding = header.encoding;
-  span.object_tokens = header.num_tokens();
+  span.object_tokens = object.tokens.count;
   span.content = header.content;
   span.native =
       !piece.moved() && (header.encoding == base::RotaryEncoding::kUnrotated ||
@@ -131,7 +133,7 @@ void Assemble(const PlanRequest& request, const Pieces& pieces, FindReply* reply
     Span span = SpanOf(piece, object, request);
     if (index[piece.object] == kUnused) {
       index[piece.object] = static_cast<uint32_t>(plan->objects.size());
-      plan->objects.push_back(Planned(object));
+      plan->objects.push_back(Planned(*reply, object));
       object.lease = 0;
     }
     span.object = index[piece.object];
@@ -160,11 +162,12 @@ void TakeStates(const ResumePoint& point, FindReply* reply, PlanImpl* plan) {
     PlannedState state;
     state.id = object.id;
     state.lease = std::exchange(object.lease, 0);
-    state.blocks = std::move(object.blocks);
+    const std::span<const base::BlockRef> blocks = reply->BlocksOf(object);
+    state.blocks.assign(blocks.begin(), blocks.end());
     state.on_disk = object.where == transport::Where::kDisk;
     state.kind = object.header.kind;
     state.tails = object.header.tails;
-    state.num_tokens = object.header.num_tokens();
+    state.num_tokens = object.tokens.count;
     state.used_tokens = step.tokens;
     plan->states.push_back(std::move(state));
   }

@@ -30,26 +30,28 @@ class Search {
 
   ResumePoint Run() {
     for (uint32_t object : reply_.states) {
-      const ObjectHeader& header = reply_.objects[object].header;
-      header.kind == ObjectKind::kCheckpoint ? AddCheckpoint(object, header)
-                                             : AddLog(object, header);
+      reply_.objects[object].header.kind == ObjectKind::kCheckpoint ? AddCheckpoint(object)
+                                                                    : AddLog(object);
     }
     return Answer();
   }
 
  private:
-  // Whether the prompt has the header's first tokens where the header has them: how many.
-  uint32_t Shared(const ObjectHeader& header) const {
-    if (header.base_position >= prompt_.tokens.size()) return 0;
-    const auto here = prompt_.tokens.subspan(header.base_position);
-    const size_t most = std::min(here.size(), header.tokens.size());
-    const auto end = std::mismatch(here.begin(), here.begin() + most, header.tokens.begin()).first;
+  // Whether the prompt has the object's first tokens where the object has them: how many.
+  uint32_t Shared(const transport::ObjectRef& object) const {
+    if (object.header.base_position >= prompt_.tokens.size()) return 0;
+    const auto here = prompt_.tokens.subspan(object.header.base_position);
+    const std::span<const base::TokenId> there = reply_.TokensOf(object);
+    const size_t most = std::min(here.size(), there.size());
+    const auto end = std::mismatch(here.begin(), here.begin() + most, there.begin()).first;
     return static_cast<uint32_t>(end - here.begin());
   }
 
-  void AddCheckpoint(uint32_t object, const ObjectHeader& header) {
-    const uint32_t position = header.base_position + header.num_tokens();
-    if (Shared(header) != header.num_tokens() || position > limit_) return;
+  void AddCheckpoint(uint32_t object) {
+    const transport::ObjectRef& ref = reply_.objects[object];
+    const base::ObjectHead& header = ref.header;
+    const uint32_t position = header.base_position + ref.tokens.count;
+    if (Shared(ref) != ref.tokens.count || position > limit_) return;
     const Chunk& chunk = ChunkBefore(prompt_, position);
     if (chunk.begin != header.base_position || chunk.parent_context != header.parent_context ||
         ContextAt(prompt_, model_, position) != header.context) {
@@ -58,11 +60,13 @@ class Search {
     Add({object, kZeroState, position, 0, model_.spec().state.checkpoint_bytes()}, header.context);
   }
 
-  void AddLog(uint32_t object, const ObjectHeader& header) {
+  void AddLog(uint32_t object) {
+    const transport::ObjectRef& ref = reply_.objects[object];
+    const base::ObjectHead& header = ref.header;
     const std::optional<Node> before = StateAt(header.parent_context);
     if (!before.has_value() || before->position != header.base_position) return;
-    uint32_t tokens = std::min(Shared(header), limit_ - before->position);
-    const bool whole = tokens == header.num_tokens();
+    uint32_t tokens = std::min(Shared(ref), limit_ - before->position);
+    const bool whole = tokens == ref.tokens.count;
     const bool anywhere = header.tails == base::LogTails::kEveryToken ||
                           model_.spec().state.conv_width == 0;  // there is no tail to miss
     if (!whole && !anywhere) return;

@@ -33,10 +33,10 @@ void ForEachRun(Pieces* pieces, Joins joins, Each each) {
 // Whether `b` follows `a` where they were computed, too.
 bool SameSource(const SelectInput& input, const Piece& a, const Piece& b) {
   if (a.object == b.object) return a.first_token + a.num_tokens() == b.first_token;
-  const base::ObjectHeader& from = input.objects[a.object].header;
-  const base::ObjectHeader& to = input.objects[b.object].header;
-  return b.first_token == 0 && a.first_token + a.num_tokens() == from.num_tokens() &&
-         to.parent_context == from.context;
+  const transport::ObjectRef& from = input.objects[a.object];
+  const transport::ObjectRef& to = input.objects[b.object];
+  return b.first_token == 0 && a.first_token + a.num_tokens() == from.tokens.count &&
+         to.header.parent_context == from.header.context;
 }
 
 void DropRun(Piece* first, Piece* last) {

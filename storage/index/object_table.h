@@ -92,6 +92,8 @@ class ObjectTable {
     const auto it = part->second.find({.id_low = Low(id)});
     return it == part->second.end() ? nullptr : &slots_[it->slot];
   }
+  // Null: no object has ever lain there; where one has gone, its id is 0.
+  Object* At(Slot slot) const { return slot < slots_.end() ? &slots_[slot] : nullptr; }
   const ObjectSlots& slots() const { return slots_; }
 
   // In id order, all, or from the first that is not below `id` on.

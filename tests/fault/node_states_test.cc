@@ -28,7 +28,7 @@ class NodeStatesTest : public StatesTest {
   transport::ObjectRef Found(const ObjectHeader& header, bool lease) {
     const transport::FindReply reply = Find({}, lease);
     for (const transport::ObjectRef& object : reply.objects) {
-      if (object.header == header) return object;
+      if (reply.HeaderOf(object) == header) return object;
     }
     ADD_FAILURE() << "it was not found";
     return {};

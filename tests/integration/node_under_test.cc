@@ -243,7 +243,7 @@ absl::Status Worker::Verify(const base::ObjectHeader& header) {
   find.items = {{header.content, header.context, false}};
   CISTERN_ASSIGN_OR_RETURN(const auto found, Call<transport::FindReply>(find));
   if (found.objects.size() != 1) return absl::NotFoundError("not stored");
-  if (found.objects[0].header != header) return absl::DataLossError("another header");
+  if (found.HeaderOf(found.objects[0]) != header) return absl::DataLossError("another header");
   CISTERN_ASSIGN_OR_RETURN(const auto leased, Call<transport::LeaseReply>(
                                                   transport::LeaseRequest{{found.objects[0].id}}));
   const transport::LeaseResult& lease = leased.results.at(0);

@@ -154,8 +154,11 @@ struct FindItem {
 struct FindReply {
   results @0 :List(FindResult);
   neighbours @1 :List(Neighbour);
-  objects @2 :List(ObjectRef);
+  objectsUntil7 @2 :AnyPointer;  # not sent any more
   states @3 :List(UInt32);    # indexes of objects
+  objects @4 :List(FoundObject);
+  tokens @5 :List(UInt32);    # of all objects, in their order
+  blocks @6 :List(BlockRef);  # likewise
 }
 
 struct FindResult {
@@ -173,12 +176,31 @@ struct Neighbour {
   object @4 :UInt32;
 }
 
-struct ObjectRef {
+# An ObjectHeader without pointers, and what a reader needs beside it.
+struct FoundObject {
   id @0 :UInt64;
-  where @1 :Where;
-  lease @2 :UInt64;
-  header @3 :ObjectHeader;
-  blocks @4 :List(BlockRef);
+  lease @1 :UInt64;
+  kind @2 :ObjectKind;
+  encoding @3 :RotaryEncoding;
+  arithmetic @4 :RotaryArithmetic;
+  lineage @5 :Lineage;
+  tails @6 :LogTails;
+  where @7 :Where;
+  basePosition @8 :UInt32;
+  modelHi @9 :UInt64;
+  modelLo @10 :UInt64;
+  contentHi @11 :UInt64;
+  contentLo @12 :UInt64;
+  contextHi @13 :UInt64;
+  contextLo @14 :UInt64;
+  parentContextHi @15 :UInt64;
+  parentContextLo @16 :UInt64;
+  previousStateHi @17 :UInt64;
+  previousStateLo @18 :UInt64;
+  tenant @19 :UInt64;
+  blobBytes @20 :UInt64;
+  numTokens @21 :UInt32;      # of FindReply's
+  numBlocks @22 :UInt32;      # of FindReply's
 }
 
 enum LeaseOutcome { leased @0; gone @1; noRoom @2; }

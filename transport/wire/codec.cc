@@ -22,7 +22,6 @@
 namespace cistern::transport {
 namespace {
 
-constexpr size_t kFirstSegmentWords = 1024;  // on the stack: most messages fit
 constexpr int kMaxNesting = 16;
 
 // ---- Requests
@@ -213,34 +212,92 @@ absl::Status DecodeReplyRoot(wire::Reply::Reader in, uint64_t* call_id, ReplyEnv
 
 // ---- Framing
 
-std::string ToBytes(capnp::MessageBuilder& message) {
-  std::string out(capnp::computeSerializedSizeInWords(message) * sizeof(capnp::word), '\0');
-  kj::ArrayOutputStream stream(kj::arrayPtr(reinterpret_cast<kj::byte*>(out.data()), out.size()));
-  capnp::writeMessage(stream, message);
-  return out;
-}
+// Builds a message right in the bytes that go out: a header of two numbers, then one segment. What
+// was guessed too small goes on in further segments, and is copied together at the end.
+class BytesBuilder final : public capnp::MessageBuilder {
+ public:
+  explicit BytesBuilder(size_t words) : bytes_(kHeadBytes + words * sizeof(capnp::word), '\0') {}
 
-std::string Encoded(const ReplyHead& head, const Reply& reply, capnp::MessageBuilder& message) {
-  auto root = message.initRoot<wire::Reply>();
-  root.setCallId(head.call_id);
-  root.setPayloadBytes(head.payload_bytes);
-  std::visit(ReplyEncoder{root}, reply);
-  return ToBytes(message);
-}
-
-// At least the words that a long reply has. In one segment: a pointer into another one costs its
-// reader a look-up under a lock.
-size_t WordsFor(const Reply& reply) {
-  size_t words = 64;
-  if (const auto* found = std::get_if<FindReply>(&reply)) {
-    words += 4 * (found->results.size() + found->neighbours.size());
-    for (const ObjectRef& object : found->objects)
-      words += 24 + object.header.tokens.size() / 2 + 2 * object.blocks.size();
-  } else if (const auto* leased = std::get_if<LeaseReply>(&reply)) {
-    for (const LeaseResult& result : leased->results) words += 6 + 2 * result.blocks.size();
+  kj::ArrayPtr<capnp::word> allocateSegment(unsigned least) override {
+    const size_t words = (bytes_.size() - kHeadBytes) / sizeof(capnp::word);
+    if (!given_ && least <= words) {
+      given_ = true;
+      return kj::arrayPtr(reinterpret_cast<capnp::word*>(bytes_.data() + kHeadBytes), words);
+    }
+    given_ = true;
+    auto segment = kj::heapArray<capnp::word>(std::max<size_t>(least, words));
+    memset(segment.begin(), 0, segment.size() * sizeof(capnp::word));
+    more_.push_back(std::move(segment));
+    return more_.back();
   }
-  return words;
-}
+
+  std::string Take() {
+    if (!more_.empty()) return Joined();
+    const size_t words = getSegmentsForOutput()[0].size();
+    const uint32_t head[] = {0, static_cast<uint32_t>(words)};  // segments, less one; its words
+    memcpy(bytes_.data(), head, kHeadBytes);
+    bytes_.resize(kHeadBytes + words * sizeof(capnp::word));
+    return std::move(bytes_);
+  }
+
+ private:
+  static constexpr size_t kHeadBytes = 8;
+
+  std::string Joined() {
+    std::string out(capnp::computeSerializedSizeInWords(*this) * sizeof(capnp::word), '\0');
+    kj::ArrayOutputStream stream(kj::arrayPtr(reinterpret_cast<kj::byte*>(out.data()), out.size()));
+    capnp::writeMessage(stream, *this);
+    return out;
+  }
+
+  std::string bytes_;
+  bool given_ = false;
+  std::vector<kj::Array<capnp::word>> more_;
+};
+
+// At least the words that a message has, where that is easily said. In one segment: a pointer into
+// another one costs its reader a look-up under a lock.
+constexpr size_t kSmallWords = 48;  // of a message without lists
+
+struct WordsOfRequest {
+  size_t operator()(const FindRequest& m) { return 5 * m.items.size(); }
+  size_t operator()(const LeaseRequest& m) { return m.objects.size(); }
+  size_t operator()(const ReleaseRequest& m) { return m.leases.size(); }
+  size_t operator()(const ReadRequest& m) { return m.leases.size(); }
+  size_t operator()(const WriteRequest& m) { return m.reservations.size(); }
+  size_t operator()(const CommitRequest& m) { return m.reservations.size(); }
+  size_t operator()(const AbortRequest& m) { return m.reservations.size(); }
+  size_t operator()(const LinkRequest& m) { return 5 * m.items.size(); }
+  size_t operator()(const RegisterModelRequest& m) { return m.spec_json.size() / 8; }
+  size_t operator()(const ReserveRequest& m) {
+    size_t words = 0;
+    for (const base::ObjectHeader& header : m.headers) words += 20 + header.tokens.size() / 2;
+    return words;
+  }
+  template <typename Small>
+  size_t operator()(const Small&) {
+    return 0;
+  }
+};
+
+struct WordsOfReply {
+  size_t operator()(const FindReply& m) {
+    return 4 * (m.results.size() + m.neighbours.size()) + 20 * m.objects.size() +
+           m.tokens.size() / 2 + 2 * m.blocks.size() + m.states.size() / 2;
+  }
+  size_t operator()(const LeaseReply& m) {
+    size_t words = 0;
+    for (const LeaseResult& result : m.results) words += 6 + 2 * result.blocks.size();
+    return words;
+  }
+  size_t operator()(const ReserveReply& m) { return 3 * m.results.size(); }
+  size_t operator()(const AdminReply& m) { return m.json.size() / 8; }
+  size_t operator()(const ErrorReply& m) { return m.message.size() / 8; }
+  template <typename Small>
+  size_t operator()(const Small&) {
+    return 0;
+  }
+};
 
 absl::Status CheckSize(std::span<const std::byte> message) {
   if (message.size() > kMaxMessageBytes) {
@@ -288,9 +345,7 @@ absl::StatusOr<Envelope> DecodeMessage(std::span<const std::byte> message, uint6
 }  // namespace
 
 std::string EncodeRequest(const RequestHead& head, const Request& request) {
-  capnp::word scratch[kFirstSegmentWords];
-  memset(scratch, 0, sizeof(scratch));
-  capnp::MallocMessageBuilder message(kj::arrayPtr(scratch, kFirstSegmentWords));
+  BytesBuilder message(kSmallWords + std::visit(WordsOfRequest(), request));
   auto root = message.initRoot<wire::Request>();
   root.setCallId(head.call_id);
   root.setDeadlineUs(
@@ -298,19 +353,16 @@ std::string EncodeRequest(const RequestHead& head, const Request& request) {
   root.setSendBytes(head.send_bytes);
   root.setReceiveBytes(head.receive_bytes);
   std::visit(RequestEncoder{root}, request);
-  return ToBytes(message);
+  return message.Take();
 }
 
 std::string EncodeReply(const ReplyHead& head, const Reply& reply) {
-  const size_t words = WordsFor(reply);
-  if (words > kFirstSegmentWords) {
-    capnp::MallocMessageBuilder message(static_cast<unsigned>(words));
-    return Encoded(head, reply, message);
-  }
-  capnp::word scratch[kFirstSegmentWords];
-  memset(scratch, 0, sizeof(scratch));
-  capnp::MallocMessageBuilder message(kj::arrayPtr(scratch, kFirstSegmentWords));
-  return Encoded(head, reply, message);
+  BytesBuilder message(kSmallWords + std::visit(WordsOfReply(), reply));
+  auto root = message.initRoot<wire::Reply>();
+  root.setCallId(head.call_id);
+  root.setPayloadBytes(head.payload_bytes);
+  std::visit(ReplyEncoder{root}, reply);
+  return message.Take();
 }
 
 absl::StatusOr<RequestEnvelope> DecodeRequest(std::span<const std::byte> message,

@@ -15,6 +15,21 @@ absl::Status Text(const std::string& text) {
   return wire::CheckCount(text.size(), kMaxMessageBytes, "bytes of text");
 }
 
+// Whether the objects have all that the reply's lists bring, one behind the other: only how much
+// each has is sent.
+absl::Status Covered(const FindReply& reply) {
+  uint64_t tokens = 0;
+  uint64_t blocks = 0;
+  for (const ObjectRef& object : reply.objects) {
+    if (object.tokens.first != tokens || object.blocks.first != blocks)
+      return absl::InvalidArgumentError("find reply: the objects' tokens or blocks lie elsewhere");
+    tokens += object.tokens.count;
+    blocks += object.blocks.count;
+  }
+  if (tokens == reply.tokens.size() && blocks == reply.blocks.size()) return absl::OkStatus();
+  return absl::InvalidArgumentError("find reply: tokens or blocks that are no object's");
+}
+
 struct RequestBounds {
   absl::Status operator()(const HelloRequest& m) { return Text(m.client_name); }
   absl::Status operator()(const RegisterModelRequest& m) { return Text(m.spec_json); }
@@ -49,7 +64,8 @@ struct ReplyBounds {
     CISTERN_RETURN_IF_ERROR(Items(m.results.size(), "results"));
     CISTERN_RETURN_IF_ERROR(Items(m.neighbours.size(), "neighbours"));
     CISTERN_RETURN_IF_ERROR(Items(m.states.size(), "states"));
-    return Items(m.objects.size(), "objects");
+    CISTERN_RETURN_IF_ERROR(Items(m.objects.size(), "objects"));
+    return Covered(m);
   }
   absl::Status operator()(const LeaseReply& m) { return Items(m.results.size(), "leases"); }
   absl::Status operator()(const ReserveReply& m) { return Items(m.results.size(), "reservations"); }

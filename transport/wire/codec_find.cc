@@ -7,21 +7,60 @@
 namespace cistern::transport::wire {
 namespace {
 
-void EncodeObject(const transport::ObjectRef& object, ObjectRef::Builder out) {
+void EncodeObject(const ObjectRef& object, FoundObject::Builder out) {
   out.setId(object.id);
   out.setWhere(static_cast<Where>(object.where));
   out.setLease(object.lease);
-  EncodeHeader(object.header, out.initHeader());
-  EncodeBlocks(object.blocks, out.initBlocks(object.blocks.size()));
+  EncodeHead(object.header, out);
+  out.setNumTokens(object.tokens.count);
+  out.setNumBlocks(object.blocks.count);
 }
 
-absl::Status DecodeObject(ObjectRef::Reader in, transport::ObjectRef* object) {
+// The next `count` of a list's elements.
+absl::Status TakeRun(uint32_t count, absl::string_view what, size_t size, ListRun* left,
+                     ListRun* run) {
+  if (count > left->count) {
+    return absl::InvalidArgumentError(absl::StrCat("find reply: its objects have more ", what,
+                                                   " than the ", size, " that it brings"));
+  }
+  *run = {left->first, count};
+  *left = {left->first + count, left->count - count};
+  return absl::OkStatus();
+}
+
+// What the objects have not taken yet of the reply's lists.
+struct Left {
+  ListRun tokens;
+  ListRun blocks;
+};
+
+absl::Status DecodeObject(FoundObject::Reader in, const transport::FindReply& reply, Left* left,
+                          ObjectRef* object) {
   object->id = in.getId();
   CISTERN_RETURN_IF_ERROR(
       DecodeEnum(in.getWhere(), transport::Where::kDisk, "an object's place", &object->where));
   object->lease = in.getLease();
-  CISTERN_RETURN_IF_ERROR(DecodeHeader(in.getHeader(), &object->header));
-  return DecodeBlocks(in.getBlocks(), &object->blocks);
+  CISTERN_RETURN_IF_ERROR(DecodeHead(in, &object->header));
+  CISTERN_RETURN_IF_ERROR(
+      TakeRun(in.getNumTokens(), "tokens", reply.tokens.size(), &left->tokens, &object->tokens));
+  CISTERN_RETURN_IF_ERROR(
+      TakeRun(in.getNumBlocks(), "blocks", reply.blocks.size(), &left->blocks, &object->blocks));
+  CISTERN_RETURN_IF_ERROR(CheckCount(object->blocks.count, kMaxBlocks, "blocks in an object"));
+  return object->header.Validate(object->tokens.count);
+}
+
+absl::Status DecodeObjects(FindReply::Reader in, capnp::List<FoundObject>::Reader objects,
+                           transport::FindReply* message) {
+  DecodeTokens(in.getTokens(), &message->tokens);
+  CISTERN_RETURN_IF_ERROR(DecodeBlocks(in.getBlocks(), UINT32_MAX, &message->blocks));
+  Left left{.tokens = {0, static_cast<uint32_t>(message->tokens.size())},
+            .blocks = {0, static_cast<uint32_t>(message->blocks.size())}};
+  message->objects.resize(objects.size());
+  for (uint32_t i = 0; i < objects.size(); ++i)
+    CISTERN_RETURN_IF_ERROR(DecodeObject(objects[i], *message, &left, &message->objects[i]));
+  if (left.tokens.count == 0 && left.blocks.count == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("find reply: ", left.tokens.count, " tokens and ",
+                                                 left.blocks.count, " blocks are nobody's"));
 }
 
 absl::Status CheckObjectIndex(uint32_t index, size_t num_objects) {
@@ -123,6 +162,8 @@ void Encode(const transport::FindReply& message, FindReply::Builder out) {
   auto objects = out.initObjects(message.objects.size());
   for (uint32_t i = 0; i < message.objects.size(); ++i)
     EncodeObject(message.objects[i], objects[i]);
+  EncodeTokens(message.tokens, out.initTokens(message.tokens.size()));
+  EncodeBlocks(message.blocks, out.initBlocks(message.blocks.size()));
   EncodeIndexes(message.states, out.initStates(message.states.size()));
 }
 
@@ -142,10 +183,7 @@ absl::Status Decode(FindReply::Reader in, transport::FindReply* message) {
     CISTERN_RETURN_IF_ERROR(
         DecodeNeighbour(neighbours[i], results.size(), objects.size(), &message->neighbours[i]));
   }
-  message->objects.resize(objects.size());
-  for (uint32_t i = 0; i < objects.size(); ++i) {
-    CISTERN_RETURN_IF_ERROR(DecodeObject(objects[i], &message->objects[i]));
-  }
+  CISTERN_RETURN_IF_ERROR(DecodeObjects(in, objects, message));
   CISTERN_RETURN_IF_ERROR(DecodeIndexes(in.getStates(), "states", &message->states));
   for (const uint32_t state : message->states)
     CISTERN_RETURN_IF_ERROR(CheckObjectIndex(state, objects.size()));
@@ -175,7 +213,7 @@ absl::Status Decode(LeaseReply::Reader in, transport::LeaseReply* message) {
                                        "a lease's outcome", &result->outcome));
     result->from_disk = from.getFromDisk();
     result->lease = from.getLease();
-    CISTERN_RETURN_IF_ERROR(DecodeBlocks(from.getBlocks(), &result->blocks));
+    CISTERN_RETURN_IF_ERROR(DecodeBlocks(from.getBlocks(), kMaxBlocks, &result->blocks));
   }
   return absl::OkStatus();
 }

@@ -1,6 +1,7 @@
 #include "transport/wire/codec_parts.h"
 
 #include <bit>
+#include <cstddef>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
@@ -13,6 +14,10 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little,
               "numbers are copied as they lie in memory");
+static_assert(sizeof(base::BlockRef) == 16 && offsetof(base::BlockRef, handle) == 0 &&
+                  offsetof(base::BlockRef, generation) == 4 &&
+                  offsetof(base::BlockRef, offset) == 8,
+              "blocks are copied as they lie in memory, in the schema's order");
 
 // Lists of plain numbers lie in a message as they lie in memory (little endian): one memcpy instead
 // of n stores. A list that another encoder laid out otherwise (as structs, which Cap'n Proto
@@ -53,64 +58,46 @@ absl::Status UnknownEnum(absl::string_view what, uint16_t value) {
 }
 
 void EncodeHeader(const base::ObjectHeader& header, ObjectHeader::Builder out) {
-  out.setKind(static_cast<ObjectKind>(header.kind));
-  out.setEncoding(static_cast<RotaryEncoding>(header.encoding));
-  out.setArithmetic(static_cast<RotaryArithmetic>(header.arithmetic));
-  out.setLineage(static_cast<Lineage>(header.lineage));
-  out.setModelHi(header.model.hi);
-  out.setModelLo(header.model.lo);
-  out.setContentHi(header.content.hi);
-  out.setContentLo(header.content.lo);
-  out.setContextHi(header.context.hi);
-  out.setContextLo(header.context.lo);
-  out.setParentContextHi(header.parent_context.hi);
-  out.setParentContextLo(header.parent_context.lo);
-  out.setTenant(header.tenant);
-  out.setBasePosition(header.base_position);
-  out.setBlobBytes(header.blob_bytes);
-  out.setPreviousStateHi(header.previous_state.hi);
-  out.setPreviousStateLo(header.previous_state.lo);
-  out.setTails(static_cast<LogTails>(header.tails));
-  EncodeNumbers(header.tokens, out.initTokens(header.tokens.size()));
+  EncodeHead(header, out);
+  EncodeTokens(header.tokens, out.initTokens(header.tokens.size()));
 }
 
 absl::Status DecodeHeader(ObjectHeader::Reader in, base::ObjectHeader* header) {
-  CISTERN_RETURN_IF_ERROR(
-      DecodeEnum(in.getKind(), base::ObjectKind::kLog, "an object's kind", &header->kind));
-  CISTERN_RETURN_IF_ERROR(DecodeEnum(in.getEncoding(), base::RotaryEncoding::kRotated,
-                                     "an object's rotary encoding", &header->encoding));
-  CISTERN_RETURN_IF_ERROR(DecodeEnum(in.getArithmetic(), base::RotaryArithmetic::kBf16PerOp,
-                                     "an object's rotary arithmetic", &header->arithmetic));
-  CISTERN_RETURN_IF_ERROR(DecodeEnum(in.getLineage(), base::Lineage::kApproximate,
-                                     "an object's lineage", &header->lineage));
-  header->model = {in.getModelHi(), in.getModelLo()};
-  header->content = {in.getContentHi(), in.getContentLo()};
-  header->context = {in.getContextHi(), in.getContextLo()};
-  header->parent_context = {in.getParentContextHi(), in.getParentContextLo()};
-  header->tenant = in.getTenant();
-  header->base_position = in.getBasePosition();
-  header->blob_bytes = in.getBlobBytes();
-  header->previous_state = {in.getPreviousStateHi(), in.getPreviousStateLo()};
-  CISTERN_RETURN_IF_ERROR(
-      DecodeEnum(in.getTails(), base::LogTails::kEveryToken, "a log's tails", &header->tails));
+  CISTERN_RETURN_IF_ERROR(DecodeHead(in, header));
   const auto tokens = in.getTokens();
   CISTERN_RETURN_IF_ERROR(
       CheckCount(tokens.size(), base::ObjectHeader::kMaxTokens, "tokens in an object"));
-  DecodeNumbers(tokens, &header->tokens);
+  DecodeTokens(tokens, &header->tokens);
   return header->Validate();
 }
 
-void EncodeBlocks(const std::vector<base::BlockRef>& blocks, capnp::List<BlockRef>::Builder out) {
-  for (uint32_t i = 0; i < blocks.size(); ++i) {
-    auto block = out[i];
-    block.setHandle(blocks[i].handle);
-    block.setGeneration(blocks[i].generation);
-    block.setOffset(blocks[i].offset);
-  }
+void EncodeTokens(const std::vector<base::TokenId>& tokens, capnp::List<uint32_t>::Builder out) {
+  EncodeNumbers(tokens, out);
 }
 
-absl::Status DecodeBlocks(capnp::List<BlockRef>::Reader in, std::vector<base::BlockRef>* blocks) {
-  CISTERN_RETURN_IF_ERROR(CheckCount(in.size(), kMaxBlocks, "blocks in an object"));
+void DecodeTokens(capnp::List<uint32_t>::Reader in, std::vector<base::TokenId>* tokens) {
+  DecodeNumbers(in, tokens);
+}
+
+// A list of them lies in a message as in memory, too.
+void EncodeBlocks(const std::vector<base::BlockRef>& blocks, capnp::List<BlockRef>::Builder out) {
+  if (blocks.empty()) return;
+  const auto raw = capnp::AnyList::Reader(out.asReader()).getRawBytes();
+  memcpy(const_cast<kj::byte*>(raw.begin()), blocks.data(), blocks.size() * sizeof(base::BlockRef));
+}
+
+absl::Status DecodeBlocks(capnp::List<BlockRef>::Reader in, uint64_t most,
+                          std::vector<base::BlockRef>* blocks) {
+  CISTERN_RETURN_IF_ERROR(CheckCount(in.size(), most, "blocks in an object"));
+  if (in.size() == 0) return absl::OkStatus();
+  const capnp::AnyStruct::Reader first(in[0]);
+  if (first.getPointerSection().size() == 0 &&
+      first.getDataSection().size() == sizeof(base::BlockRef)) {
+    blocks->resize(in.size());
+    memcpy(blocks->data(), capnp::AnyList::Reader(in).getRawBytes().begin(),
+           blocks->size() * sizeof(base::BlockRef));
+    return absl::OkStatus();
+  }
   blocks->reserve(in.size());
   for (const auto block : in) {
     blocks->push_back({block.getHandle(), block.getGeneration(), block.getOffset()});

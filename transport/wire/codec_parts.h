@@ -15,6 +15,7 @@
 #include "base/arena_layout.h"
 #include "base/key.h"
 #include "base/object.h"
+#include "base/status_macros.h"
 #include "transport/wire/cistern.capnp.h"
 #include "transport/wire/messages.h"
 
@@ -27,8 +28,12 @@ inline constexpr uint32_t kMaxBlocks = 1u << 20;  // of one object
 void EncodeHeader(const base::ObjectHeader& header, ObjectHeader::Builder out);
 absl::Status DecodeHeader(ObjectHeader::Reader in, base::ObjectHeader* header);
 
+void EncodeTokens(const std::vector<base::TokenId>& tokens, capnp::List<uint32_t>::Builder out);
+void DecodeTokens(capnp::List<uint32_t>::Reader in, std::vector<base::TokenId>* tokens);
+
 void EncodeBlocks(const std::vector<base::BlockRef>& blocks, capnp::List<BlockRef>::Builder out);
-absl::Status DecodeBlocks(capnp::List<BlockRef>::Reader in, std::vector<base::BlockRef>* blocks);
+absl::Status DecodeBlocks(capnp::List<BlockRef>::Reader in, uint64_t most,
+                          std::vector<base::BlockRef>* blocks);
 
 // Plain indexes, at most kMaxItems.
 void EncodeIndexes(const std::vector<uint32_t>& indexes, capnp::List<uint32_t>::Builder out);
@@ -50,6 +55,51 @@ absl::Status DecodeEnum(Theirs value, Ours last, absl::string_view what, Ours* o
   }
   *out = static_cast<Ours>(value);
   return absl::OkStatus();
+}
+
+// All of a header but its tokens: an ObjectHeader's or a FoundObject's.
+template <typename Builder>
+void EncodeHead(const base::ObjectHead& head, Builder& out) {
+  out.setKind(static_cast<ObjectKind>(head.kind));
+  out.setEncoding(static_cast<RotaryEncoding>(head.encoding));
+  out.setArithmetic(static_cast<RotaryArithmetic>(head.arithmetic));
+  out.setLineage(static_cast<Lineage>(head.lineage));
+  out.setModelHi(head.model.hi);
+  out.setModelLo(head.model.lo);
+  out.setContentHi(head.content.hi);
+  out.setContentLo(head.content.lo);
+  out.setContextHi(head.context.hi);
+  out.setContextLo(head.context.lo);
+  out.setParentContextHi(head.parent_context.hi);
+  out.setParentContextLo(head.parent_context.lo);
+  out.setTenant(head.tenant);
+  out.setBasePosition(head.base_position);
+  out.setBlobBytes(head.blob_bytes);
+  out.setPreviousStateHi(head.previous_state.hi);
+  out.setPreviousStateLo(head.previous_state.lo);
+  out.setTails(static_cast<LogTails>(head.tails));
+}
+
+// Its enums are known ones; the rest is Validate's.
+template <typename Reader>
+absl::Status DecodeHead(const Reader& in, base::ObjectHead* head) {
+  CISTERN_RETURN_IF_ERROR(
+      DecodeEnum(in.getKind(), base::ObjectKind::kLog, "an object's kind", &head->kind));
+  CISTERN_RETURN_IF_ERROR(DecodeEnum(in.getEncoding(), base::RotaryEncoding::kRotated,
+                                     "an object's rotary encoding", &head->encoding));
+  CISTERN_RETURN_IF_ERROR(DecodeEnum(in.getArithmetic(), base::RotaryArithmetic::kBf16PerOp,
+                                     "an object's rotary arithmetic", &head->arithmetic));
+  CISTERN_RETURN_IF_ERROR(DecodeEnum(in.getLineage(), base::Lineage::kApproximate,
+                                     "an object's lineage", &head->lineage));
+  head->model = {in.getModelHi(), in.getModelLo()};
+  head->content = {in.getContentHi(), in.getContentLo()};
+  head->context = {in.getContextHi(), in.getContextLo()};
+  head->parent_context = {in.getParentContextHi(), in.getParentContextLo()};
+  head->tenant = in.getTenant();
+  head->base_position = in.getBasePosition();
+  head->blob_bytes = in.getBlobBytes();
+  head->previous_state = {in.getPreviousStateHi(), in.getPreviousStateLo()};
+  return DecodeEnum(in.getTails(), base::LogTails::kEveryToken, "a log's tails", &head->tails);
 }
 
 inline kj::StringPtr ToKj(const std::string& text) { return {text.c_str(), text.size()}; }

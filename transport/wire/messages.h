@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -24,7 +25,7 @@
 
 namespace cistern::transport {
 
-inline constexpr uint32_t kProtocolVersion = 7;
+inline constexpr uint32_t kProtocolVersion = 8;
 inline constexpr uint64_t kMaxMessageBytes = 32ull << 20;  // of one encoded message
 inline constexpr uint32_t kMaxItems = 16384;               // keys, ids or headers in one message
 
@@ -90,13 +91,21 @@ struct FindRequest {
   friend bool operator==(const FindRequest&, const FindRequest&) = default;
 };
 
+// A part of a list that several share.
+struct ListRun {
+  uint32_t first = 0;
+  uint32_t count = 0;
+  friend bool operator==(const ListRun&, const ListRun&) = default;
+};
+
 // A stored object, as a reader needs it.
 struct ObjectRef {
   ObjectId id = 0;
-  base::ObjectHeader header;  // its own context and base position, not the asked ones
+  base::ObjectHead header;  // its own context and base position, not the asked ones
   Where where = Where::kMiss;
   LeaseId lease = 0;
-  std::vector<base::BlockRef> blocks;  // in page order; filled when leased
+  ListRun tokens;  // of FindReply::tokens
+  ListRun blocks;  // of FindReply::blocks, in page order; some when leased
   friend bool operator==(const ObjectRef&, const ObjectRef&) = default;
 };
 
@@ -129,6 +138,23 @@ struct FindReply {
   // the state that it needs. Logs from the beginning of the prompt (zero state) come last.
   std::vector<uint32_t> states;  // indexes of objects
   std::vector<ObjectRef> objects;
+  // Of all objects, in their order: a vector for each would be most of what a lookup costs.
+  std::vector<base::TokenId> tokens;
+  std::vector<base::BlockRef> blocks;
+
+  std::span<const base::TokenId> TokensOf(const ObjectRef& object) const {
+    return std::span(tokens).subspan(object.tokens.first, object.tokens.count);
+  }
+  std::span<const base::BlockRef> BlocksOf(const ObjectRef& object) const {
+    return std::span(blocks).subspan(object.blocks.first, object.blocks.count);
+  }
+  base::ObjectHeader HeaderOf(const ObjectRef& object) const;
+  // One more object, behind all others; valid until the next one.
+  ObjectRef& Add(ObjectId id, const base::ObjectHead& header,
+                 std::span<const base::TokenId> of_header);
+  // The last object's.
+  void AddBlocks(std::span<const base::BlockRef> more);
+
   friend bool operator==(const FindReply&, const FindReply&) = default;
 };
 

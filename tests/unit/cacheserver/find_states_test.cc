@@ -62,7 +62,9 @@ TEST_F(FindStatesTest, BlocksOfStateAreWrittenAndReadAsLayers) {
         node().Send(transport::CommitRequest{{id}})->WaitFor<transport::CommitReply>().committed,
         1u);
     const FindReply found = Find({}, /*lease=*/true);
-    const auto object = std::ranges::find(found.objects, header, &transport::ObjectRef::header);
+    const auto object =
+        std::ranges::find(found.objects, header,
+                          [&](const transport::ObjectRef& one) { return found.HeaderOf(one); });
     ASSERT_NE(object, found.objects.end());
     const auto read = node().Send(transport::ReadRequest{{object->lease}, 1, layers});
     EXPECT_TRUE(read->WaitStatus().ok()) << read->WaitStatus();
@@ -193,7 +195,7 @@ TEST_F(FindStatesTest, StatesAreLeasedLikeOtherObjects) {
     const transport::ObjectRef& object = reply.objects.at(index);
     EXPECT_EQ(object.where, Where::kMemory);
     EXPECT_NE(object.lease, 0u);
-    EXPECT_EQ(object.blocks.size(), LayersOf(object.header));
+    EXPECT_EQ(object.blocks.count, LayersOf(reply.HeaderOf(object)));
   }
 }
 

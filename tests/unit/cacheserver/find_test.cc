@@ -28,9 +28,9 @@ TEST_F(FindTest, NamesHitsInOrderAndLeasesThem) {
   EXPECT_EQ(reply.results[1].where, Where::kMiss);
   EXPECT_EQ(reply.results[2].where, Where::kMemory);
   const auto& object = reply.objects.at(reply.results[2].object);
-  EXPECT_EQ(object.header, c);
+  EXPECT_EQ(reply.HeaderOf(object), c);
   EXPECT_NE(object.lease, 0u);
-  EXPECT_EQ(object.blocks.size(), 1u);
+  EXPECT_EQ(reply.BlocksOf(object).size(), 1u);
   EXPECT_EQ(node().Stats().leases, 2u);
 }
 
@@ -39,7 +39,7 @@ TEST_F(FindTest, WithoutLeaseNothingIsPinned) {
   node().Publish(a);
   const FindReply reply = node().Find({a}, /*lease=*/false);
   EXPECT_EQ(reply.objects.at(0).lease, 0u);
-  EXPECT_TRUE(reply.objects.at(0).blocks.empty());
+  EXPECT_TRUE(reply.BlocksOf(reply.objects.at(0)).empty());
   EXPECT_EQ(node().Stats().leases, 0u);
 }
 
@@ -72,7 +72,7 @@ TEST_F(FindTest, AtTheStartWhatMayContinueTheStartIsDescribed) {
   EXPECT_EQ(reply.neighbours[0].item, -1);
   EXPECT_TRUE(reply.neighbours[0].after);
   EXPECT_EQ(reply.neighbours[0].match, Match::kExact);
-  EXPECT_EQ(reply.objects.at(reply.neighbours[0].object).header, a);
+  EXPECT_EQ(reply.HeaderOf(reply.objects.at(reply.neighbours[0].object)), a);
   EXPECT_EQ(reply.objects.at(0).lease, 0u);
 }
 
@@ -85,7 +85,7 @@ TEST_F(FindTest, AfterAHitItsContinuationsAreDescribed) {
   ASSERT_EQ(reply.neighbours.size(), 1u);
   EXPECT_EQ(reply.neighbours[0].item, 0);
   EXPECT_TRUE(reply.neighbours[0].after);
-  EXPECT_EQ(reply.objects.at(reply.neighbours[0].object).header, b);
+  EXPECT_EQ(reply.HeaderOf(reply.objects.at(reply.neighbours[0].object)), b);
 }
 
 TEST_F(FindTest, AfterAContentHitItsOwnContinuationsCountAsContent) {
@@ -98,7 +98,7 @@ TEST_F(FindTest, AfterAContentHitItsOwnContinuationsCountAsContent) {
   EXPECT_EQ(reply.results[0].match, Match::kContent);
   ASSERT_EQ(reply.neighbours.size(), 1u);
   EXPECT_EQ(reply.neighbours[0].match, Match::kContent);
-  EXPECT_EQ(reply.objects.at(reply.neighbours[0].object).header, b);
+  EXPECT_EQ(reply.HeaderOf(reply.objects.at(reply.neighbours[0].object)), b);
 
   const FindReply exact_only = node().Find({moved, next}, false, /*accept_content=*/false);
   EXPECT_TRUE(exact_only.neighbours.empty());
@@ -117,7 +117,7 @@ TEST_F(FindTest, BeforeAHitWhatPrecededItThereIsDescribed) {
   ASSERT_NE(before, reply.neighbours.end());
   EXPECT_EQ(before->item, 1);
   EXPECT_EQ(before->match, Match::kContent);
-  EXPECT_EQ(reply.objects.at(before->object).header, past);
+  EXPECT_EQ(reply.HeaderOf(reply.objects.at(before->object)), past);
 }
 
 TEST_F(FindTest, ALinkedContextIsFoundAsApproximate) {

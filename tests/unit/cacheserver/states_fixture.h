@@ -61,7 +61,8 @@ class StatesTest : public ServiceTest {
   std::vector<base::ObjectHeader> States(const std::vector<base::ObjectHeader>& chunks) {
     const transport::FindReply reply = Find(chunks);
     std::vector<base::ObjectHeader> states;
-    for (const uint32_t index : reply.states) states.push_back(reply.objects.at(index).header);
+    for (const uint32_t index : reply.states)
+      states.push_back(reply.HeaderOf(reply.objects.at(index)));
     return states;
   }
 

@@ -155,7 +155,7 @@ class FakeNode : public std::enable_shared_from_this<FakeNode> {
                      const std::vector<std::optional<Hit>>& hits, transport::FindReply* reply,
                      std::map<ObjectId, uint32_t>* index);
   uint32_t Describe(ObjectId id, transport::FindReply* reply, std::map<ObjectId, uint32_t>* index);
-  void Lease(transport::ObjectRef* ref);
+  void Lease(uint32_t object, transport::FindReply* reply);
 
   Reply On(const transport::HelloRequest&, const transport::CallOptions&);
   Reply On(const transport::RegisterModelRequest&, const transport::CallOptions&);

@@ -85,19 +85,22 @@ uint32_t FakeNode::Describe(ObjectId id, transport::FindReply* reply,
   const auto [it, fresh] = index->emplace(id, static_cast<uint32_t>(reply->objects.size()));
   if (fresh) {
     const Stored& stored = objects_.at(id);
-    transport::ObjectRef ref;
-    ref.id = id;
-    ref.header = stored.header;
+    transport::ObjectRef& ref = reply->Add(id, stored.header, stored.header.tokens);
     ref.where = stored.blocks.empty() ? Where::kDisk : Where::kMemory;
-    reply->objects.push_back(std::move(ref));
   }
   return it->second;
 }
 
-void FakeNode::Lease(transport::ObjectRef* ref) {
-  if (ref->where != Where::kMemory || ref->lease != 0) return;
-  ref->lease = NewLease(ref->id);
-  ref->blocks = objects_.at(ref->id).blocks;
+void FakeNode::Lease(uint32_t object, transport::FindReply* reply) {
+  transport::ObjectRef& ref = reply->objects[object];
+  if (ref.where != Where::kMemory || ref.lease != 0) return;
+  ref.lease = NewLease(ref.id);
+  // Behind those of all objects before it, and before those of all behind it.
+  const std::vector<base::BlockRef>& blocks = objects_.at(ref.id).blocks;
+  reply->blocks.insert(reply->blocks.begin() + ref.blocks.first, blocks.begin(), blocks.end());
+  ref.blocks.count = static_cast<uint32_t>(blocks.size());
+  for (size_t i = object + 1; i < reply->objects.size(); ++i)
+    reply->objects[i].blocks.first += ref.blocks.count;
 }
 
 void FakeNode::AddNeighbours(const transport::FindRequest& request,
@@ -145,7 +148,7 @@ Reply FakeNode::On(const transport::FindRequest& request, const CallOptions&) {
       result.where = ref.where;
       result.match = hits.back()->match;
       result.lineage = hits.back()->lineage;
-      if (request.lease) Lease(&ref);
+      if (request.lease) Lease(result.object, &reply);
     }
     reply.results.push_back(result);
   }

@@ -62,7 +62,7 @@ void FakeNode::AddStates(const transport::FindRequest& request,
   };
   const auto add = [&](ObjectId id) {
     reply->states.push_back(Describe(id, reply, index));
-    if (request.lease) Lease(&reply->objects[reply->states.back()]);
+    if (request.lease) Lease(reply->states.back(), reply);
   };
   std::function<void(const Key&)> add_logs = [&](const Key& context) {
     for (ObjectId id : children(context, ObjectKind::kLog)) {

@@ -67,7 +67,15 @@ TEST_F(FetchLostTest, BlocksOutsideTheArenaAreNotRead) {
     Start();
     const Text text = Join({RandomTokens(300, 1), RandomTokens(30, 2), RandomTokens(30, 3)});
     Seed(text);
-    Tamper<FindReply>([&](FindReply* reply) { lie(&reply->objects.back().blocks); });
+    Tamper<FindReply>([&](FindReply* reply) {
+      transport::ListRun& last = reply->objects.back().blocks;
+      const std::span<const base::BlockRef> honest = reply->BlocksOf(reply->objects.back());
+      std::vector<base::BlockRef> blocks(honest.begin(), honest.end());
+      lie(&blocks);
+      reply->blocks.resize(last.first);
+      reply->blocks.insert(reply->blocks.end(), blocks.begin(), blocks.end());
+      last.count = static_cast<uint32_t>(blocks.size());
+    });
     const FetchResult fetched = FetchAll(text, MustPlan(text, Exact()));
     EXPECT_EQ(MissingTokens(fetched), 29u);
     EXPECT_EQ(Recovered(fetched), 330u);

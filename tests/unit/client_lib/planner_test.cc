@@ -318,7 +318,7 @@ TEST_F(PlannerTest, AnswersThatDoNotFitAreErrorsAndLeakNothing) {
       [](FindReply* reply) { reply->objects[0].header.model.lo ^= 1; },
       [](FindReply* reply) { reply->objects[0].header.tenant ^= 1; },
       [](FindReply* reply) { reply->objects[0].header.kind = base::ObjectKind::kBlob; },
-      [](FindReply* reply) { reply->objects[0].header.tokens.clear(); },
+      [](FindReply* reply) { reply->objects[0].tokens.count = 0; },
   };
   for (size_t i = 0; i < lies.size(); ++i) {
     node_->tamper = [&](const testing::Request& request, testing::Reply* reply) {

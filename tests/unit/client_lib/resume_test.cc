@@ -40,11 +40,9 @@ class ResumeTest : public ::testing::Test {
     policy_.tails = tails;
     return Add(LogHeader({prompt, model_, 0, 0, source_, policy_}, begin, end));
   }
-  uint32_t Add(ObjectHeader header) {
+  uint32_t Add(const ObjectHeader& header) {
     EXPECT_TRUE(header.Validate().ok()) << header.Validate();
-    transport::ObjectRef object;
-    object.header = std::move(header);
-    reply_.objects.push_back(std::move(object));
+    reply_.Add(0, header, header.tokens);
     reply_.states.push_back(static_cast<uint32_t>(reply_.objects.size() - 1));
     return reply_.states.back();
   }
@@ -184,17 +182,17 @@ TEST_F(ResumeTest, HeadersThatAreNotOfThisPlaceAreNotBelieved) {
   const auto alter = [&](auto change) {
     reply_ = {};
     Checkpoint(stored_, 300);
-    ObjectHeader& header = reply_.objects[0].header;
-    change(&header);
+    change(&reply_.objects[0].header);
     return Find(stored_, 999).position;
   };
-  ASSERT_EQ(alter([](ObjectHeader*) {}), 300u);
-  EXPECT_EQ(alter([](ObjectHeader* h) { h->context.lo ^= 1; }), 0u);
-  EXPECT_EQ(alter([](ObjectHeader* h) { h->parent_context.lo ^= 1; }), 0u);
-  EXPECT_EQ(alter([](ObjectHeader* h) { h->base_position += 1; }), 0u);
-  EXPECT_EQ(alter([](ObjectHeader* h) { h->base_position = UINT32_MAX - 5000; }), 0u);
-  EXPECT_EQ(alter([](ObjectHeader* h) { h->tokens.back() ^= 1; }), 0u);
-  EXPECT_EQ(alter([](ObjectHeader* h) { h->tokens.pop_back(); }), 0u);
+  using Head = base::ObjectHead;
+  ASSERT_EQ(alter([](Head*) {}), 300u);
+  EXPECT_EQ(alter([](Head* h) { h->context.lo ^= 1; }), 0u);
+  EXPECT_EQ(alter([](Head* h) { h->parent_context.lo ^= 1; }), 0u);
+  EXPECT_EQ(alter([](Head* h) { h->base_position += 1; }), 0u);
+  EXPECT_EQ(alter([](Head* h) { h->base_position = UINT32_MAX - 5000; }), 0u);
+  EXPECT_EQ(alter([this](Head*) { reply_.tokens.back() ^= 1; }), 0u);
+  EXPECT_EQ(alter([this](Head*) { --reply_.objects[0].tokens.count; }), 0u);
 }
 
 }  // namespace

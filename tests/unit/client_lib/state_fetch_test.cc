@@ -312,7 +312,7 @@ TEST_F(StateLostTest, BlocksOutsideTheArenaAreNotRead) {
     auto* find = std::get_if<transport::FindReply>(reply);
     if (find == nullptr) return;
     for (uint32_t state : find->states) {
-      find->objects[state].blocks.front().offset = UINT64_MAX - 4096;
+      find->blocks[find->objects[state].blocks.first].offset = UINT64_MAX - 4096;
     }
   };
   Plan plan = MustPlan(next_, Exact());

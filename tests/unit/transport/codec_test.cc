@@ -3,7 +3,9 @@
 
 #include <chrono>
 #include <cstring>
+#include <functional>
 #include <random>
+#include <utility>
 
 #include "gtest/gtest.h"
 
@@ -94,7 +96,7 @@ TEST(CodecTest, AReplyOfTooManyIsRefused) {
   ReserveReply reserve;
   reserve.results.resize(kMaxItems + 1);
   FindReply states;
-  states.objects.resize(1, {.id = 1, .header = SampleBlob()});
+  states.Add(1, SampleBlob(), {});
   states.states.resize(kMaxItems + 1);
   for (const Reply& reply : {Reply(find), Reply(states), Reply(lease), Reply(reserve)}) {
     EXPECT_FALSE(CheckBounds(reply).ok());
@@ -109,7 +111,10 @@ TEST(CodecTest, LongRepliesHaveOneSegment) {
     FindReply find;
     find.results.resize(count);
     find.neighbours.resize(count);
-    find.objects.resize(count, {.header = SampleSegment(33), .blocks = {{1, 2, 3}, {4, 5, 6}}});
+    for (size_t i = 0; i < count; ++i) {
+      find.Add(1, SampleSegment(33), SampleSegment(33).tokens);
+      find.AddBlocks(std::vector<base::BlockRef>{{1, 2, 3}, {4, 5, 6}});
+    }
     LeaseReply lease;
     lease.results.resize(count, {.blocks = {{1, 2, 3}, {4, 5, 6}}});
     for (const Reply& reply : {Reply(find), Reply(lease)}) {
@@ -156,7 +161,7 @@ TEST(CodecTest, HeadersAreValidated) {
     EXPECT_EQ(DecodeRequest(Bytes(EncodeRequest(Head(), ReserveRequest{{header}}))).status().code(),
               absl::StatusCode::kInvalidArgument);
     FindReply reply;
-    reply.objects.push_back({.id = 1, .header = header});
+    reply.Add(1, header, header.tokens);
     EXPECT_EQ(DecodeReply(Bytes(EncodeReply({1}, reply))).status().code(),
               absl::StatusCode::kInvalidArgument);
   }
@@ -174,7 +179,9 @@ TEST(CodecTest, UnknownEnumValuesAreRefused) {
   refuse(FindReply{.results = {{.match = static_cast<Match>(2)}}});
   refuse(FindReply{.results = {{.lineage = static_cast<base::Lineage>(2)}}});
   refuse(FindReply{.neighbours = {{.match = static_cast<Match>(2)}}});
-  refuse(FindReply{.objects = {{.header = SampleBlob(), .where = static_cast<Where>(9)}}});
+  FindReply nowhere;
+  nowhere.Add(1, SampleBlob(), {}).where = static_cast<Where>(9);
+  refuse(nowhere);
   EXPECT_FALSE(
       DecodeRequest(Bytes(EncodeRequest(Head(), AdminRequest{.verb = static_cast<AdminVerb>(99)})))
           .ok());
@@ -185,12 +192,45 @@ TEST(CodecTest, AFindReplyThatPointsOutsideIsRefused) {
     EXPECT_EQ(DecodeReply(Bytes(EncodeReply({1}, reply))).status().code(),
               absl::StatusCode::kInvalidArgument);
   };
-  const ObjectRef object{.id = 1, .header = SampleBlob(), .where = Where::kMemory};
+  const ObjectRef object{
+      .id = 1, .header = static_cast<base::ObjectHead>(SampleBlob()), .where = Where::kMemory};
   refuse({.results = {{.where = Where::kMemory, .object = 1}}, .objects = {object}});
   refuse({.results = {{}}, .neighbours = {{.item = 0, .object = 1}}, .objects = {object}});
   refuse({.results = {{}}, .neighbours = {{.item = 1, .object = 0}}, .objects = {object}});
   refuse({.results = {{}}, .neighbours = {{.item = -2, .object = 0}}, .objects = {object}});
   refuse({.states = {0, 1}, .objects = {object}});
+}
+
+// Of each object only how many tokens and blocks it has is sent.
+TEST(CodecTest, AFindReplyWhoseObjectsDoNotShareItsListsIsRefused) {
+  const auto refuse = [](const std::function<void(FindReply*)>& change) {
+    FindReply reply;
+    for (const uint32_t count : {3, 5}) {
+      reply.Add(1, SampleSegment(count), SampleSegment(count).tokens);
+      reply.AddBlocks(std::vector<base::BlockRef>{{1, 2, 3}, {4, 5, 6}});
+    }
+    EXPECT_TRUE(CheckBounds(reply).ok());
+    EXPECT_TRUE(DecodeReply(Bytes(EncodeReply({1}, reply))).ok());
+    change(&reply);
+    EXPECT_EQ(CheckBounds(reply).code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(DecodeReply(Bytes(EncodeReply({1}, reply))).status().code(),
+              absl::StatusCode::kInvalidArgument);
+  };
+  refuse([](FindReply* reply) { reply->tokens.pop_back(); });
+  refuse([](FindReply* reply) { reply->tokens.push_back(1); });
+  refuse([](FindReply* reply) { reply->blocks.pop_back(); });
+  refuse([](FindReply* reply) { reply->blocks.push_back({1, 2, 3}); });
+  refuse([](FindReply* reply) { reply->objects.pop_back(); });
+  refuse([](FindReply* reply) { reply->objects[0].tokens.count = UINT32_MAX; });
+  refuse([](FindReply* reply) { reply->objects[1].blocks.count = UINT32_MAX; });
+}
+
+TEST(CodecTest, ASenderWhoseObjectsOverlapIsTold) {
+  FindReply reply;
+  for (int i = 0; i < 2; ++i) reply.Add(1, SampleSegment(4), SampleSegment(4).tokens);
+  EXPECT_TRUE(CheckBounds(reply).ok());
+  std::swap(reply.objects[0].tokens, reply.objects[1].tokens);
+  EXPECT_EQ(CheckBounds(reply).code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(CodecTest, AnErrorReplyIsNeverOk) {

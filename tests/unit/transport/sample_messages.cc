@@ -9,6 +9,14 @@ constexpr uint64_t kBig = std::numeric_limits<uint64_t>::max();
 
 std::vector<base::BlockRef> Blocks() { return {{1, 2, 3}, {0xffffffff, 0xfffffffe, kBig}}; }
 
+void AddObject(ObjectId id, const base::ObjectHeader& header, Where where, LeaseId lease,
+               FindReply* reply) {
+  ObjectRef& object = reply->Add(id, header, header.tokens);
+  object.where = where;
+  object.lease = lease;
+  if (lease != 0) reply->AddBlocks(Blocks());
+}
+
 }  // namespace
 
 base::ObjectHeader SampleSegment(uint32_t num_tokens) {
@@ -105,16 +113,16 @@ std::vector<Request> SampleRequests() {
 
 std::vector<Reply> SampleReplies() {
   FindReply find;
-  find.objects = {{1, SampleSegment(), Where::kMemory, 2, Blocks()},
-                  {kBig, SampleBlob(), Where::kDisk, 0, {}}};
+  AddObject(1, SampleSegment(), Where::kMemory, 2, &find);
+  AddObject(kBig, SampleBlob(), Where::kDisk, 0, &find);
   find.results = {{Where::kMemory, Match::kContent, base::Lineage::kApproximate, 1},
                   {Where::kDisk, Match::kExact, base::Lineage::kExact, 0},
                   {}};
   find.neighbours = {{-1, false, Match::kContent, base::Lineage::kApproximate, 1},
                      {2, true, Match::kExact, base::Lineage::kExact, 0}};
   FindReply states;
-  states.objects = {{1, SampleState(base::ObjectKind::kCheckpoint), Where::kMemory, 2, Blocks()},
-                    {2, SampleState(base::ObjectKind::kLog), Where::kDisk, 0, {}}};
+  AddObject(1, SampleState(base::ObjectKind::kCheckpoint), Where::kMemory, 2, &states);
+  AddObject(2, SampleState(base::ObjectKind::kLog), Where::kDisk, 0, &states);
   states.states = {1, 0};
   return {
       ErrorReply{.code = 5, .message = "no such thing"},
