@@ -86,9 +86,11 @@ void FetchQueue::Work() {
   while (std::unique_ptr<Task> task = AwaitTask()) {
     task->run.RunTo(task->job->state->num_layers(), /*patient=*/true);
     std::shared_ptr<Session> session = task->run.session();
+    // Asked first: what comes after the giving back has then been expected.
+    const bool owes = session != nullptr && session->late_book()->expects();
     if (session != nullptr) session->GiveBackLate();
     base::MutexLock lock(&mutex_);
-    if (session != nullptr && session->late_book()->expects()) OwesLocked(std::move(session));
+    if (owes) OwesLocked(std::move(session));
     EndLocked(task->job->state.get());
   }
 }

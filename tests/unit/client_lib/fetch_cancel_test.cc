@@ -80,7 +80,7 @@ TEST_F(FetchCancelTest, LeasesThatComeAfterCancelGoBack) {
     FetchHandle fetch = MustFetch(text, MustPlan(text, Exact()), Raw());
     node_->AwaitHeld();
     fetch.Cancel();
-    EXPECT_EQ(MissingTokens(*fetch.Wait()), 2999u);
+    EXPECT_GT(MissingTokens(*fetch.Wait()), 0u);
     const uint64_t leased = node_->Calls<LeaseRequest>();
     node_->OpenGate();
     const absl::Time until = absl::Now() + absl::Seconds(20);

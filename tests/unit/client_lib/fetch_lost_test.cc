@@ -156,10 +156,12 @@ TEST_F(FetchLostTest, ALeaseCallThatFailsMeansMissing) {
 TEST_F(FetchLostTest, ADamagedPayloadIsMissingAndCounted) {
   StartCopying();
   const Text text = Join({RandomTokens(64, 1)});
-  Seed(text);  // little enough for one call
+  Seed(text);
   Refuse<ReadRequest>(absl::DataLossError("checksum"));
   EXPECT_EQ(MissingTokens(FetchAll(text, MustPlan(text, Exact()))), 63u);
-  EXPECT_EQ(client_->stats().checksum_failures, 1u);
+  // One call or several, by how its layers were cut.
+  EXPECT_GE(node_->Calls<ReadRequest>(), 1u);
+  EXPECT_EQ(client_->stats().checksum_failures, node_->Calls<ReadRequest>());
 }
 
 TEST_F(FetchLostTest, APayloadOfAnotherSizeIsMissing) {
