@@ -202,6 +202,8 @@ void HandleFind(const Parts& parts, const CallPtr& call) {
   const auto& request = call->request<FindRequest>();
   absl::StatusOr<FindReply> reply =
       parts.store->With([&](Store& store) -> absl::StatusOr<FindReply> {
+        for (const transport::LeaseId lease : request.release)
+          parts.sessions->Release(store, call->session(), lease);
         if (!request.model.IsZero() && store.FindModel(request.model) == nullptr) {
           return absl::FailedPreconditionError(
               absl::StrCat("model ", request.model.ToHex(),
@@ -212,8 +214,13 @@ void HandleFind(const Parts& parts, const CallPtr& call) {
         if (finder.truncated()) Counters::Bump(parts.counters->truncated_finds);
         return finder.Take();
       });
-  if (!reply.ok()) return call->Fail(reply.status());
-  call->Answer(*std::move(reply));
+  const bool room_came = !request.release.empty();
+  if (reply.ok()) {
+    call->Answer(*std::move(reply));
+  } else {
+    call->Fail(reply.status());
+  }
+  if (room_came) parts.room->RoomCame();
 }
 
 }  // namespace cistern::cacheserver

@@ -62,9 +62,11 @@ void FetchQueue::AwaitChange() {
                       return !one->late_book()->expects();
                     });
   if (soon) ++glancing_;
-  const std::cv_status woken = changed_.wait_for(mutex_, soon ? kGlance : kPatientGlance);
+  const std::cv_status woken = changed_.wait_for(mutex_, soon ? glance_ : kPatientGlance);
   if (soon) --glancing_;
-  if (woken == std::cv_status::no_timeout || owing_.empty()) return;
+  if (woken == std::cv_status::no_timeout) return;
+  glance_ = queue_.empty() ? std::min(2 * glance_, kRareGlance) : kGlance;
+  if (owing_.empty()) return;
   std::vector<std::shared_ptr<Session>> owing = std::exchange(owing_, {});
   mutex_.Unlock();
   std::vector<std::shared_ptr<Session>> still;
@@ -116,7 +118,7 @@ bool FetchQueue::EndHelp(const FetchState* state, std::unique_ptr<Task>* rest,
   if (closed_ && *rest != nullptr) return false;
   if (*rest != nullptr) {
     queue_.push_front(std::move(*rest));
-    if (glancing_ == 0) changed_.notify_one();
+    if (glancing_ == 0 || glance_ > kGlance) changed_.notify_one();
   }
   OwesLocked(session);
   EndLocked(state);

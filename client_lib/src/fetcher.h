@@ -6,8 +6,9 @@
 //
 // He wakes nobody for what is left, if he need not: while a caller helps, and until the leases of
 // his fetch have been given back, an idle thread looks every kGlance for work. It need not be woken
-// for the next fetch either. For leases that are still to come, of a fetch that was cancelled, one
-// looks every kPatientGlance.
+// for the next fetch either. Where callers move all their rows themselves it looks in vain, and
+// more and more rarely, down to every kRareGlance. For leases that are still to come, of a fetch
+// that was cancelled, one looks every kPatientGlance.
 //
 // What must be read from a disk is asked for by the caller of Fetch, if a thread is free to go on
 // with it: the disk is not to wait until that has woken.
@@ -43,6 +44,7 @@ class FetchQueue {
       : max_queued_(max_queued), counters_(counters), rates_(rates) {}
 
   static constexpr std::chrono::microseconds kGlance{200};
+  static constexpr std::chrono::microseconds kRareGlance{1600};
   static constexpr std::chrono::microseconds kPatientGlance{20000};
 
   // Takes `job`; after an error it is as it was.
@@ -90,6 +92,7 @@ class FetchQueue {
   uint32_t helpers_ ABSL_GUARDED_BY(mutex_) = 0;
   uint32_t idle_ ABSL_GUARDED_BY(mutex_) = 0;                            // threads
   uint32_t glancing_ ABSL_GUARDED_BY(mutex_) = 0;                        // of them
+  std::chrono::microseconds glance_ ABSL_GUARDED_BY(mutex_) = kGlance;   // between two looks
   std::vector<std::shared_ptr<Session>> owing_ ABSL_GUARDED_BY(mutex_);  // leases, to the node
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };

@@ -213,10 +213,12 @@ absl::StatusOr<Plan> MakePlan(const PlanRequest& given, std::shared_ptr<Session>
   Pieces pieces;
   if (ask) {
     if (session == nullptr) return absl::UnavailableError("no node is connected");
-    session->GiveBackLate();
-    const FindRequest find = AskFor(request, prompt);
+    FindRequest find = AskFor(request, prompt);
+    find.release = session->TakeLate();
     auto found =
         session->WithModel(*request.model, until, [&] { return Find(*session, find, until); });
+    // Whether the node has read it is not known; what it has is given back a second time.
+    if (!found.ok()) session->ReleaseLater(std::move(find.release));
     if (found.ok()) {
       reply = *std::move(found);
       if (absl::Status fits = CheckReply(reply, find.items.size(), *request.model); !fits.ok()) {

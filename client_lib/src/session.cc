@@ -50,6 +50,11 @@ void Session::Release(std::vector<transport::LeaseId> leases) {
   SendAborts(late_->TakeReservations());
 }
 
+std::vector<transport::LeaseId> Session::TakeLate() {
+  SendAborts(late_->TakeReservations());
+  return late_->TakeLeases(transport::kMaxItems);
+}
+
 void Session::Abort(std::vector<transport::ReservationId> reservations) {
   const std::vector<transport::ReservationId> late = late_->TakeReservations();
   reservations.insert(reservations.end(), late.begin(), late.end());
@@ -121,9 +126,13 @@ void Session::LateBook::Add(const transport::AbortRequest& refused) {
                        refused.reservations.end());
 }
 
-std::vector<transport::LeaseId> Session::LateBook::TakeLeases() {
+std::vector<transport::LeaseId> Session::LateBook::TakeLeases(size_t most) {
   base::MutexLock lock(&mutex_);
-  return std::exchange(leases_, {});
+  if (leases_.size() <= most) return std::exchange(leases_, {});
+  std::vector<transport::LeaseId> taken(leases_.end() - static_cast<ptrdiff_t>(most),
+                                        leases_.end());
+  leases_.resize(leases_.size() - most);
+  return taken;
 }
 
 std::vector<transport::ReservationId> Session::LateBook::TakeReservations() {

@@ -7,6 +7,8 @@
 // Thread   any
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <set>
@@ -69,6 +71,8 @@ class Session {
   // Gives reservations up, likewise.
   void Abort(std::vector<transport::ReservationId> reservations);
   void GiveBackLate() { Release({}); }
+  // The same, but for leases that one call can give back on its way: those are the caller's now.
+  std::vector<transport::LeaseId> TakeLate();
   // These go with what is late: to tell the node at once may wake it, which costs who tells it.
   void ReleaseLater(std::vector<transport::LeaseId> leases) {
     late_->Add(transport::ReleaseRequest{std::move(leases)});
@@ -87,7 +91,7 @@ class Session {
     void Expect() { ++expected_; }
     void Came() { --expected_; }
     bool expects() const { return expected_ > 0; }
-    std::vector<transport::LeaseId> TakeLeases();
+    std::vector<transport::LeaseId> TakeLeases(size_t most = SIZE_MAX);
     std::vector<transport::ReservationId> TakeReservations();
 
    private:

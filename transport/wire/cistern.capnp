@@ -141,6 +141,7 @@ struct Find {
   neighbours @6 :Bool;
   items @7 :List(FindItem);
   states @8 :Bool;
+  release @9 :List(UInt64);   # lease ids
 }
 
 struct FindItem {

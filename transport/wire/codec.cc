@@ -260,7 +260,7 @@ class BytesBuilder final : public capnp::MessageBuilder {
 constexpr size_t kSmallWords = 48;  // of a message without lists
 
 struct WordsOfRequest {
-  size_t operator()(const FindRequest& m) { return 5 * m.items.size(); }
+  size_t operator()(const FindRequest& m) { return 5 * m.items.size() + m.release.size(); }
   size_t operator()(const LeaseRequest& m) { return m.objects.size(); }
   size_t operator()(const ReleaseRequest& m) { return m.leases.size(); }
   size_t operator()(const ReadRequest& m) { return m.leases.size(); }

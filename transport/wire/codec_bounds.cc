@@ -33,7 +33,10 @@ absl::Status Covered(const FindReply& reply) {
 struct RequestBounds {
   absl::Status operator()(const HelloRequest& m) { return Text(m.client_name); }
   absl::Status operator()(const RegisterModelRequest& m) { return Text(m.spec_json); }
-  absl::Status operator()(const FindRequest& m) { return Items(m.items.size(), "items to find"); }
+  absl::Status operator()(const FindRequest& m) {
+    CISTERN_RETURN_IF_ERROR(Items(m.release.size(), "leases"));
+    return Items(m.items.size(), "items to find");
+  }
   absl::Status operator()(const LeaseRequest& m) {
     return Items(m.objects.size(), "objects to lease");
   }

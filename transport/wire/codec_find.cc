@@ -119,6 +119,7 @@ void Encode(const FindRequest& message, Find::Builder out) {
     to.setContextLo(item.context.lo);
     to.setAcceptContent(item.accept_content);
   }
+  EncodeIds(message.release, out.initRelease(message.release.size()));
 }
 
 absl::Status Decode(Find::Reader in, FindRequest* message) {
@@ -136,7 +137,7 @@ absl::Status Decode(Find::Reader in, FindRequest* message) {
                               {item.getContextHi(), item.getContextLo()},
                               item.getAcceptContent()});
   }
-  return absl::OkStatus();
+  return DecodeIds(in.getRelease(), &message->release);
 }
 
 void Encode(const transport::FindReply& message, FindReply::Builder out) {

@@ -25,7 +25,7 @@
 
 namespace cistern::transport {
 
-inline constexpr uint32_t kProtocolVersion = 8;
+inline constexpr uint32_t kProtocolVersion = 9;
 inline constexpr uint64_t kMaxMessageBytes = 32ull << 20;  // of one encoded message
 inline constexpr uint32_t kMaxItems = 16384;               // keys, ids or headers in one message
 
@@ -88,6 +88,7 @@ struct FindRequest {
       true;  // also describe stored segments beside the gaps, for reuse of part of a segment
   bool states = false;  // also describe states on the way: see FindReply::states
   std::vector<FindItem> items;
+  std::vector<LeaseId> release;  // given back first, as by a ReleaseRequest, whatever is answered
   friend bool operator==(const FindRequest&, const FindRequest&) = default;
 };
 

@@ -117,6 +117,33 @@ TEST_F(LeaseTest, WithMemoryFullOfLeasesItWaitsForARelease) {
   EXPECT_EQ(waiting->WaitFor<LeaseReply>().results[0].outcome, LeaseOutcome::kLeased);
 }
 
+// Which is not the finder's: that one stays.
+TEST_F(LeaseTest, AFindGivesBackItsOwnSessionsLeases) {
+  const auto header = node().Segment(1);
+  node().Publish(header);
+  const auto own = node().Lease(header), others = node().Lease(header, kOther);
+  transport::FindRequest find;
+  find.release = {own, others, 4711};
+  find.model = base::Key{1, 2};  // unknown: what is given back is, all the same
+  EXPECT_EQ(node().Send(find)->WaitStatus().code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(node().Stats().leases, 1u);
+  EXPECT_EQ(node().Send(transport::ReadRequest{{own}, 0, 2})->WaitStatus().code(),
+            StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(node().Send(transport::ReadRequest{{others}, 0, 2}, kOther)->WaitStatus().ok());
+}
+
+TEST_F(LeaseTest, RoomThatAFindGivesBackIsFoundByWhoWaits) {
+  const auto on_disk = OnDisk(1);
+  const auto large = node().Segment(2, 64 * 16);
+  node().Publish(large);
+  transport::FindRequest find;
+  find.release = {node().Lease(large, kOther)};
+  const auto waiting = node().Send(LeaseRequest{{node().IdOf(on_disk)}});
+  EXPECT_FALSE(waiting->answered());
+  EXPECT_TRUE(node().Send(find, kOther)->WaitStatus().ok());
+  EXPECT_EQ(waiting->WaitFor<LeaseReply>().results[0].outcome, LeaseOutcome::kLeased);
+}
+
 // The first fills the memory that the second needs, and goes back only when the call is answered.
 TEST_F(LeaseTest, WhatItHoldsItselfIsNotWaitedFor) {
   const auto a = OnDisk(1, 40 * 16), b = OnDisk(2, 40 * 16);

@@ -72,6 +72,11 @@ size_t FakeNode::num_leases() {
   return leases_.size();
 }
 
+uint64_t FakeNode::num_released() {
+  base::MutexLock lock(&mutex_);
+  return num_released_;
+}
+
 size_t FakeNode::num_reservations() {
   base::MutexLock lock(&mutex_);
   return reservations_.size();

@@ -112,6 +112,7 @@ class FakeNode : public std::enable_shared_from_this<FakeNode> {
   std::map<ObjectId, Stored> objects();  // committed ones
   std::vector<std::byte> StoredRow(ObjectId id, uint32_t layer, uint32_t token);
   size_t num_leases();
+  uint64_t num_released();  // leases that were given back
   size_t num_reservations();
   uint64_t calls(size_t request_index);
   template <typename T>
@@ -208,6 +209,7 @@ class FakeNode : public std::enable_shared_from_this<FakeNode> {
   std::map<base::Key, std::vector<ObjectId>> by_context_;  // own and linked
   std::map<base::Key, std::vector<ObjectId>> by_parent_;   // own and linked
   std::map<LeaseId, ObjectId> leases_;
+  uint64_t num_released_ = 0;
   std::map<ReservationId, ObjectId> reservations_;
   std::set<base::Key> models_;
   std::map<size_t, uint64_t> calls_;

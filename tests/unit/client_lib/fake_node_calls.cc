@@ -79,6 +79,7 @@ Reply FakeNode::On(const transport::ReleaseRequest& request, const CallOptions&)
       --object->second.leases;
     }
     leases_.erase(it);
+    ++num_released_;
   }
   return transport::ReleaseReply{};
 }

@@ -132,7 +132,8 @@ void FakeNode::AddNeighbours(const transport::FindRequest& request,
   }
 }
 
-Reply FakeNode::On(const transport::FindRequest& request, const CallOptions&) {
+Reply FakeNode::On(const transport::FindRequest& request, const CallOptions& options) {
+  On(transport::ReleaseRequest{request.release}, options);
   if (models_.count(request.model) == 0) {
     return Error(absl::FailedPreconditionError("unknown model"));
   }

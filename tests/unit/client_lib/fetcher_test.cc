@@ -6,6 +6,8 @@
 #include <memory>
 #include <thread>
 
+#include "absl/synchronization/notification.h"
+
 #include "tests/unit/client_lib/client_fixture.h"
 
 namespace cistern {
@@ -232,23 +234,33 @@ TEST_F(FetcherTest, APoolThatIsTooSmallForAllLeasesServesThemInTurn) {
   }
 }
 
-// The only fetch thread waits for the node's disk, and one fetch from memory is in the queue.
+// The only fetch thread is kept by one fetch, and another one is in the queue.
 class FetchHelpTest : public ClientFixture {
  protected:
-  void StartBehindTheDisk() {
+  void TearDown() override { LetTheThreadGo(); }
+
+  void KeepTheThread() {
     Start();
-    const Text on_disk = Join({RandomTokens(300, 8)});
-    Seed(on_disk);
-    node_->MoveAllToDisk();
+    const Text other = Join({RandomTokens(300, 8)});
+    Seed(other);
     Seed(text_);
     NewWorker();
-    node_->Hold<transport::LeaseRequest>();
-    from_disk_ = MustFetch(on_disk, MustPlan(on_disk, Exact()), Raw());
-    node_->AwaitHeld();
+    FetchOptions options = Raw();
+    options.on_layer = [this](uint32_t layer) {
+      if (layer > 0) return;
+      kept_.Notify();
+      let_go_.WaitForNotification();
+    };
+    first_ = MustFetch(other, MustPlan(other, Exact()), options);
+    kept_.WaitForNotification();
     other_worker_ = std::move(worker_);
     NewWorker();
   }
-  FetchHandle FetchFromMemory() {
+  void LetTheThreadGo() {
+    if (!let_go_.HasBeenNotified()) let_go_.Notify();
+    first_.Wait().IgnoreError();
+  }
+  FetchHandle FetchBehindIt() {
     FetchOptions options = Raw();
     options.on_layer = [this](uint32_t layer) {
       layers_.push_back(layer);
@@ -269,29 +281,30 @@ class FetchHelpTest : public ClientFixture {
   const Text text_ = Join({RandomTokens(2500, 1)});
   const std::thread::id caller_ = std::this_thread::get_id();
   std::unique_ptr<tools::WorkerCache> other_worker_;  // outlives the fetch into it
-  FetchHandle from_disk_;
+  absl::Notification kept_, let_go_;
+  FetchHandle first_;
   std::vector<uint32_t> layers_;
   bool helped_ = true;
   std::function<void()> on_layer_;
 };
 
 TEST_F(FetchHelpTest, WhoWaitsMovesTheRowsHimself) {
-  StartBehindTheDisk();
-  FetchHandle fetch = FetchFromMemory();
+  KeepTheThread();
+  FetchHandle fetch = FetchBehindIt();
   const FetchResult fetched = *fetch.Wait();
   EXPECT_EQ(Recovered(fetched), 2499u);
   EXPECT_EQ(Mismatches(fetched), 0u);
   EXPECT_THAT(layers_, ElementsAre(0, 1, 2));
   EXPECT_TRUE(helped_);
-  node_->OpenGate();
-  EXPECT_EQ(Recovered(*from_disk_.Wait()), 299u);
+  LetTheThreadGo();
+  EXPECT_EQ(Recovered(*first_.Wait()), 299u);
   Drain();
   EXPECT_EQ(node_->num_leases(), 0u);
 }
 
 TEST_F(FetchHelpTest, WhoWaitsForALayerGetsItBeforeTheNextOneIsMoved) {
-  StartBehindTheDisk();
-  FetchHandle fetch = FetchFromMemory();
+  KeepTheThread();
+  FetchHandle fetch = FetchBehindIt();
   for (uint32_t layer = 0; layer < 2; ++layer) {
     EXPECT_TRUE(fetch.WaitLayer(layer).ok());
     EXPECT_EQ(layers_.size(), layer + 1);
@@ -300,19 +313,18 @@ TEST_F(FetchHelpTest, WhoWaitsForALayerGetsItBeforeTheNextOneIsMoved) {
   }
   EXPECT_EQ(Recovered(*fetch.Wait()), 2499u);
   EXPECT_TRUE(helped_);
-  node_->OpenGate();
 }
 
 // What the caller has begun goes on in a fetch thread.
 TEST_F(FetchHelpTest, TheRestComesWithoutTheCaller) {
-  StartBehindTheDisk();
-  FetchHandle fetch = FetchFromMemory();
+  KeepTheThread();
+  FetchHandle fetch = FetchBehindIt();
   std::promise<void> all;
   on_layer_ = [&] {
     if (layers_.size() == 3) all.set_value();
   };
   EXPECT_TRUE(fetch.WaitLayer(0).ok());
-  node_->OpenGate();
+  LetTheThreadGo();
   all.get_future().wait();
   EXPECT_FALSE(helped_);
   EXPECT_THAT(layers_, ElementsAre(0, 1, 2));
@@ -321,21 +333,20 @@ TEST_F(FetchHelpTest, TheRestComesWithoutTheCaller) {
 }
 
 TEST_F(FetchHelpTest, OnLayerMayCancelWhatItsOwnThreadMoves) {
-  StartBehindTheDisk();
-  FetchHandle fetch = FetchFromMemory();
+  KeepTheThread();
+  FetchHandle fetch = FetchBehindIt();
   on_layer_ = [&] { fetch.Cancel(); };
   EXPECT_EQ(MissingTokens(*fetch.Wait()), 2499u);
   EXPECT_THAT(layers_, ElementsAre(0));
   EXPECT_EQ(RightRows(1), 0u);
   EXPECT_TRUE(absl::IsCancelled(fetch.WaitLayer(1)));
-  node_->OpenGate();
 }
 
 TEST_F(FetchHelpTest, AClientThatGoesAnswersWhatIsHalfMoved) {
-  StartBehindTheDisk();
-  FetchHandle fetch = FetchFromMemory();
+  KeepTheThread();
+  FetchHandle fetch = FetchBehindIt();
   EXPECT_TRUE(fetch.WaitLayer(0).ok());
-  std::thread opener([&] { node_->OpenGate(); });
+  std::thread opener([&] { let_go_.Notify(); });
   client_.reset();
   opener.join();
   EXPECT_EQ(Recovered(*fetch.Wait()) + MissingTokens(*fetch.Wait()), 2499u);

@@ -44,7 +44,7 @@ TEST_F(GiveBackTest, LeasesOfAFindThatCameTooLate) {
   node_->Hold<FindRequest>();
   EXPECT_EQ(Reused(MustPlan(text_, Exact())), 0u);  // its call has ended
   Settle();
-  EXPECT_GT(node_->Calls<ReleaseRequest>(), 0u);
+  EXPECT_GT(node_->num_released(), 0u);
   EXPECT_EQ(node_->num_leases(), 0u);
 }
 
@@ -55,7 +55,7 @@ TEST_F(GiveBackTest, LeasesThatCameTooLate) {
   node_->Hold<LeaseRequest>();
   EXPECT_EQ(MissingTokens(FetchAll(text_, MustPlan(text_, Exact()))), 299u);
   Settle();
-  EXPECT_GT(node_->Calls<ReleaseRequest>(), 0u);
+  EXPECT_GT(node_->num_released(), 0u);
   EXPECT_EQ(node_->num_leases(), 0u);
 }
 
@@ -70,21 +70,55 @@ TEST_F(GiveBackTest, ReservationsThatCameTooLate) {
   EXPECT_EQ(node_->num_reservations(), 0u);
 }
 
+// A plan's call takes along what is late: no other is made for it.
+TEST_F(GiveBackTest, APlanGivesBackWhatIsLate) {
+  StartHasty();
+  Seed(text_);
+  node_->Hold<FindRequest>();
+  EXPECT_EQ(Reused(MustPlan(text_, Exact())), 0u);
+  Settle();
+  EXPECT_GT(node_->num_released(), 0u);
+  EXPECT_EQ(node_->num_leases(), 0u);
+  EXPECT_EQ(node_->Calls<ReleaseRequest>(), 0u);
+}
+
 // The first `T` is refused, as by a node that has too many calls.
 template <typename T>
-void RefuseOnce(testing::FakeNode* node) {
+std::shared_ptr<std::atomic<bool>> RefuseOnce(testing::FakeNode* node) {
   auto refused = std::make_shared<std::atomic<bool>>(false);
   node->intercept = [refused](const Request& request) -> std::optional<absl::Status> {
     if (!std::holds_alternative<T>(request) || refused->exchange(true)) return std::nullopt;
     return absl::ResourceExhaustedError("too many calls");
   };
+  return refused;
 }
 
 TEST_F(GiveBackTest, AReleaseThatIsRefusedIsSentAgain) {
   Start();
   Seed(text_);
-  RefuseOnce<ReleaseRequest>(node_.get());
+  const auto refused = RefuseOnce<ReleaseRequest>(node_.get());
   EXPECT_EQ(Recovered(FetchAll(text_, MustPlan(text_, Exact()))), 299u);
+  const absl::Time until = absl::Now() + absl::Seconds(20);
+  while (!*refused && absl::Now() < until) absl::SleepFor(absl::Milliseconds(1));
+  EXPECT_TRUE(*refused);  // a fetch thread has looked
+  Settle();
+  EXPECT_EQ(node_->num_leases(), 0u);
+}
+
+// What it was to give back is given back by the next one.
+TEST_F(GiveBackTest, APlanThatIsRefusedHasGivenNothingBack) {
+  StartHasty();
+  Seed(text_);
+  node_->Hold<FindRequest>();
+  EXPECT_EQ(Reused(MustPlan(text_, Exact())), 0u);
+  node_->OpenGate();
+  Drain();  // what was late is here now
+  const size_t leases = node_->num_leases();
+  EXPECT_GT(leases, 0u);
+  const auto refused = RefuseOnce<FindRequest>(node_.get());
+  EXPECT_FALSE(client_->MakePlan(model_, text_.tokens, Exact(), text_.parts).ok());
+  EXPECT_TRUE(*refused);
+  EXPECT_EQ(node_->num_leases(), leases);
   Settle();
   EXPECT_EQ(node_->num_leases(), 0u);
 }

@@ -66,6 +66,7 @@ std::vector<Request> SampleRequests() {
                    .neighbours = false,
                    .states = true};
   for (uint64_t i = 0; i < 64; ++i) find.items.push_back({{i, kBig - i}, {kBig, i}, i % 2 == 0});
+  find.release = {kBig, 2};
   AdminRequest admin{.verb = AdminVerb::kFlush,
                      .key = {1, 2},
                      .model = {3, 4},
