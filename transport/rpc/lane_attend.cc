@@ -40,7 +40,7 @@ int Lane::Sleep(int wait_ms) ABSL_NO_THREAD_SAFETY_ANALYSIS {
 
 // Who asks looks for the turn once more after he has asked: one of the two sees the other.
 int Lane::SleepWithoutTurn(int wait_ms) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  sleeps_until_ = wait_ms < 0 ? kNever : MonoNow() + std::chrono::milliseconds(wait_ms);
+  sleeps_until_ = timers_.empty() ? kNever : timers_.begin()->first.first;
   turn_.Unlock();
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (asked_.load(std::memory_order_relaxed)) {

@@ -271,6 +271,22 @@ TEST_F(LaneAttendTest, ATimerThatIsSetMeanwhileIsNotMissed) {
   lane_->RunAndWait([] {});  // before the promise goes
 }
 
+// The lane's thread sleeps until then already. It arms each time before it sleeps.
+TEST_F(LaneAttendTest, ATimerThatIsKnownWakesNobodyAgain) {
+  TakeTurn([&] { lane_->AddTimer(MonoNow() + std::chrono::seconds(30), [] {}); });
+  std::this_thread::sleep_for(milliseconds(20));  // it has woken for that
+  constexpr int kTurns = 200;
+  const int before = hook_.arms;
+  const MonoTime begun = MonoNow();
+  for (int turns = 0; turns < kTurns;) {
+    turns += lane_->TryRun([] {}) ? 1 : 0;
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
+  // It looks now and then whether it should watch the hooks again.
+  const auto looks = static_cast<int>((MonoNow() - begun) / Lane::kReturnsWithin);
+  EXPECT_LE(hook_.arms - before, 2 * looks + 5);
+}
+
 // There is nothing to wait for but what its own thread waits for.
 TEST_F(LaneAttendTest, ALaneWithoutHooksIsNotAttended) {
   auto plain = std::move(Lane::Start("plain")).value();
