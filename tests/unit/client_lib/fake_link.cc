@@ -77,6 +77,7 @@ absl::StatusOr<std::unique_ptr<transport::Buffer>> FakeLink::Allocate(size_t byt
 }
 
 void FakeLink::Call(Request request, transport::CallOptions options, transport::Completion done) {
+  if (const auto hook = node_->called.get()) hook(request);
   Item item{std::move(request), std::move(options), std::move(done), {}};
   item.deadline = absl::Now() + item.options.deadline;
   base::MutexLock lock(&mutex_);

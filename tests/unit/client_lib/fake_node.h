@@ -73,6 +73,9 @@ class FakeNode : public std::enable_shared_from_this<FakeNode> {
   // Called after the reply is made, before it is sent: may change it, or the node.
   Hook<void(const Request&, Reply*)> tamper;
 
+  // Called on the thread that makes a call, before anything else.
+  Hook<void(const Request&)> called;
+
   // Takes no payload with a Reserve, as a node that could not.
   std::atomic<bool> write_later{false};
   // Links go ahead of payloads; how many calls did.

@@ -4,6 +4,7 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <string>
 #include <thread>
 
 #include "absl/synchronization/notification.h"
@@ -186,6 +187,35 @@ TEST_F(FetcherTest, WindowsOnDiskComeOneAfterAnother) {
   }
 }
 
+// The disk does not wait until a thread has woken, if one is free to go on.
+TEST_F(FetcherTest, WhoFetchesAsksTheDiskHimself) {
+  for (bool mapped : {true, false}) {
+    Start({.model = SmallModel(), .mapped = mapped});
+    const Text text = Join({RandomTokens(300, 1)});
+    Seed(text);
+    const std::thread::id caller = std::this_thread::get_id();
+    bool in_fetch = false;  // the caller's
+    std::atomic<bool> asked{false};
+    node_->called = [&](const transport::Request& request) {
+      if (!std::holds_alternative<transport::LeaseRequest>(request)) return;
+      if (std::this_thread::get_id() == caller && in_fetch) asked = true;
+    };
+    // The thread may not sleep yet when the first one comes.
+    const absl::Time until = absl::Now() + absl::Seconds(20);
+    while (!asked && absl::Now() < until) {
+      node_->MoveAllToDisk();
+      Plan plan = MustPlan(text, Exact());
+      in_fetch = true;
+      FetchHandle fetch = MustFetch(text, std::move(plan), Raw());
+      in_fetch = false;
+      EXPECT_EQ(Recovered(*fetch.Wait()), 299u);
+      Drain();
+    }
+    EXPECT_TRUE(asked);
+    node_->called = nullptr;
+  }
+}
+
 // As when it waits for the very room that another one holds.
 TEST_F(FetcherTest, AWindowThatIsNotAnsweredKeepsNoOther) {
   for (bool mapped : {true, false}) {
@@ -234,13 +264,14 @@ TEST_F(FetcherTest, APoolThatIsTooSmallForAllLeasesServesThemInTurn) {
   }
 }
 
-// The only fetch thread is kept by one fetch, and another one is in the queue.
-class FetchHelpTest : public ClientFixture {
+// The only fetch thread is kept by one fetch, and another one is in the queue. With and without
+// mapped memory.
+class FetchHelpTest : public ClientFixture, public ::testing::WithParamInterface<bool> {
  protected:
   void TearDown() override { LetTheThreadGo(); }
 
   void KeepTheThread() {
-    Start();
+    Start({.model = SmallModel(), .mapped = GetParam()});
     const Text other = Join({RandomTokens(300, 8)});
     Seed(other);
     Seed(text_);
@@ -288,7 +319,7 @@ class FetchHelpTest : public ClientFixture {
   std::function<void()> on_layer_;
 };
 
-TEST_F(FetchHelpTest, WhoWaitsMovesTheRowsHimself) {
+TEST_P(FetchHelpTest, WhoWaitsMovesTheRowsHimself) {
   KeepTheThread();
   FetchHandle fetch = FetchBehindIt();
   const FetchResult fetched = *fetch.Wait();
@@ -302,7 +333,7 @@ TEST_F(FetchHelpTest, WhoWaitsMovesTheRowsHimself) {
   EXPECT_EQ(node_->num_leases(), 0u);
 }
 
-TEST_F(FetchHelpTest, WhoWaitsForALayerGetsItBeforeTheNextOneIsMoved) {
+TEST_P(FetchHelpTest, WhoWaitsForALayerGetsItBeforeTheNextOneIsMoved) {
   KeepTheThread();
   FetchHandle fetch = FetchBehindIt();
   for (uint32_t layer = 0; layer < 2; ++layer) {
@@ -316,7 +347,7 @@ TEST_F(FetchHelpTest, WhoWaitsForALayerGetsItBeforeTheNextOneIsMoved) {
 }
 
 // What the caller has begun goes on in a fetch thread.
-TEST_F(FetchHelpTest, TheRestComesWithoutTheCaller) {
+TEST_P(FetchHelpTest, TheRestComesWithoutTheCaller) {
   KeepTheThread();
   FetchHandle fetch = FetchBehindIt();
   std::promise<void> all;
@@ -332,7 +363,7 @@ TEST_F(FetchHelpTest, TheRestComesWithoutTheCaller) {
   EXPECT_EQ(Recovered(*fetch.Wait()), 2499u);
 }
 
-TEST_F(FetchHelpTest, OnLayerMayCancelWhatItsOwnThreadMoves) {
+TEST_P(FetchHelpTest, OnLayerMayCancelWhatItsOwnThreadMoves) {
   KeepTheThread();
   FetchHandle fetch = FetchBehindIt();
   on_layer_ = [&] { fetch.Cancel(); };
@@ -342,7 +373,7 @@ TEST_F(FetchHelpTest, OnLayerMayCancelWhatItsOwnThreadMoves) {
   EXPECT_TRUE(absl::IsCancelled(fetch.WaitLayer(1)));
 }
 
-TEST_F(FetchHelpTest, AClientThatGoesAnswersWhatIsHalfMoved) {
+TEST_P(FetchHelpTest, AClientThatGoesAnswersWhatIsHalfMoved) {
   KeepTheThread();
   FetchHandle fetch = FetchBehindIt();
   EXPECT_TRUE(fetch.WaitLayer(0).ok());
@@ -352,6 +383,10 @@ TEST_F(FetchHelpTest, AClientThatGoesAnswersWhatIsHalfMoved) {
   EXPECT_EQ(Recovered(*fetch.Wait()) + MissingTokens(*fetch.Wait()), 2499u);
   EXPECT_EQ(RightRows(0), 2499u);
 }
+
+INSTANTIATE_TEST_SUITE_P(Ways, FetchHelpTest, ::testing::Bool(), [](const auto& info) {
+  return std::string(info.param ? "Mapped" : "Copied");
+});
 
 TEST_F(FetcherTest, AFullQueueIsResourceExhausted) {
   ClientOptions options;
