@@ -20,11 +20,12 @@ absl::Status FetchQueue::Submit(std::unique_ptr<FetchJob>* job) {
   }
   auto task = std::make_unique<Task>(std::move(*job), counters_, rates_);
   if (soon) task->run.AskAhead();
+  const bool helpable = task->run.immediate();
   {
     base::MutexLock lock(&mutex_);
     --coming_;
     queue_.push_back(std::move(task));
-    if (glancing_ > 0) return absl::OkStatus();
+    if (glancing_soon_ > 0 || (helpable && glancing_ > 0)) return absl::OkStatus();
   }
   changed_.notify_one();
   return absl::OkStatus();
@@ -46,6 +47,7 @@ std::unique_ptr<FetchQueue::Task> FetchQueue::AwaitTask() {
       if (yielded) {
         std::unique_ptr<Task> task = std::move(queue_.front());
         queue_.pop_front();
+        glance_ = kGlance;
         StartLocked(*task);
         if (!queue_.empty()) changed_.notify_one();  // whoever put it there may have woken nobody
         return task;
@@ -61,11 +63,14 @@ void FetchQueue::AwaitChange() {
   const bool soon = helpers_ > 0 || std::any_of(owing_.begin(), owing_.end(), [](const auto& one) {
                       return !one->late_book()->expects();
                     });
-  if (soon) ++glancing_;
-  const std::cv_status woken = changed_.wait_for(mutex_, soon ? glance_ : kPatientGlance);
-  if (soon) --glancing_;
+  const std::chrono::microseconds glance = soon ? glance_ : kPatientGlance;
+  glancing_ += soon ? 1 : 0;
+  glancing_soon_ += glance == kGlance ? 1 : 0;
+  const std::cv_status woken = changed_.wait_for(mutex_, glance);
+  glancing_ -= soon ? 1 : 0;
+  glancing_soon_ -= glance == kGlance ? 1 : 0;
   if (woken == std::cv_status::no_timeout) return;
-  glance_ = queue_.empty() ? std::min(2 * glance_, kRareGlance) : kGlance;
+  if (soon) glance_ = std::min(2 * glance, kRareGlance);  // until there is something to take
   if (owing_.empty()) return;
   std::vector<std::shared_ptr<Session>> owing = std::exchange(owing_, {});
   mutex_.Unlock();
@@ -116,10 +121,9 @@ bool FetchQueue::EndHelp(const FetchState* state, std::unique_ptr<Task>* rest,
   base::MutexLock lock(&mutex_);
   --helpers_;
   if (closed_ && *rest != nullptr) return false;
-  if (*rest != nullptr) {
-    queue_.push_front(std::move(*rest));
-    if (glancing_ == 0 || glance_ > kGlance) changed_.notify_one();
-  }
+  const bool soon = *rest != nullptr;  // what is left is not to wait for long
+  if (*rest != nullptr) queue_.push_front(std::move(*rest));
+  if (idle_ > 0 && (soon ? glancing_soon_ : glancing_) == 0) changed_.notify_one();
   OwesLocked(session);
   EndLocked(state);
   return true;

@@ -7,8 +7,9 @@
 // He wakes nobody for what is left, if he need not: while a caller helps, and until the leases of
 // his fetch have been given back, an idle thread looks every kGlance for work. It need not be woken
 // for the next fetch either. Where callers move all their rows themselves it looks in vain, and
-// more and more rarely, down to every kRareGlance. For leases that are still to come, of a fetch
-// that was cancelled, one looks every kPatientGlance.
+// more and more rarely, down to every kRareGlance, until it finds something to do; meanwhile it is
+// woken for what a caller leaves, or cannot do. For leases that are still to come, of a fetch that
+// was cancelled, one looks every kPatientGlance.
 //
 // What must be read from a disk is asked for by the caller of Fetch, if a thread is free to go on
 // with it: the disk is not to wait until that has woken.
@@ -92,6 +93,7 @@ class FetchQueue {
   uint32_t helpers_ ABSL_GUARDED_BY(mutex_) = 0;
   uint32_t idle_ ABSL_GUARDED_BY(mutex_) = 0;                            // threads
   uint32_t glancing_ ABSL_GUARDED_BY(mutex_) = 0;                        // of them
+  uint32_t glancing_soon_ ABSL_GUARDED_BY(mutex_) = 0;                   // of those: in kGlance
   std::chrono::microseconds glance_ ABSL_GUARDED_BY(mutex_) = kGlance;   // between two looks
   std::vector<std::shared_ptr<Session>> owing_ ABSL_GUARDED_BY(mutex_);  // leases, to the node
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;

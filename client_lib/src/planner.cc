@@ -218,7 +218,7 @@ absl::StatusOr<Plan> MakePlan(const PlanRequest& given, std::shared_ptr<Session>
     auto found =
         session->WithModel(*request.model, until, [&] { return Find(*session, find, until); });
     // Whether the node has read it is not known; what it has is given back a second time.
-    if (!found.ok()) session->ReleaseLater(std::move(find.release));
+    if (!found.ok()) session->Release(std::move(find.release));
     if (found.ok()) {
       reply = *std::move(found);
       if (absl::Status fits = CheckReply(reply, find.items.size(), *request.model); !fits.ok()) {

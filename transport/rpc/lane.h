@@ -179,7 +179,7 @@ class Lane {
   base::CondVar handed_over_;
 
   // Whoever has the turn.
-  MonoTime sleeps_until_;  // the lane's thread, unless it is woken
+  MonoTime sleeps_until_;  // the first timer that the lane's thread knew when it fell asleep
   bool watches_hooks_ = true;
   MonoTime turn_ended_;  // of another thread than the lane's
   FdToken guard_;        // a timer: armed while the hooks are not watched, but for long waits

@@ -384,6 +384,25 @@ TEST_P(FetchHelpTest, AClientThatGoesAnswersWhatIsHalfMoved) {
   EXPECT_EQ(RightRows(0), 2499u);
 }
 
+// The thread looks rarely by then; what nobody waits for, or no caller can do, is done all the same.
+TEST_P(FetchHelpTest, WhatNobodyWaitsForComesAfterManyThatCallersMoved) {
+  Start({.model = SmallModel(), .mapped = GetParam()});
+  const Text text = Join({RandomTokens(100, 7)});
+  Seed(text);
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(Recovered(FetchAll(text, MustPlan(text, Exact()))), 99u);
+  for (const bool on_disk : {false, true}) {
+    if (on_disk) node_->MoveAllToDisk();
+    absl::Notification all;
+    FetchOptions options = Raw();
+    options.on_layer = [&](uint32_t layer) {
+      if (layer == 2) all.Notify();
+    };
+    const FetchHandle fetch = MustFetch(text, MustPlan(text, Exact()), options);
+    EXPECT_TRUE(all.WaitForNotificationWithTimeout(absl::Seconds(20)));
+    Drain();
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Ways, FetchHelpTest, ::testing::Bool(), [](const auto& info) {
   return std::string(info.param ? "Mapped" : "Copied");
 });
