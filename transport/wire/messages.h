@@ -88,7 +88,7 @@ struct FindRequest {
       true;  // also describe stored segments beside the gaps, for reuse of part of a segment
   bool states = false;  // also describe states on the way: see FindReply::states
   std::vector<FindItem> items;
-  std::vector<LeaseId> release;  // given back first, as by a ReleaseRequest, once the node has begun with it
+  std::vector<LeaseId> release;  // given back first, as by a Release, if the call is served
   friend bool operator==(const FindRequest&, const FindRequest&) = default;
 };
 
