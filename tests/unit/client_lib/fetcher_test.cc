@@ -384,7 +384,8 @@ TEST_P(FetchHelpTest, AClientThatGoesAnswersWhatIsHalfMoved) {
   EXPECT_EQ(RightRows(0), 2499u);
 }
 
-// The thread looks rarely by then; what nobody waits for, or no caller can do, is done all the same.
+// The thread looks rarely by then; what nobody waits for, or no caller can do, is done all the
+// same.
 TEST_P(FetchHelpTest, WhatNobodyWaitsForComesAfterManyThatCallersMoved) {
   Start({.model = SmallModel(), .mapped = GetParam()});
   const Text text = Join({RandomTokens(100, 7)});
