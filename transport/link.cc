@@ -24,6 +24,7 @@ absl::StatusOr<Reply> CallAndWait(Link& link, Request request, CallOptions optio
   };
   // Shared, because the completion may still be leaving notify_all when the waiter goes on.
   auto state = std::make_shared<State>();
+  options.attended = true;
   link.Call(std::move(request), std::move(options), [state](absl::StatusOr<Reply> reply) {
     base::MutexLock lock(&state->mutex);
     state->reply = std::move(reply);

@@ -64,6 +64,9 @@ struct CallOptions {
   // the link's thread: it may bring what has to be given back. A link keeps kMaxOrphans such calls,
   // the newest ones. It must not block, and must not call: the link may be closing.
   std::function<void(const Reply& reply)> late;
+  // The caller will Attend this link as soon as he has made the call, so that nobody else has to
+  // look for its reply. Who then does not may have it as late as the deadline.
+  bool attended = false;
 };
 
 inline constexpr size_t kMaxOrphans = 4096;

@@ -54,7 +54,7 @@ bool PendingCall::WaitUntil(absl::Time until) {
   const auto left = [&] {
     return std::clamp(until - absl::Now(), absl::ZeroDuration(), absl::Hours(24));
   };
-  if (const absl::Duration longest = left(); longest > absl::ZeroDuration()) Attend(longest);
+  Attend(left());  // also where there is no time left: who has said that he would must
   mutex_.lock();
   const auto there = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return reply_.has_value(); };
   const bool done = there() || done_.wait_for(mutex_, absl::ToChronoNanoseconds(left()), there);

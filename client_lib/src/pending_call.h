@@ -91,6 +91,7 @@ inline bool IsFatal(const absl::Status& status) {
 template <typename ReplyType>
 absl::StatusOr<ReplyType> CallNow(transport::Link& link, transport::Request request,
                                   transport::CallOptions options) {
+  options.attended = true;
   auto call = PendingCall::Start(link, std::move(request), std::move(options));
   call->Wait();
   return As<ReplyType>(call->Take());

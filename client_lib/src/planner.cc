@@ -44,6 +44,7 @@ absl::StatusOr<FindReply> Find(Session& session, const FindRequest& request, abs
   transport::CallOptions options;
   options.deadline = session.call_deadline();
   options.late = session.KeepLate();
+  options.attended = true;
   auto call = PendingCall::Start(session.link(), request, std::move(options));
   if (!call->WaitUntil(until)) {
     call->Abandon([late = session.late_book()](const absl::StatusOr<transport::Reply>& reply) {

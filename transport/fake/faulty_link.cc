@@ -108,6 +108,7 @@ uint64_t FaultyLink::faults_used() const {
 bool FaultyLink::alive() const { return inner_->alive() && !state_->IsDead(); }
 
 void FaultyLink::Call(Request request, CallOptions options, Completion done) {
+  options.attended = false;  // who attends this link does not attend the inner one
   const std::optional<Fault> fault = state_->Next(request);
   const MonoTime deadline = After(MonoNow(), options.deadline);
   const absl::Status too_late = absl::DeadlineExceededError("injected: no answer in time");

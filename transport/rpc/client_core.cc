@@ -128,6 +128,12 @@ void ClientCore::OnDeath(absl::Status status) {
   if (!left.empty()) CompleteOnLane(std::move(left), std::move(status));
 }
 
+bool ClientCore::expects() {
+  if (pending_.size() > 0) return true;
+  base::MutexLock lock(&expiry_);
+  return !orphans_.empty();
+}
+
 // The Sent runs the completions even when the lane takes no more tasks.
 void ClientCore::CompleteOnLane(std::vector<PendingCall> calls, absl::Status status) {
   Sent complete([calls = std::move(calls), status = std::move(status)]() mutable {

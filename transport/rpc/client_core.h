@@ -4,7 +4,8 @@
 //
 //   Begin ─► (the carrier sends the message) ─► OnReply | a deadline | OnDeath
 //
-// Thread   Begin, Abandon, OnReply, OnDeath, alive: any. Take, Complete, Orphan: the lane's.
+// Thread   Begin, Abandon, OnReply, OnDeath, expects, alive: any. Take, Complete, Orphan: the
+// lane's.
 //          Completions run on the thread that says OnReply or Complete, and else on the lane's
 // Errors   of calls: Unavailable (dead), DeadlineExceeded, ResourceExhausted (too many),
 //          InvalidArgument (too large), DataLoss (payload checksum), the node's own. OnReply:
@@ -81,6 +82,8 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
 
   // The connection is gone: completes all that wait with `status`, refuses what comes. Idempotent.
   void OnDeath(absl::Status status);
+  // Whether a reply may still come that somebody wants.
+  bool expects();
   bool alive() const { return alive_.load(std::memory_order_acquire); }
 
  private:

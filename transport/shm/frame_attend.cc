@@ -1,5 +1,4 @@
 // A thread that waits for a frame reads the stream itself: no other has to be woken for it first.
-#include <algorithm>
 #include <chrono>
 
 #include <poll.h>
@@ -13,34 +12,47 @@ absl::Status FrameStream::Attend(absl::FunctionRef<bool()> done, absl::Duration 
                                  OnFrame on_frame) {
   if (!reading_.TryLock()) return absl::OkStatus();
   absl::Status status;
-  if (SetAttended(true)) {
+  if (BeginAttending()) {
     status = AttendLocked(done, After(MonoNow(), longest), on_frame);
-    SetAttended(false);  // what has come meanwhile wakes the lane
+    EndAttending();
   }
   reading_.Unlock();
   return status;
 }
 
-bool FrameStream::SetAttended(bool attended) {
+bool FrameStream::BeginAttending() {
   base::MutexLock lock(&mutex_);
-  attended_ = attended && !closed_ && lane_ != nullptr;
-  if (!closed_) WatchLocked();
+  attended_ = !closed_ && lane_ != nullptr;
+  if (attended_) WatchLocked();
   return attended_;
 }
 
+void FrameStream::EndAttending() {
+  base::MutexLock lock(&mutex_);
+  attended_ = false;
+  unwatched_ = true;
+}
+
+// A thread that sleeps does so in recvmsg: to learn that there is something and to take it are one
+// call.
 absl::Status FrameStream::AttendLocked(absl::FunctionRef<bool()> done, MonoTime until,
                                        OnFrame on_frame) {
   using Millis = std::chrono::milliseconds;
-  lookout_.Begin(/*allowed=*/!crowded_);
-  while (true) {
-    CISTERN_RETURN_IF_ERROR(ReadLocked(on_frame));
-    if (done()) break;
-    if (lookout_.Again()) continue;
+  bool look = lookout_.Begin(/*allowed=*/!crowded_);
+  while (!done()) {
+    if (look) {
+      CISTERN_RETURN_IF_ERROR(ReadLocked(Sleep::kNever, on_frame));
+      look = !done() && lookout_.Again();
+      continue;
+    }
     const MonoTime now = MonoNow();
     if (now >= until) return absl::OkStatus();
-    const MonoTime glance = std::min(until, now + kGlance);
-    pollfd socket = {socket_.get(), POLLIN, 0};
-    poll(&socket, 1, static_cast<int>(std::chrono::ceil<Millis>(glance - now).count()));
+    const bool whole_glance = until - now >= kGlance;
+    if (!whole_glance) {
+      pollfd socket = {socket_.get(), POLLIN, 0};
+      poll(&socket, 1, static_cast<int>(std::chrono::ceil<Millis>(until - now).count()));
+    }
+    CISTERN_RETURN_IF_ERROR(ReadLocked(whole_glance ? Sleep::kOnce : Sleep::kNever, on_frame));
   }
   lookout_.Came();
   return absl::OkStatus();

@@ -3,8 +3,10 @@
 #include <utility>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 
 #include "absl/strings/str_cat.h"
@@ -92,6 +94,14 @@ OutgoingFrame MakeFrame(FrameKind kind, uint16_t flags, std::span<const std::byt
   return frame;
 }
 
+// Whatever is not to sleep says so itself.
+FrameStream::FrameStream(UniqueFd socket) : socket_(std::move(socket)) {
+  const timeval glance = {.tv_sec = 0, .tv_usec = std::chrono::microseconds(kGlance).count()};
+  const int flags = fcntl(socket_.get(), F_GETFL);
+  if (setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &glance, sizeof(glance)) == 0)
+    fcntl(socket_.get(), F_SETFL, flags & ~O_NONBLOCK);
+}
+
 absl::Status FrameStream::Attach(Lane* lane, Lane::FdHandler on_events) {
   absl::StatusOr<Lane::FdToken> token = lane->AddFd(socket_.get(), EPOLLIN, std::move(on_events));
   if (!token.ok()) return token.status();
@@ -102,7 +112,7 @@ absl::Status FrameStream::Attach(Lane* lane, Lane::FdHandler on_events) {
   return absl::OkStatus();
 }
 
-absl::Status FrameStream::ReceiveSome(bool* drained) {
+absl::Status FrameStream::ReceiveSome(Sleep sleep, bool* drained) {
   const std::span<std::byte> space = reader_.Space();
   iovec piece = {space.data(), space.size()};
   alignas(cmsghdr) char control[CMSG_SPACE(kMaxFdsPerRead * sizeof(int))];
@@ -111,9 +121,10 @@ absl::Status FrameStream::ReceiveSome(bool* drained) {
   message.msg_iovlen = 1;
   message.msg_control = control;
   message.msg_controllen = sizeof(control);
+  const int flags = MSG_CMSG_CLOEXEC | (sleep == Sleep::kOnce ? 0 : MSG_DONTWAIT);
   ssize_t got = 0;
   do {
-    got = recvmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    got = recvmsg(socket_.get(), &message, flags);
   } while (got < 0 && errno == EINTR);
   *drained = got < static_cast<ssize_t>(space.size());
   if (got < 0)
@@ -129,15 +140,15 @@ absl::Status FrameStream::ReceiveSome(bool* drained) {
 
 absl::Status FrameStream::Read(OnFrame on_frame) {
   if (!reading_.TryLock()) return absl::OkStatus();
-  absl::Status status = ReadLocked(on_frame);
+  absl::Status status = ReadLocked(Sleep::kNever, on_frame);
   reading_.Unlock();
   return status;
 }
 
-absl::Status FrameStream::ReadLocked(OnFrame on_frame) {
+absl::Status FrameStream::ReadLocked(Sleep sleep, OnFrame on_frame) {
   bool drained = false;
   for (int reads = 0; !drained && reads < kReadsPerTurn; ++reads) {
-    CISTERN_RETURN_IF_ERROR(ReceiveSome(&drained));
+    CISTERN_RETURN_IF_ERROR(ReceiveSome(std::exchange(sleep, Sleep::kNever), &drained));
     FrameView view;
     while (true) {
       CISTERN_ASSIGN_OR_RETURN(const bool whole, reader_.Next(&view));
@@ -195,10 +206,17 @@ absl::Status FrameStream::WriteLocked() {
 }
 
 void FrameStream::WatchLocked() {
-  const uint32_t events = (attended_ ? 0u : EPOLLIN) | (outgoing_.empty() ? 0u : EPOLLOUT);
+  const uint32_t events =
+      (attended_ || unwatched_ ? 0u : EPOLLIN) | (outgoing_.empty() ? 0u : EPOLLOUT);
   if (lane_ == nullptr || events == watched_) return;
   watched_ = events;
   lane_->SetEvents(token_, events);
+}
+
+void FrameStream::Watch() {
+  base::MutexLock lock(&mutex_);
+  unwatched_ = false;
+  if (!closed_) WatchLocked();
 }
 
 void FrameStream::Shutdown() {

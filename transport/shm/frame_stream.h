@@ -1,15 +1,16 @@
 // One end of a unix socket that carries frames and file descriptors.
 //
-//   Attach ─► (Read | Flush)* on the lane's thread; Send and Attend from any ─► Close
+//   Attach ─► (Read | Flush)* on the lane's thread; Send, Attend and Watch from any ─► Close
 //
 // Sending never blocks: what the socket does not take waits in a queue with a bound, and the lane
 // writes it when the peer has read. A peer that does not read fills it, and then Send fails: its
 // connection should be given up (Shutdown).
 //
 // One thread reads at a time: the lane, or, as long as it likes to, one that waits for a frame and
-// attends the stream. The lane is not woken for what comes meanwhile.
+// attends the stream. The lane is not woken for what comes meanwhile, nor afterwards, until it is
+// told to watch again: where every frame is awaited by who attends, it is left alone altogether.
 //
-// Thread   Send, Attend, Shutdown: any. The rest: the lane's
+// Thread   Send, Attend, Watch, Shutdown: any. The rest: the lane's
 // Errors   Unavailable: the peer is gone, or the stream is closed. ResourceExhausted: the queue is
 //          full; nothing was sent. InvalidArgument (Read): the peer does not keep to frame.h
 #pragma once
@@ -57,7 +58,8 @@ class FrameStream {
  public:
   static constexpr size_t kMaxOutgoingBytes = 2 * kMaxFrameBytes;
 
-  explicit FrameStream(UniqueFd socket) : socket_(std::move(socket)) {}
+  // Makes the socket a blocking one, with a bound.
+  explicit FrameStream(UniqueFd socket);
 
   // Has the lane watch the socket. `on_events` calls Read and Flush.
   absl::Status Attach(Lane* lane, Lane::FdHandler on_events);
@@ -70,10 +72,14 @@ class FrameStream {
 
   // Reads on the calling thread, sleeping in between, until `done` says so or `longest` is over.
   // `done` is asked after each reading, and every kGlance: what it asks for may come otherwise.
-  // Returns at once when somebody else reads. Errors as Read
+  // Returns at once when somebody else reads. Who may still expect a frame then says Watch. Errors
+  // as Read
   static constexpr std::chrono::milliseconds kGlance{10};
   static constexpr Lookout::Micros kLookFor{100};
   absl::Status Attend(absl::FunctionRef<bool()> done, absl::Duration longest, OnFrame on_frame);
+
+  // Has the lane read what comes, once nobody attends. It always notices the peer's death.
+  void Watch();
 
   // Writes what waits, as far as the socket takes it.
   absl::Status Flush();
@@ -88,11 +94,15 @@ class FrameStream {
   void Close();
 
  private:
-  absl::Status ReceiveSome(bool* drained) ABSL_EXCLUSIVE_LOCKS_REQUIRED(reading_);
-  absl::Status ReadLocked(OnFrame on_frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(reading_);
+  // kOnce: sleeps up to kGlance for the first bytes.
+  enum class Sleep : bool { kNever, kOnce };
+
+  absl::Status ReceiveSome(Sleep sleep, bool* drained) ABSL_EXCLUSIVE_LOCKS_REQUIRED(reading_);
+  absl::Status ReadLocked(Sleep sleep, OnFrame on_frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(reading_);
   absl::Status AttendLocked(absl::FunctionRef<bool()> done, MonoTime until, OnFrame on_frame)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(reading_);
-  bool SetAttended(bool attended);  // false: there is nothing to attend
+  bool BeginAttending();  // false: there is nothing to attend
+  void EndAttending();
   absl::Status WriteLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WatchLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -109,6 +119,7 @@ class FrameStream {
   UniqueFd socket_;    // closed under both
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   bool attended_ ABSL_GUARDED_BY(mutex_) = false;
+  bool unwatched_ ABSL_GUARDED_BY(mutex_) = false;      // since somebody attended
   uint32_t watched_ ABSL_GUARDED_BY(mutex_) = EPOLLIN;  // events
   std::deque<OutgoingFrame> outgoing_ ABSL_GUARDED_BY(mutex_);
   size_t first_written_ ABSL_GUARDED_BY(mutex_) = 0;  // bytes of outgoing_.front() that are gone

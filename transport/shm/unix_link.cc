@@ -196,11 +196,14 @@ void UnixLink::Start(const Request& request, CallOptions options, Completion don
       done(std::move(reply));
     };
   }
+  const bool attended = options.attended;
   auto begun = core_->Begin(request, std::move(options), std::move(done), carrier_data);
   if (!begun.has_value()) {
     if (fill != nullptr) fill->reset();
     return;
   }
+  // Whoever leaves the stream after Begin sees this call; this is for one who has left before.
+  if (!attended) stream_->Watch();
   const uint16_t flags = placed->table.empty() ? 0 : kHasPayload;
   const absl::Status sent = stream_->Send(
       MakeFrame(FrameKind::kMessage, flags, placed->table, std::move(begun->message)));
@@ -211,6 +214,7 @@ void UnixLink::Attend(absl::FunctionRef<bool()> done, absl::Duration longest) {
   absl::Status status = stream_->Attend(
       done, longest, [this](IncomingFrame frame) { return OnFrame(std::move(frame)); });
   if (!status.ok()) lane_->Post([this, status = std::move(status)] { Die(status); });
+  if (core_->expects()) stream_->Watch();
 }
 
 absl::StatusOr<UnixLink::Placement> UnixLink::Place(const CallOptions& options, bool ahead) {

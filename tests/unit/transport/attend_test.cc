@@ -219,6 +219,58 @@ TEST_F(AttendTest, AReplyOrADeadlineButNeverNeither) {
   EXPECT_TRUE(SoonTrue([&] { return late + in_time == 300; })) << late << " late, " << in_time;
 }
 
+// The link's own thread does not look for replies any more once somebody has attended the link,
+// unless there is one to look for.
+class LeftAloneTest : public AttendTest {
+ protected:
+  LeftAloneTest() { EXPECT_TRUE(Echo(*link_, "attended").ok()); }
+};
+
+TEST_F(LeftAloneTest, WhatNobodyAttendsIsCompleted) {
+  for (int i = 0; i < 20; ++i) {
+    Answered mine;
+    Call(mine);
+    ASSERT_TRUE(SoonTrue(mine.here));
+    EXPECT_TRUE(mine.reply.ok()) << mine.reply.status();
+    EXPECT_NE(mine.by, me_);
+    EXPECT_TRUE(Echo(*link_, "attended again").ok());
+  }
+}
+
+TEST_F(LeftAloneTest, TheNodesDeathIsNoticed) {
+  server_.reset();
+  EXPECT_TRUE(SoonTrue([this] { return !link_->alive(); }));
+}
+
+TEST_F(LeftAloneTest, WhatComesTooLateIsRead) {
+  service_.Hold();
+  std::atomic<int> late = 0;
+  CallOptions options{.deadline = absl::Milliseconds(20)};
+  options.late = [&](const Reply&) { ++late; };
+  EXPECT_TRUE(
+      absl::IsDeadlineExceeded(CallAndWait(*link_, AdminRequest{}, std::move(options)).status()));
+  ASSERT_TRUE(service_.WaitForHeld(1));
+  service_.Release();
+  EXPECT_TRUE(SoonTrue([&] { return late == 1; }));
+}
+
+TEST_F(LeftAloneTest, WhoSaidThatHeWouldAttendAndCannotHasHisReply) {
+  service_.Hold();
+  Answered first, second;
+  Call(first);
+  ASSERT_TRUE(service_.WaitForHeld(1));
+  AttendWhile(first, [&] {
+    link_->Call(AdminRequest{}, {.attended = true}, second.Done());
+    EXPECT_TRUE(service_.WaitForHeld(2));
+    link_->Attend(second.Here(), absl::InfiniteDuration());  // at once: somebody else reads
+    auto held = service_.TakeHeld();
+    TestService::Answer(std::move(held[0]));
+    EXPECT_TRUE(SoonTrue(first.here));
+    TestService::Answer(std::move(held[1]));  // when he may have left
+  });
+  EXPECT_TRUE(SoonTrue(second.here));
+}
+
 TEST_F(AttendTest, ManyThreadsThatWait) {
   std::vector<std::thread> threads;
   std::atomic<int> right = 0;
