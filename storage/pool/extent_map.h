@@ -22,13 +22,12 @@ using SlabId = uint32_t;
 inline constexpr SlabId kFreeExtent = std::numeric_limits<SlabId>::max();
 inline constexpr SlabId kHeldExtent = kFreeExtent - 1;  // nobody's, and not to be taken for now
 
-struct Extent {
-  uint64_t bytes = 0;
-  SlabId slab = kFreeExtent;
-};
-
 class ExtentMap {
  public:
+  struct Extent {
+    uint64_t bytes = 0;
+    SlabId slab = kFreeExtent;
+  };
   using Map = absl::btree_map<uint64_t, Extent>;  // by offset
 
   using FreeSet = absl::btree_set<std::pair<uint64_t, uint64_t>>;  // (bytes, offset)

@@ -19,8 +19,8 @@ class AsymmetricPools::StretchSearch {
   int64_t bytes() const { return bytes_; }
   uint64_t moved_bytes() const { return static_cast<uint64_t>(moved_bytes_); }
 
-  void Add(const Extent& extent) { Change(extent, 1); }
-  void Remove(const Extent& extent) { Change(extent, -1); }
+  void Add(const ExtentMap::Extent& extent) { Change(extent, 1); }
+  void Remove(const ExtentMap::Extent& extent) { Change(extent, -1); }
   void Clear() {
     of_.assign(of_.size(), {});
     slabs_ = bytes_ = moved_bytes_ = pools_without_room_ = 0;
@@ -70,7 +70,7 @@ class AsymmetricPools::StretchSearch {
     return crumbs_[pool];
   }
 
-  void Change(const Extent& extent, int sign) {
+  void Change(const ExtentMap::Extent& extent, int sign) {
     bytes_ += sign * static_cast<int64_t>(extent.bytes);
     if (extent.slab == kFreeExtent) return;
     const Slab& slab = pools_.slabs_[extent.slab];
@@ -104,7 +104,7 @@ std::optional<AsymmetricPools::Stretch> AsymmetricPools::CheapestStretch(PoolId 
   uint64_t best = 0;
   StretchSearch stretch(*this, need);
   for (auto right = left; right != end;) {
-    const Extent& extent = right->second;
+    const ExtentMap::Extent& extent = right->second;
     ++right;
     if (extent.slab != kFreeExtent) {
       const Slab& slab = slabs_[extent.slab];

@@ -42,14 +42,14 @@ std::optional<Window> AsymmetricPools::CheapestWindow(PoolId pool, uint64_t wort
   double best = 0;
   double loss = 0;
   uint64_t bytes = 0;
-  auto loss_of = [&](const Extent& e) {
+  auto loss_of = [&](const ExtentMap::Extent& e) {
     return e.slab == kFreeExtent ? 0.0 : Loss(slabs_[e.slab], worthless);
   };
   auto may_clear = [&](const Slab& slab) {
     return slab.pool != pool && slab.clearable() && slab.within(max_level);
   };
   for (auto right = left; right != end;) {
-    const Extent& extent = right->second;
+    const ExtentMap::Extent& extent = right->second;
     ++right;
     if (extent.slab != kFreeExtent && !may_clear(slabs_[extent.slab])) {
       left = right;

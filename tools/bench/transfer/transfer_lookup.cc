@@ -19,6 +19,9 @@ constexpr uint32_t kKeys = 64;
 constexpr uint32_t kChunkTokens = 32;  // the shortest chunk
 constexpr uint32_t kCalls = 128;       // in a round: 8192 leases
 constexpr uint32_t kDeep = 16;
+// For each one asked for: one takes milliseconds, and a scheduler needs longer to find each thread
+// its processor.
+constexpr uint32_t kRoundsOfLookups = 20;
 
 struct Way {
   transport::Link* link;
@@ -100,6 +103,7 @@ absl::StatusOr<TransferLine> MeasureLookup(const transport::FindRequest& request
                                            uint32_t rounds) {
   Rounds times;
   Samples rates;
+  rounds *= kRoundsOfLookups;
   for (uint32_t round = 0; round <= rounds; ++round) {  // the first one warms up
     CISTERN_ASSIGN_OR_RETURN(const absl::Duration took,
                              RunRound(request, way, round > 0 ? &times : nullptr));
