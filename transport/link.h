@@ -65,7 +65,8 @@ struct CallOptions {
   // the newest ones. It must not block, and must not call: the link may be closing.
   std::function<void(const Reply& reply)> late;
   // The caller will Attend this link as soon as he has made the call, so that nobody else has to
-  // look for its reply. Who then does not may have it as late as the deadline.
+  // look for its reply. Who then does not may have it as late as the deadline. A link that passes
+  // calls on to another one passes Attend on as well, or clears this.
   bool attended = false;
 };
 

@@ -184,9 +184,10 @@ std::shared_ptr<PendingCall> PublishRun::StartReserve(const transport::ReserveRe
   options.late = session_.KeepLate();
   if (first == nullptr) return PendingCall::Start(session_.link(), message, std::move(options));
   options.send = first->rows.Payload();
-  // Otherwise more is gathered before the answer is waited for.
+  // Otherwise more is gathered before the answer is waited for, or room for the rows is, which an
+  // answer may end.
   options.attended = message.payload_headers == message.headers.size() &&
-                     message.layer_end == model_.spec().num_layers;
+                     message.layer_end == model_.spec().num_layers && !first->rows.wraps();
   return writer_.StartWith(first, [&](std::unique_ptr<transport::PayloadFill>* fill) {
     return fill == nullptr ? PendingCall::Start(session_.link(), message, std::move(options))
                            : PendingCall::StartAhead(session_.link(), message, std::move(options),

@@ -27,6 +27,9 @@ class LyingLink final : public transport::Link {
     }
     honest_->Call(std::move(request), std::move(options), std::move(done));
   }
+  void Attend(absl::FunctionRef<bool()> done, absl::Duration longest) override {
+    honest_->Attend(done, longest);
+  }
   absl::StatusOr<std::unique_ptr<transport::Buffer>> Allocate(size_t bytes) override {
     return honest_->Allocate(bytes);
   }

@@ -128,10 +128,10 @@ void ClientCore::OnDeath(absl::Status status) {
   if (!left.empty()) CompleteOnLane(std::move(left), std::move(status));
 }
 
+// A call that has expired and may not be completed yet is in between, but not for who has the lock.
 bool ClientCore::expects() {
-  if (pending_.size() > 0) return true;
   base::MutexLock lock(&expiry_);
-  return !orphans_.empty();
+  return pending_.size() > 0 || !orphans_.empty();
 }
 
 // The Sent runs the completions even when the lane takes no more tasks.

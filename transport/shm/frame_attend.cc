@@ -1,4 +1,5 @@
 // A thread that waits for a frame reads the stream itself: no other has to be woken for it first.
+#include <algorithm>
 #include <chrono>
 
 #include <poll.h>
@@ -47,10 +48,11 @@ absl::Status FrameStream::AttendLocked(absl::FunctionRef<bool()> done, MonoTime 
     }
     const MonoTime now = MonoNow();
     if (now >= until) return absl::OkStatus();
-    const bool whole_glance = until - now >= kGlance;
+    const bool whole_glance = bounded_ && until - now >= 2 * kGlance;  // which is not kept exactly
     if (!whole_glance) {
+      const auto glance = std::min<MonoTime::duration>(until - now, kGlance);
       pollfd socket = {socket_.get(), POLLIN, 0};
-      poll(&socket, 1, static_cast<int>(std::chrono::ceil<Millis>(until - now).count()));
+      poll(&socket, 1, static_cast<int>(std::chrono::ceil<Millis>(glance).count()));
     }
     CISTERN_RETURN_IF_ERROR(ReadLocked(whole_glance ? Sleep::kOnce : Sleep::kNever, on_frame));
   }

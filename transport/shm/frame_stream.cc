@@ -98,8 +98,9 @@ OutgoingFrame MakeFrame(FrameKind kind, uint16_t flags, std::span<const std::byt
 FrameStream::FrameStream(UniqueFd socket) : socket_(std::move(socket)) {
   const timeval glance = {.tv_sec = 0, .tv_usec = std::chrono::microseconds(kGlance).count()};
   const int flags = fcntl(socket_.get(), F_GETFL);
-  if (setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &glance, sizeof(glance)) == 0)
-    fcntl(socket_.get(), F_SETFL, flags & ~O_NONBLOCK);
+  bounded_ = flags != -1 &&
+             setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &glance, sizeof(glance)) == 0 &&
+             fcntl(socket_.get(), F_SETFL, flags & ~O_NONBLOCK) == 0;
 }
 
 absl::Status FrameStream::Attach(Lane* lane, Lane::FdHandler on_events) {
@@ -125,10 +126,12 @@ absl::Status FrameStream::ReceiveSome(Sleep sleep, bool* drained) {
   ssize_t got = 0;
   do {
     got = recvmsg(socket_.get(), &message, flags);
-  } while (got < 0 && errno == EINTR);
+  } while (got < 0 && errno == EINTR && sleep == Sleep::kNever);
   *drained = got < static_cast<ssize_t>(space.size());
-  if (got < 0)
-    return errno == EAGAIN || errno == EWOULDBLOCK ? absl::OkStatus() : Gone("recvmsg", errno);
+  if (got < 0) {
+    const bool nothing = errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+    return nothing ? absl::OkStatus() : Gone("recvmsg", errno);
+  }
   CollectFds(message, &fds_);
   if (got == 0) return absl::UnavailableError("the peer closed the connection");
   if ((message.msg_flags & MSG_CTRUNC) != 0 || fds_.size() > kMaxFdsWaiting) {

@@ -94,7 +94,8 @@ class FrameStream {
   void Close();
 
  private:
-  // kOnce: sleeps up to kGlance for the first bytes.
+  // kOnce: sleeps for about kGlance at most, or until a signal comes, for the first bytes; the
+  // socket is bounded_.
   enum class Sleep : bool { kNever, kOnce };
 
   absl::Status ReceiveSome(Sleep sleep, bool* drained) ABSL_EXCLUSIVE_LOCKS_REQUIRED(reading_);
@@ -115,8 +116,9 @@ class FrameStream {
   Lookout lookout_ ABSL_GUARDED_BY(reading_){kLookFor};
   bool crowded_ ABSL_GUARDED_BY(reading_) = false;  // as the last frame said
 
-  base::Mutex mutex_;  // of sending, and of what the lane watches
-  UniqueFd socket_;    // closed under both
+  base::Mutex mutex_;     // of sending, and of what the lane watches
+  UniqueFd socket_;       // closed under both
+  bool bounded_ = false;  // it is a blocking one, and nobody sleeps in it for longer than kGlance
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   bool attended_ ABSL_GUARDED_BY(mutex_) = false;
   bool unwatched_ ABSL_GUARDED_BY(mutex_) = false;      // since somebody attended

@@ -296,6 +296,7 @@ absl::Status UnixLink::OnFrame(IncomingFrame frame) {
 }
 
 bool UnixLink::MayExpire(const PendingCall& call) {
+  stream_->Watch();  // for a late reply: its caller may not have come to attend the link
   if (call.carrier_data == 0) return true;
   base::MutexLock lock(&tickets_mutex_);
   if (tickets_->Withdraw(static_cast<uint32_t>(call.carrier_data - 1))) return true;

@@ -2,6 +2,7 @@
 // they bring is right, the next ones succeed as soon as the node does, and nothing stays held.
 #include <csignal>
 #include <iostream>
+#include <numeric>
 #include <thread>
 #include <vector>
 
@@ -13,6 +14,7 @@
 
 #include "tests/fault/stuck/crowd.h"
 #include "tests/fault/stuck/stuck_node.h"
+#include "tools/bench/worker_cache.h"
 #include "transport/link.h"
 
 namespace cistern::stuck {
@@ -139,6 +141,33 @@ TEST_P(NeverStuck, TwoPublishOneKeyAtOnce) {
     }
   }
   EXPECT_EQ(published, ObjectsInMemory()) << "each was committed by one of them";
+  node_.ExpectNothingHeld();
+}
+
+// A publish that goes through less memory than it has rows, and of which the node takes none.
+TEST_P(NeverStuck, WhatIsStoredAlreadyIsSaidAtOnce) {
+  base::ModelSpec model = TurnModel();
+  model.num_layers = 27;
+  constexpr uint32_t kTokens = 200;  // 6 MiB
+  std::vector<base::TokenId> tokens(kTokens);
+  std::iota(tokens.begin(), tokens.end(), 1);
+  tools::WorkerCache rows(model, kTokens);
+  rows.Begin(tokens);
+  rows.Compute({0, kTokens});
+  const absl::Duration patient = absl::Seconds(10);  // who is stuck fails by it
+  auto client = Client::Connect(node_.options(GetParam(), {patient, patient, patient}));
+  ASSERT_TRUE(client.ok()) << client.status();
+  uint64_t stored = 0;
+  for (int i = 0; i < 3; ++i) {
+    const auto report =
+        (*client)->Publish(model, tokens, {}, {0, kTokens}, rows.Source(/*pre_rope=*/true));
+    ASSERT_TRUE(report.ok()) << report.status();
+    if (i == 0) stored = report->segments;
+    EXPECT_EQ(report->segments_had, i == 0 ? 0 : stored);
+    EXPECT_EQ(report->segments_dropped, 0u);
+  }
+  EXPECT_GT(stored, 0u);
+  client->reset();
   node_.ExpectNothingHeld();
 }
 

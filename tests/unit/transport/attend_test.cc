@@ -1,6 +1,9 @@
 // Who waits for a reply on a unix link reads it himself, and what comes for others meanwhile.
 #include <atomic>
+#include <csignal>
 #include <thread>
+
+#include <pthread.h>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -223,7 +226,18 @@ TEST_F(AttendTest, AReplyOrADeadlineButNeverNeither) {
 // unless there is one to look for.
 class LeftAloneTest : public AttendTest {
  protected:
-  LeftAloneTest() { EXPECT_TRUE(Echo(*link_, "attended").ok()); }
+  LeftAloneTest() { LeaveAlone(); }
+  // A call whose reply was read on this thread: he who read it has left since.
+  void LeaveAlone() {
+    for (int i = 0; i < 10'000; ++i) {
+      Answered mine;
+      link_->Call(AdminRequest{}, {.attended = true}, mine.Done());
+      link_->Attend(mine.Here(), absl::InfiniteDuration());
+      ASSERT_TRUE(SoonTrue(mine.here));
+      if (mine.by == me_) return;
+    }
+    FAIL() << "the link's own thread reads every reply";
+  }
 };
 
 TEST_F(LeftAloneTest, WhatNobodyAttendsIsCompleted) {
@@ -233,7 +247,7 @@ TEST_F(LeftAloneTest, WhatNobodyAttendsIsCompleted) {
     ASSERT_TRUE(SoonTrue(mine.here));
     EXPECT_TRUE(mine.reply.ok()) << mine.reply.status();
     EXPECT_NE(mine.by, me_);
-    EXPECT_TRUE(Echo(*link_, "attended again").ok());
+    LeaveAlone();
   }
 }
 
@@ -252,6 +266,46 @@ TEST_F(LeftAloneTest, WhatComesTooLateIsRead) {
   ASSERT_TRUE(service_.WaitForHeld(1));
   service_.Release();
   EXPECT_TRUE(SoonTrue([&] { return late == 1; }));
+}
+
+TEST_F(LeftAloneTest, WhatExpiresBeforeItsCallerComesToAttendIsRead) {
+  service_.Hold();
+  std::atomic<int> late = 0;
+  CallOptions options{.deadline = absl::Milliseconds(1)};
+  options.late = [&](const Reply&) { ++late; };
+  options.attended = true;
+  Answered mine;
+  link_->Call(AdminRequest{}, std::move(options), mine.Done());
+  ASSERT_TRUE(SoonTrue(mine.here));  // and it is not attended for
+  EXPECT_EQ(mine.reply.status().code(), StatusCode::kDeadlineExceeded);
+  ASSERT_TRUE(service_.WaitForHeld(1));
+  service_.Release();
+  EXPECT_TRUE(SoonTrue([&] { return late == 1; }));
+}
+
+// Each sleep is shorter than it was meant to be, and none is begun anew.
+TEST_F(LeftAloneTest, SignalsDoNotKeepItAsleep) {
+  struct sigaction action = {};
+  action.sa_handler = [](int) {};
+  struct sigaction before = {};
+  ASSERT_EQ(sigaction(SIGUSR1, &action, &before), 0);
+  service_.Hold();
+  Answered mine;
+  Call(mine);
+  std::atomic<bool> returned = false;
+  std::thread signals([&, me = pthread_self()] {
+    for (int i = 0; i < 10'000 && !returned; ++i) {
+      pthread_kill(me, SIGUSR1);
+      absl::SleepFor(absl::Milliseconds(1));
+    }
+    EXPECT_TRUE(returned) << "it slept for as long as signals came";
+  });
+  link_->Attend(mine.Here(), absl::Milliseconds(100));
+  returned = true;
+  signals.join();
+  service_.Release();
+  EXPECT_TRUE(SoonTrue(mine.here));
+  ASSERT_EQ(sigaction(SIGUSR1, &before, nullptr), 0);
 }
 
 TEST_F(LeftAloneTest, WhoSaidThatHeWouldAttendAndCannotHasHisReply) {
@@ -285,6 +339,36 @@ TEST_F(AttendTest, ManyThreadsThatWait) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(right, 6 * 300);
+}
+
+// Calls that are attended, calls that are not, and calls that expire, on one link: each ends.
+TEST_F(AttendTest, ManyThreadsOfEveryKind) {
+  constexpr int kRounds = 200;
+  std::vector<std::thread> threads;
+  std::atomic<int> answered = 0, expired = 0, late = 0;
+  for (int t = 0; t < 6; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < kRounds; ++i) {
+        if (t % 3 == 0) {
+          answered += Echo(*link_, absl::StrCat(t, ".", i)).ok() ? 1 : 0;
+        } else if (t % 3 == 1) {
+          Answered mine;
+          Call(mine);
+          ASSERT_TRUE(SoonTrue(mine.here));
+          answered += mine.reply.ok() ? 1 : 0;
+        } else {
+          CallOptions options{.deadline = absl::Microseconds(1 + i)};
+          options.late = [&](const Reply&) { ++late; };
+          const auto reply = CallAndWait(*link_, AdminRequest{}, std::move(options));
+          answered += reply.ok() ? 1 : 0;
+          expired += absl::IsDeadlineExceeded(reply.status()) ? 1 : 0;
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(answered + expired, 6 * kRounds);
+  EXPECT_TRUE(SoonTrue([&] { return late == expired; })) << late << " of " << expired;
 }
 
 }  // namespace
