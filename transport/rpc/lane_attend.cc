@@ -19,8 +19,9 @@ namespace {
 
 constexpr size_t kUsualFds = 4;  // a link has one hook
 constexpr size_t kEventsPerLook = 32;
-// Longest sleep of who attends: word that the lane stops may have been taken with the mail.
-constexpr std::chrono::milliseconds kGlance(100);
+// Longest sleep of who attends: word that the lane stops may have been taken with the mail. No
+// call is to be later than that after its deadline.
+constexpr std::chrono::milliseconds kGlance(10);
 
 // 0: not at all.
 void SetGuard(int fd, Lookout::Micros in) {
